@@ -1,0 +1,71 @@
+"""What does every test share? The data folder, the guards and the count of skips."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+import torch
+
+NO_DATA = "data test: "
+
+# A fixed example sequence: a run that passes here passes elsewhere, and a slow
+# neighbour on the same machine is not a failure.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("repeatable")
+
+
+def _why_no_data() -> str:
+    """Why the data tests cannot run; empty when they can."""
+    folder = os.environ.get("TAX_DATA", "")
+    if not folder:
+        return "TAX_DATA is not set"
+    return "" if Path(folder).is_dir() else f"TAX_DATA={folder} is not a folder"
+
+
+@pytest.fixture(scope="session")
+def tax_data() -> Path:
+    """The folder of real images and trained models; without it the test is skipped."""
+    why = _why_no_data()
+    if why:
+        pytest.skip(NO_DATA + why)
+    return Path(os.environ["TAX_DATA"])
+
+
+@pytest.fixture(autouse=True)
+def torch_state_is_given_back() -> Iterator[None]:
+    """No test (so no code under test) may leave other defaults behind."""
+    before = torch.get_default_dtype(), torch.is_grad_enabled()
+    yield
+    after = torch.get_default_dtype(), torch.is_grad_enabled()
+    torch.set_default_dtype(before[0])
+    torch.set_grad_enabled(before[1])
+    assert after == before, f"(default dtype, grad mode) went from {before} to {after}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Two threads: the nets are small, more threads only fight over the machine."""
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that use `tax_data` are marked `data`; `gpu` tests need CUDA."""
+    no_gpu = pytest.mark.skip(reason="gpu test: there is no CUDA device")
+    for item in items:
+        if "tax_data" in getattr(item, "fixturenames", ()):
+            item.add_marker("data")
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(no_gpu)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line that nobody can overlook: how many data tests did not run, and why."""
+    skipped = sum(
+        isinstance(report.longrepr, tuple) and NO_DATA in report.longrepr[2]
+        for report in terminalreporter.stats.get("skipped", [])
+    )
+    why = _why_no_data() or "TAX_DATA is set"
+    terminalreporter.write_line(f"data tests skipped: {skipped} ({why})")

@@ -1,0 +1,297 @@
+"""Is what the table says about each attack true of the class, read and run?"""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import numpy as np
+import pytest
+import torch
+import torchattacks
+from torch import Tensor, nn
+
+from torchattacks_ext.engines.torchattacks import quiet, run_attack
+from torchattacks_ext.errors import BackendError
+from torchattacks_ext.evaluation.zoo import (
+    EXCLUDED,
+    attack_info,
+    attack_names,
+    ball_of,
+    create_attack,
+)
+
+NAMES = attack_names()
+FAST = {
+    "EADEN": {"max_iterations": 10, "initial_const": 100.0, "binary_search_steps": 2},
+    "EADL1": {"max_iterations": 10, "initial_const": 100.0, "binary_search_steps": 2},
+    "CW": {"steps": 10, "c": 100.0},
+    "JSMA": {"gamma": 0.05},
+    "OnePixel": {"steps": 2},
+    "Pixle": {"restarts": 1, "max_iterations": 3},
+    "SPSA": {"nb_sample": 8, "max_batch_size": 8},
+    "Square": {"n_queries": 20},
+    "DeepFool": {"steps": 5},
+    "SparseFool": {"steps": 3},
+}
+# Snapshot of (steps argument, its default): a new release of torchattacks must not pass unseen.
+STEPS = dict.fromkeys(NAMES, ("steps", 10))
+STEPS |= dict.fromkeys(("VANILA", "GN", "FGSM", "FFGSM", "JSMA"), (None, None))
+STEPS |= {"AutoAttack": (None, None), "SPSA": ("nb_iter", 1), "CW": ("steps", 50)}
+STEPS |= dict.fromkeys(("EADL1", "EADEN"), ("max_iterations", 100))
+STEPS |= dict.fromkeys(("PIFGSM", "PIFGSMPP"), ("num_iter_set", 10))
+STEPS |= {"DeepFool": ("steps", 50), "Pixle": ("max_iterations", 10)}
+STEPS |= {"Square": ("n_queries", 5000)}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before, state = torch.get_num_threads(), torch.get_rng_state()
+    numpy_state = np.random.get_state(legacy=False)
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+    torch.set_rng_state(state)
+    np.random.set_state(numpy_state)
+
+
+class Net(nn.Module):
+    """A fixed smooth net on inputs of any shape; K classes; no draws."""
+
+    def __init__(self, n_inputs: int, n_classes: int = 10) -> None:
+        super().__init__()
+        place = torch.arange(n_inputs, dtype=torch.float64)
+        klass = torch.arange(n_classes, dtype=torch.float64)
+        weight = ((place[None] + 1) * (1.37 * klass[:, None] + 2.1)).sin()
+        weight = weight.float() / n_inputs**0.5
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.calls: list[torch.Size] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls.append(x.shape)
+        flat = x.flatten(1)[:, : self.weight.shape[1]]
+        return (flat @ self.weight[:, : flat.shape[1]].T).tanh()
+
+
+def batch(*shape: int) -> Tensor:
+    pixels = torch.arange(4 * int(np.prod(shape)), dtype=torch.float64)
+    return (0.5 + 0.4 * (pixels * 12.9898).sin()).float().reshape(4, *shape)
+
+
+def setting(*shape: int, n_classes: int = 10) -> tuple[Net, Tensor, Tensor]:
+    images = batch(*shape)
+    model = Net(images[0].numel(), n_classes)
+    labels = model(images).argmax(1)
+    model.calls.clear()
+    return model, images, labels
+
+
+def bare(name: str, model: nn.Module, images: Tensor, labels: Tensor, **more) -> Tensor:
+    """The class itself, without a fork around it."""
+    attack = create_attack(name, model, **({"n_classes": 10, "eps": 0.1} | more))
+    with quiet():
+        return attack(images, labels).detach()
+
+
+def live(name: str) -> torchattacks.attack.Attack:
+    return getattr(torchattacks, name)(Net(4))
+
+
+def parameters(name: str) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(getattr(torchattacks, name)).parameters)
+
+
+def test_every_exported_class_is_registered_or_excluded():
+    assert len(NAMES) == len(set(NAMES)) == 37
+    assert [n for n in torchattacks.__all__ if n not in EXCLUDED] == sorted(
+        NAMES, key=torchattacks.__all__.index
+    )
+    assert set(EXCLUDED) == set(torchattacks.__wrapper__)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_arguments_and_modes_are_those_of_the_class(name):
+    info, arguments = attack_info(name), parameters(name)
+    radius = {"eps", "max_epsilon"} & set(arguments)
+    assert radius == ({info.eps_argument} - {None})
+    steps = {"steps", "nb_iter", "num_iter_set", "max_iterations", "n_queries"}
+    assert steps & set(arguments) == ({info.steps_argument} - {None})
+    assert (info.steps_argument, info.default_steps) == STEPS[name]
+    assert info.targeted == ("targeted" in live(name).supported_mode)
+    assert (info.classes is not None) == ("n_classes" in arguments)
+    assert bool(info.norms) == ("norm" in arguments) == hasattr(live(name), "norm")
+    assert (info.seeding == "self-seeded") == ("seed" in arguments)
+    assert info.paper == "" or info.paper in getattr(torchattacks, name).__doc__
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_norm_is_the_documented_distance(name):
+    found = re.search("Distance Measure : (.*)", getattr(torchattacks, name).__doc__)
+    info = attack_info(name)
+    if found is None:
+        assert info.norm is None and name in ("VANILA", "GN")
+    else:
+        documented = set(re.findall(r"L(?:inf|\d)", found[1]))
+        if name not in (
+            "FAB",
+            "EADEN",
+        ):  # FAB's L1 fails; EADEN minimises L2^2 + beta L1
+            assert documented == {*info.norms} | {info.norm}
+        assert info.norm in documented
+
+
+BOUNDED = [
+    (name, norm)
+    for name in NAMES
+    for norm in ("Linf", "L2")
+    if attack_info(name).eps_argument and ball_of(attack_info(name), norm) == "native"
+]
+
+
+@pytest.mark.parametrize(("name", "norm"), BOUNDED)
+def test_eps_bounds_the_attack_in_its_own_norm(name, norm):
+    model, images, labels = setting(3, 8, 8)
+    eps = 0.3 if name == "AutoAttack" else 0.07  # broken by APGD: no long Square
+    more = {"norm": norm, "eps": eps, **FAST.get(name, {})}
+    found = bare(name, model, images, labels, **more)
+    order = {"Linf": float("inf"), "L2": 2}[norm]
+    size = (found - images).flatten(1).norm(order, dim=1)
+    assert 0 < size.max() <= eps + 1e-6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_seeding_is_as_declared(name):
+    """Two global seeds, two numbers looked at: the candidates and the state afterwards."""
+    model, images, labels = setting(3, 8, 8)
+    found, states = [], []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        before = torch.get_rng_state(), np.random.get_state()[1:3]
+        more = {"eps": 0.3} if name == "AutoAttack" else FAST.get(name, {})
+        found.append(bare(name, model, images, labels, **more))
+        after = torch.get_rng_state(), np.random.get_state()[1:3]
+        moved_torch = not torch.equal(before[0], after[0])
+        moved_numpy = any(not np.array_equal(a, b) for a, b in zip(before[1], after[1]))
+        states.append(after[0])
+    seeding = attack_info(name).seeding
+    assert torch.equal(*found) == (seeding != "global generator")
+    assert (moved_torch or moved_numpy) == (seeding != "deterministic")
+    assert torch.equal(*states) == (seeding == "self-seeded")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_spatial_and_channels_say_which_shapes_work(name):
+    info = attack_info(name)
+
+    def works(*shape: int) -> bool:
+        model, images, labels = setting(*shape)
+        try:
+            run_attack(
+                lambda m: create_attack(
+                    name, m, eps=0.3, n_classes=10, **FAST.get(name, {})
+                ),
+                model,
+                images,
+                labels,
+                5,
+            )
+        except BackendError:
+            return False
+        return True
+
+    assert works(3, 8, 8)
+    assert works(1, 8, 8) == (info.channels is None)
+    if name != "PGDRS":
+        assert works(12) == works(3, 4) == (not info.spatial)
+
+
+def test_pgdrs_mixes_images_that_are_not_spatial():
+    """It runs on (N, D) without an error: hence spatial although nothing is raised."""
+    for shape, right in (((12, 1, 1), True), ((12,), False)):
+        model, images, labels = setting(*shape)
+        found = bare("PGDRS", model, images, labels, steps=1, noise_sd=0.0, alpha=0.1)
+        x = images.clone().requires_grad_()
+        nn.functional.cross_entropy(model(x), labels).backward()
+        assert torch.allclose(found, images + 0.1 * x.grad.sign(), atol=1e-6) == right
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_access_says_what_the_attack_asks_for(name):
+    asked = []
+
+    class Watched(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            logits = super().forward(x)
+            if logits.requires_grad:
+                logits.register_hook(asked.append)
+            return logits
+
+    _, images, labels = setting(3, 8, 8)
+    model = Watched(192)
+    bare(name, model, images, labels, **({"eps": 0.3} | FAST.get(name, {})))
+    access = attack_info(name).access
+    assert bool(asked) == (access == "white-box")
+    assert bool(model.calls) == (access != "none")
+
+
+def test_four_documented_defaults_are_false():
+    documented = {
+        ("SPSA", "eps"): ("8/255", 0.3),
+        ("PGDRS", "steps"): ("40", 10),
+        ("AutoAttack", "eps"): ("0.3", 8 / 255),
+        ("AutoAttack", "seed"): ("0", None),
+    }
+    for (name, argument), (said, true) in documented.items():
+        text = getattr(torchattacks, name).__doc__
+        found = re.search(rf"\b{argument} \(\w+\): .*?\(Default: (.*?)\)", text)
+        assert found is not None and found[1] == said
+        assert parameters(name)[argument].default == true
+
+
+@pytest.mark.parametrize("name", ["APGD", "APGDT", "FAB", "Square"])
+def test_caveat_images_not_broken_come_back_unchanged(name):
+    model, images, labels = setting(3, 8, 8)
+    more = {"eps": 1e-6, "n_queries": 5} if name == "Square" else {"eps": 1e-6}
+    assert "come back unchanged" in attack_info(name).caveat
+    assert torch.equal(bare(name, model, images, labels, **more), images)
+
+
+@pytest.mark.parametrize("name", ["EADL1", "EADEN"])
+def test_caveat_of_ead_the_reference_image_moves(name):
+    class Spy(getattr(torchattacks, name)):
+        references: list[Tensor] = []
+
+        def FISTA(self, images, x_k, y_k):
+            self.references.append(images.clone())
+            return super().FISTA(images, x_k, y_k)
+
+    model, images, labels = setting(3, 8, 8)
+    Spy(model, max_iterations=10, initial_const=100.0)(images, labels)
+    assert not torch.allclose(Spy.references[0], images, atol=1e-3)
+
+
+def test_other_caveats():
+    model, images, labels = setting(3, 8, 8)
+    other = (labels + 1) % 10
+    spsa = torchattacks.SPSA(model)(images, labels) - images
+    assert 0 < spsa.abs().max() <= 0.01 + 1e-6
+    found = []
+    for y in (labels, other):
+        torch.manual_seed(3)
+        found.append(bare("TPGD", model, images, y))
+    assert torch.equal(*found)
+    upgd, mifgsm = (bare(n, model, images, labels) for n in ("UPGD", "MIFGSM"))
+    assert torch.equal(upgd, mifgsm)
+    changed = bare("PIFGSM", model, images, labels, momentum=0.1, prob=0.1)
+    assert torch.equal(changed, bare("PIFGSM", model, images, labels))
+    inner = create_attack("AutoAttack", model, n_classes=10)._autoattack.attacks
+    assert [getattr(a, "steps", None) for a in inner] == [10, 10, 10, None]
+
+
+@pytest.mark.parametrize("name", ["DIFGSM", "TIFGSM"])
+def test_caveat_of_input_diversity_square_images(name):
+    model, images, labels = setting(3, 8, 16)
+    torch.manual_seed(0)
+    bare(name, model, images, labels)
+    assert {tuple(shape[2:]) for shape in model.calls} == {(8, 16), (16, 16)}

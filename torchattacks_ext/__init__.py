@@ -1,0 +1,65 @@
+"""What does torchattacks_ext offer? Tests and scores of robustness beside torchattacks' attacks.
+
+Import it beside torchattacks: ``import torchattacks, torchattacks_ext as tax``.
+"""
+
+from ._typing import NORMS as NORMS
+from ._typing import Norm as Norm
+from ._typing import Status as Status
+from ._typing import Verdict as Verdict
+from ._version import __version__ as __version__
+from .attacks.probe import Probe as Probe
+from .attacks.prtest import PRTest as PRTest
+from .errors import BackendError as BackendError
+from .errors import ConfigError as ConfigError
+from .errors import InputError as InputError
+from .errors import MissingExtra as MissingExtra
+from .errors import ModelContractError as ModelContractError
+from .errors import ReliabilityWarning as ReliabilityWarning
+from .errors import StateError as StateError
+from .errors import StatusError as StatusError
+from .errors import TorchattacksExtError as TorchattacksExtError
+from .evaluation.runner import evaluate as evaluate
+from .models.normalised import NormalizedModel as NormalizedModel
+from .results import Accuracy as Accuracy
+from .results import AttackResult as AttackResult
+from .results import EvaluationReport as EvaluationReport
+from .results import Flag as Flag
+from .results import ProbRobustness as ProbRobustness
+from .results import Result as Result
+from .samplers import LinfUniform as LinfUniform
+from .samplers import Sampler as Sampler
+
+__all__ = [
+    # methods
+    "PRTest",
+    "Probe",
+    "evaluate",
+    # models and samplers
+    "LinfUniform",
+    "NormalizedModel",
+    "Sampler",
+    # results
+    "Accuracy",
+    "AttackResult",
+    "EvaluationReport",
+    "Flag",
+    "ProbRobustness",
+    "Result",
+    # words
+    "NORMS",
+    "Norm",
+    "Status",
+    "Verdict",
+    # errors
+    "BackendError",
+    "ConfigError",
+    "InputError",
+    "MissingExtra",
+    "ModelContractError",
+    "ReliabilityWarning",
+    "StateError",
+    "StatusError",
+    "TorchattacksExtError",
+    "__version__",
+]

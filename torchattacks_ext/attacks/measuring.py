@@ -1,0 +1,167 @@
+"""What happens around the rows of a measurement? Kept images, flags, provenance, resume, the bar."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .._typing import Status
+from ..data.stream import Stream
+from ..errors import ModelContractError, StateError, StatusError
+from ..models.fingerprint import describe_model
+from ..results import codec
+from ..results.base import Result
+from ..results.columns import Rows, Table
+from ..results.facts import Cost, Flag, merge_flags, versions, warn_flags
+from ..results.sidecar import SideCar
+
+if TYPE_CHECKING:
+    from .probe import Probe
+
+PART_BYTES = 256 << 20
+"""Kept images are written in parts of about this size, so that memory stays bounded."""
+
+
+class Keeper:
+    """Kept images of a run: nowhere ("none"), in memory ("memory"), or in files of a folder."""
+
+    def __init__(self, keep: str) -> None:
+        self._keep = keep
+        self._ids: list[Tensor] = []
+        self._images: list[Tensor] = []
+        self._cars: list[SideCar] = []
+
+    def add(self, rows: Rows) -> None:
+        """Take the images of finished rows, if any are kept."""
+        if self._keep == "none" or rows.images is None:
+            return
+        self._ids.append(rows.columns["ids"].cpu())
+        self._images.append(rows.images.detach().cpu())
+        size = sum(part.numel() * part.element_size() for part in self._images)
+        if self._keep != "memory" and size > PART_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._ids:
+            return
+        ids, images = torch.cat(self._ids), torch.cat(self._images)
+        self._ids, self._images = [], []
+        if self._keep == "memory":
+            self._cars.append(SideCar(ids=ids, stored=images))
+            return
+        name = hashlib.sha256(ids.numpy().tobytes()).hexdigest()[:16]
+        path = Path(self._keep) / f"images-{name}.safetensors"
+        self._cars.append(SideCar.save(path, ids, images))
+
+    def finish(self) -> tuple[SideCar, ...]:
+        """The side-cars of everything added."""
+        self._flush()
+        return tuple(self._cars)
+
+
+@contextlib.contextmanager
+def bar(total: int | None, name: str, progress: bool) -> Iterator[Any]:
+    """A tqdm bar over images; silent where it is not asked for or the output is no terminal."""
+    from tqdm.auto import tqdm
+
+    with tqdm(
+        total=total, desc=name, unit="image", disable=None if progress else True
+    ) as shown:
+        yield shown
+
+
+def check_resume(probe: Probe, resume: Result) -> None:
+    """Raises StatusError for another class, StateError for other settings or another model."""
+    if not isinstance(resume, probe.result_type):
+        raise StatusError(
+            f"resume={type(resume).__name__} cannot be gone on with by {probe.attack}; "
+            f"expected {probe.result_type.__name__}"
+        )
+    ours, theirs = dict(codec.plain(probe.settings())), dict(codec.plain(resume.settings))
+    for key in probe.resumable:
+        ours.pop(key, None)
+        theirs.pop(key, None)
+    odd = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
+    if odd:
+        shown = {key: (theirs.get(key), ours.get(key)) for key in odd}
+        raise StateError(
+            f"resume= has other settings (theirs, ours): {shown}; use the same, or start anew"
+        )
+    before = resume.provenance.get("model", {}).get("sha256")
+    now = describe_model(probe.model)["sha256"]
+    if before and now and before != now:
+        raise StateError(
+            "resume= is of another model (its weights have another hash); measure anew"
+        )
+
+
+def _flags(probe: Probe, result: Result, stream: Stream) -> Iterator[Flag]:
+    if stream.traits is not None:
+        yield from stream.traits.flags()
+    if stream.n_duplicates:
+        yield Flag(
+            "duplicates",
+            "the data hold images that occur more than once; each has its own noise, but they are "
+            "not independent images",
+            stream.n_duplicates,
+        )
+    if probe._model_training or probe._dropout_training:
+        yield Flag(
+            "training_mode",
+            "the model ran in training mode as set_model_training_mode asked; numbers are not those "
+            "of the deployed model",
+        )
+    status = getattr(result, "status", torch.zeros(0))
+    bad = int((status == int(Status.NON_FINITE)).sum())
+    if bad:
+        yield Flag("non_finite", "NaN or infinite logits; counted as failures", bad)
+    late = int((status == int(Status.NOT_REACHED)).sum())
+    if late or (stream.budget is not None and stream.budget.spent):
+        yield Flag(
+            "budget_spent",
+            "max_queries or max_seconds ended the run early; rows that were not reached, or not "
+            "finished, are UNDECIDED",
+            late,
+        )
+    yield from probe._flags(result)
+
+
+def summarise(
+    probe: Probe, table: Table, stream: Stream, cost: Cost, keeper: Keeper
+) -> Result:
+    """The result of finished rows, with one ReliabilityWarning a flag."""
+    earlier = stream.resume
+    if earlier is not None and len(table) != len(earlier):
+        raise StateError(
+            f"resume= holds {len(earlier)} images, the data {len(table)}; give the same data"
+        )
+    result = probe.result_type.from_table(
+        table,
+        settings=probe.settings(),
+        provenance={
+            "model": describe_model(probe.model),
+            "device": str(probe.device),
+            "batch_size": probe.batch_size,
+            "normalised_input": probe.normalization_used is not None,
+            "versions": versions(),
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        },
+        cost=cost if earlier is None else cost + earlier.cost,
+        sidecars=keeper.finish(),
+    )
+    status = getattr(result, "status", None)
+    if status is not None and len(status) and (status == int(Status.NON_FINITE)).all():
+        raise ModelContractError(
+            f"all {len(status)} images gave NaN or infinite logits; check the weights, the dtype and "
+            "the scale of the input"
+        )
+    flags = merge_flags([_flags(probe, result, stream)])
+    warn_flags(flags, stacklevel=5)
+    return result.with_flags(flags)

@@ -1,0 +1,111 @@
+"""How are perturbed images saved so that `Attack.load` reads them and their score stays true?"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..data.stream import open_batch
+from ..errors import ConfigError, InputError
+from ..numerics.quantise import quantise_towards
+
+if TYPE_CHECKING:
+    from .probe import Probe
+
+logger = logging.getLogger("torchattacks_ext")
+
+
+class _Pile:
+    """Batches of one kind of tensor, on the CPU."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, list[Tensor]] = {}
+
+    def add(self, **tensors: Tensor) -> None:
+        for name, tensor in tensors.items():
+            self.parts.setdefault(name, []).append(tensor.detach().cpu())
+
+    def file(self, save_type: str) -> dict[str, Any]:
+        whole: dict[str, Any] = {n: torch.cat(p) for n, p in self.parts.items()}
+        if save_type == "int":
+            for name in ("adv_inputs", "clean_inputs"):
+                if name in whole:
+                    whole[name] = (whole[name] * 255).round().to(torch.uint8)
+        return whole | {"save_type": save_type}
+
+
+def save_attack(
+    probe: Probe,
+    data_loader: Iterable[Any],
+    save_path: str | os.PathLike[str] | None,
+    *,
+    verbose: bool,
+    return_verbose: bool,
+    save_predictions: bool,
+    save_clean_inputs: bool,
+    save_type: str,
+) -> tuple[float, float, float] | None:
+    """The work of :meth:`Probe.save`; see there. Raises ConfigError, InputError before any pass."""
+    if save_type not in ("float", "int"):
+        raise ConfigError(f"save_type={save_type!r} is not one of ('float', 'int')")
+    pile, started = _Pile(), time.perf_counter()
+    right = total = 0
+    l2_sum, l2_n = 0.0, 0
+    for batch in data_loader:
+        raw = open_batch(batch)
+        if raw.labels is None:
+            raise InputError("save needs labels; let the loader yield (images, labels)")
+        given, labels = torch.as_tensor(raw.images), torch.as_tensor(raw.labels)
+        clean, found, logits = _one_batch(probe, given, labels, save_type)
+        prediction = logits.argmax(1).cpu()
+        wrong = prediction != labels.cpu().flatten()
+        l2 = (found - clean).flatten(1).norm(dim=1).cpu()[wrong]
+        right += int((~wrong).sum())
+        total += len(wrong)
+        l2_sum, l2_n = l2_sum + float(l2.sum()), l2_n + len(l2)
+        if save_path is not None:
+            pile.add(adv_inputs=found, labels=labels)
+            if save_predictions:
+                pile.add(preds=prediction)
+            if save_clean_inputs:
+                pile.add(clean_inputs=clean)
+    if not total:
+        raise InputError("the loader is empty: nothing to save; check its data set")
+    seconds = time.perf_counter() - started
+    accuracy, mean_l2 = 100 * right / total, l2_sum / l2_n if l2_n else float("nan")
+    if save_path is not None:
+        part = f"{os.fspath(save_path)}.part"
+        torch.save(pile.file(save_type), part)
+        os.replace(part, save_path)
+    if verbose:
+        logger.info(
+            "%s: robust accuracy %.2f %%, mean L2 %.5f, %.2f s, %d images",
+            probe.attack,
+            accuracy,
+            mean_l2,
+            seconds,
+            total,
+        )
+    return (accuracy, mean_l2, seconds) if return_verbose else None
+
+
+def _one_batch(
+    probe: Probe, given: Tensor, labels: Tensor, save_type: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(clean pixels, perturbed pixels as they will be saved, their logits)."""
+    normalised = probe._normalization_applied is True
+    found = probe(given, labels)
+    with probe._session():
+        clean = probe._prepare(given, normalised)
+        pixels = probe._prepare(found, normalised)
+        if save_type == "int":
+            pixels = quantise_towards(clean, pixels)
+        with torch.no_grad():
+            logits = probe.get_logits(pixels)
+    return clean, pixels, logits

@@ -1,0 +1,144 @@
+"""What do all commands share? Numbers as people write them, the folder for files, a clean stdout."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, InputError
+
+
+def number(text: str, option: str) -> float:
+    """A finite number written as 0.03, 1e-2 or 8/255. Raises ConfigError naming the option.
+
+    >>> number("8/255", "--eps") == 8 / 255, number("0.5", "--eps")
+    (True, 0.5)
+    """
+    try:
+        value = float(Fraction(text.strip()))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise ConfigError(
+            f"{option} {text!r} is not a finite number; write 0.03 or 8/255"
+        )
+    return value
+
+
+def words(text: str, option: str) -> list[str]:
+    """The parts of a list with commas. Raises ConfigError for an empty part.
+
+    >>> words("PGD, FGSM", "--attacks")
+    ['PGD', 'FGSM']
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise ConfigError(f"{option} {text!r} has an empty part; write A,B,C")
+    return parts
+
+
+def numbers(text: str, option: str) -> list[float]:
+    """The numbers of a list with commas, fractions too.
+
+    >>> numbers("0.5,1/4", "--mean")
+    [0.5, 0.25]
+    """
+    return [number(part, option) for part in words(text, option)]
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception says, in one line; its class where it is not one of ours.
+
+    >>> one_line(InputError("no\\nimages")), one_line(KeyError("x")), one_line(OSError())
+    ('no images', "KeyError: 'x'", 'OSError')
+    """
+    from ..errors import TorchattacksExtError
+
+    said = " ".join(str(error).split())
+    if said and isinstance(error, TorchattacksExtError):
+        return said
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def folder(path: Path) -> Path:
+    """`path` as a folder that exists. Raises InputError where it cannot be one."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "it is a file" if path.is_file() else (error.strerror or str(error))
+        raise InputError(
+            f"--out {path} cannot be a folder ({reason}); give another path"
+        ) from error
+    return path
+
+
+def check_folder(path: Path | None) -> None:
+    """Refuse what cannot become a folder, before hours of work and without creating it."""
+    if path is None:
+        return
+    for place in (path, *path.parents):
+        if place.exists():
+            if place.is_dir():
+                return
+            raise InputError(
+                f"--out {path} cannot be a folder ({place} is a file); give another path"
+            )
+
+
+def write_files(out: Path, texts: Mapping[str, str]) -> None:
+    """Write each text into the folder, each in one step. Raises InputError where that fails."""
+    from ..results.codec import write_text
+
+    folder(out)
+    for name, text in texts.items():
+        try:
+            write_text(out / name, text)
+        except OSError as error:
+            raise InputError(
+                f"{out / name} cannot be written: {error.strerror or error}"
+            ) from error
+
+
+def show(text: str) -> None:
+    """Print on stdout."""
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def show_json(value: Any) -> None:
+    """Print as JSON on stdout."""
+    show(json.dumps(value, indent=1, allow_nan=False))
+
+
+def note(text: str) -> None:
+    """Tell a person who waits what is being done; says nothing to a log file."""
+    if sys.stderr.isatty():
+        sys.stderr.write(text + "\n")
+
+
+@contextlib.contextmanager
+def clean_stdout() -> Iterator[None]:
+    """What models, factories and libraries print goes to stderr, so that stdout is ours alone."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def table(rows: Sequence[Sequence[str]], gap: str = "  ") -> str:
+    """Rows of cells in columns that line up; the last column is not padded.
+
+    >>> print(table([("a", "bcd"), ("ee", "f")]))
+    a   bcd
+    ee  f
+    """
+    if not rows:
+        return ""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = (
+        gap.join(cell.ljust(width) for cell, width in zip(row, widths)) for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)

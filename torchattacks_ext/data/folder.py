@@ -1,0 +1,98 @@
+"""How is a folder of image files read? As torchvision's ImageFolder, lazily, with sizes checked first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Subset
+
+from ..errors import InputError, MissingExtra
+from .digits import ranks
+from .named import NamedData
+
+
+def load_folder(path: Path, n: int | None, resize: int | None) -> NamedData:
+    """At most n images of the folder, taken in turn from its classes; see :func:`.named.load_data`.
+
+    Reads the header of each file that is used, and pixels only when an item is asked for. Raises
+    InputError for a folder without classes, a file that is no image, and unequal sizes without
+    `resize`; MissingExtra where torchvision cannot be imported.
+    """
+    datasets, transforms = _torchvision()
+    if not path.is_dir():
+        raise InputError(
+            f"{path} is not a folder; give imagefolder:PATH of class folders"
+        )
+    steps = [transforms.ToTensor()]
+    if resize is not None:
+        steps = [transforms.Resize(resize), transforms.CenterCrop(resize), *steps]
+    try:
+        whole = datasets.ImageFolder(
+            str(path), transform=transforms.Compose(steps), loader=_read
+        )
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path} is not one folder of images a class: {' '.join(str(error).split())}"
+        ) from error
+    order = ranks(torch.tensor(whole.targets)).argsort(stable=True)[:n].tolist()
+    files = [whole.samples[row][0] for row in order]
+    if resize is None:
+        _check_sizes(path, files)
+    return NamedData(
+        name=path.resolve().name,
+        dataset=Subset(whole, order),
+        n=len(order),
+        n_total=len(whole.samples),
+        n_classes=len(whole.classes),
+        source=path.resolve().name,
+    )
+
+
+def _torchvision() -> tuple[Any, Any]:
+    """The modules datasets and transforms."""
+    try:
+        names = ("torchvision.datasets", "torchvision.transforms")
+        return import_module(names[0]), import_module(names[1])
+    except Exception as error:  # a build for another torch fails with RuntimeError
+        raise MissingExtra(
+            f"torchvision cannot be imported ({error}); "
+            "`torchattacks-ext doctor` says how to repair it"
+        ) from error
+
+
+def _open(file: str) -> Any:
+    try:
+        return import_module("PIL.Image").open(file)
+    except OSError as error:
+        raise InputError(
+            f"{file} cannot be read as an image: {error}; remove or repair it"
+        ) from error
+
+
+def _read(file: str) -> Any:
+    """One file as an RGB image."""
+    with _open(file) as image:
+        try:
+            return image.convert("RGB")
+        except (OSError, SyntaxError) as error:
+            raise InputError(
+                f"{file} cannot be read as an image: {error}; remove or repair it"
+            ) from error
+
+
+def _check_sizes(path: Path, files: Sequence[str]) -> None:
+    """InputError unless all files have one size; reads headers only."""
+    first: tuple[int, int] | None = None
+    for file in files:
+        with _open(file) as image:
+            first = first or image.size
+            if image.size != first:
+                raise InputError(
+                    f"{path} holds images of unequal size (width x height {first[0]}x{first[1]} "
+                    f"and {image.size[0]}x{image.size[1]}, say {Path(file).name}); "
+                    "pass --resize N (resize=N)"
+                )

@@ -1,0 +1,206 @@
+"""How are the draws of many images packed into full batches? An active set, judged once a round.
+
+Each image walks its own looks (sample sizes at which a decision may fall). A round takes every active
+image to its next look: the work items (image, draw) of all of them lie end to end and are cut into batches,
+so that batches stay full while images finish. The host is asked for numbers once a round. Networks do not
+give the same bits for other batch sizes, so a draw whose margin is within 1e-4 of its largest logit is
+decided by a second forward pass at batch size 1: counts then do not depend on the batch size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._typing import LogitsFn
+from ..models.meter import Budget
+from ..numerics.losses import margins, target_margins
+from ..numerics.streams import uniform
+from ..samplers.base import Sampler
+
+CLOSE = 1e-4
+"""Share of the largest logit below which a margin is decided again at batch size 1."""
+
+Array = np.ndarray
+
+
+@dataclass
+class Slots:
+    """The images at work. Tensors lie on the device (A, ...), arrays (A,) on the host."""
+
+    images: Tensor
+    ids: Tensor
+    reference: Tensor
+    index: Array
+    clean_margin: Array
+    n: Array
+    s: Array
+    worst_margin: Array
+    worst_draw: Array
+    n_close: Array
+    n_drawn: Array
+    non_finite: Array
+    log_robust: Array
+    log_not_robust: Array
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def take(self, rows: Array) -> Slots:
+        """The slots `rows` (int64 positions)."""
+        place = torch.from_numpy(rows).to(self.images.device)
+        return Slots(
+            **{
+                f.name: (
+                    value[place]
+                    if isinstance(value := getattr(self, f.name), Tensor)
+                    else value[rows]
+                )
+                for f in fields(self)
+            }
+        )
+
+    def join(self, other: Slots) -> Slots:
+        """These slots and then the others."""
+        pairs = {
+            f.name: (getattr(self, f.name), getattr(other, f.name))
+            for f in fields(self)
+        }
+        return Slots(
+            **{
+                name: (
+                    torch.cat(pair)
+                    if isinstance(pair[0], Tensor)
+                    else np.concatenate(pair)
+                )
+                for name, pair in pairs.items()
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was seen of M rows, on the host: margin (M,) (> 0 = no failure) and the rest of it."""
+
+    margin: Array
+    failed: Array
+    close: Array
+    finite: Array
+    prediction: Array
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Decides failures of rows: argmax != reference, or == reference when `targeted`.
+
+    view: pixels to logits. Non-finite logits are failures.
+    """
+
+    view: LogitsFn
+    targeted: bool
+    batch_size: int
+
+    def _look(self, images: Tensor, reference: Tensor) -> Tensor:
+        """(3, M): margin, a code of three bits (failed, close, finite), and the argmax."""
+        logits = self.view(images)
+        size = logits.abs().amax(1)
+        finite = torch.isfinite(size)
+        best = logits.argmax(1)
+        hit = best == reference
+        if self.targeted:
+            margin, failed = target_margins(logits, reference), hit
+        else:
+            margin, failed = margins(logits, reference), ~hit
+        failed = failed | ~finite
+        close = margin.abs() < CLOSE * size
+        code = failed.int() + 2 * close.int() + 4 * finite.int()
+        return torch.stack([margin, code.to(margin.dtype), best.to(margin.dtype)])
+
+    def judge(
+        self,
+        n: int,
+        rows: Callable[[slice], tuple[Tensor, Tensor]],
+        budget: Budget | None,
+    ) -> Judged | None:
+        """Judge `n` rows in batches; `rows(slice)` gives their images and references.
+
+        None when the budget ended before the last of them. n forward row-passes, and one for each close
+        row; one host sync.
+        """
+        parts = []
+        for start in range(0, n, self.batch_size):
+            stop = min(start + self.batch_size, n)
+            if budget is not None and not budget.allows(stop - start):
+                return None
+            parts.append(self._look(*rows(slice(start, stop))))
+        seen = torch.cat(parts, dim=1).cpu().numpy()
+        code = seen[1].astype(np.int8)
+        margin, failed = seen[0].astype(np.float64), (code & 1) > 0
+        prediction = seen[2].astype(np.int64)
+        close, finite = (code & 2) > 0, (code & 4) > 0
+        if self.batch_size > 1:
+            for row in np.flatnonzero(close):
+                if budget is not None and not budget.allows(1):
+                    return None
+                again = self._look(*rows(slice(row, row + 1))).cpu().numpy()[:, 0]
+                margin[row], failed[row] = again[0], int(again[1]) & 1
+                prediction[row] = int(again[2])
+        margin[~finite] = -np.inf
+        return Judged(margin, failed, close, finite, prediction)
+
+
+def draw_rows(
+    slots: Slots,
+    slot: Array,
+    draw: Array,
+    sampler: Sampler,
+    seed: int,
+) -> Callable[[slice], tuple[Tensor, Tensor]]:
+    """The work items (slot, draw) as perturbed images with their references, made when asked for."""
+
+    def rows(part: slice) -> tuple[Tensor, Tensor]:
+        device = slots.images.device
+        place = torch.from_numpy(slot[part]).to(device)
+        draws = torch.from_numpy(draw[part]).to(device)
+        images = slots.images.index_select(0, place)
+        noise = keyed(seed, slots.ids[place], draws, sampler.name)
+        return sampler.sample(images, noise), slots.reference[place]
+
+    return rows
+
+
+def keyed(
+    seed: int, ids: Tensor, draw: int | Tensor, name: str
+) -> Callable[..., Tensor]:
+    """u(size, purpose="") -> (B, size) in [0, 1): the uniforms of (seed, id, draw) for one sampler."""
+    return partial(_uniforms, seed, ids, draw, name)
+
+
+def _uniforms(
+    seed: int, ids: Tensor, draw: int | Tensor, name: str, size: int, purpose: str = ""
+) -> Tensor:
+    key = f"{name}/{purpose}" if purpose else name
+    return uniform(seed, ids, key, draw, size)
+
+
+def advance(slots: Slots, looks: Array, judged: Judged, slot: Array, draw: Array) -> None:
+    """Add a whole round of judged draws to the slots, in place; afterwards n equals `looks`."""
+    starts = np.searchsorted(slot, np.arange(len(slots)))
+    slots.s += np.add.reduceat(judged.failed.astype(np.int64), starts)
+    slots.n_close += np.add.reduceat(judged.close.astype(np.int64), starts)
+    slots.non_finite |= np.logical_or.reduceat(~judged.finite, starts)
+    lowest = np.minimum.reduceat(judged.margin, starts)
+    better = lowest < slots.worst_margin
+    first = np.flatnonzero(judged.margin == lowest[slot])
+    owner, place = np.unique(slot[first], return_index=True)
+    best_draw = np.zeros(len(slots), dtype=np.int64)
+    best_draw[owner] = draw[first[place]]
+    slots.worst_draw = np.where(better, best_draw, slots.worst_draw)
+    slots.worst_margin = np.where(better, lowest, slots.worst_margin)
+    slots.n_drawn += looks - slots.n
+    slots.n = looks.copy()

@@ -1,0 +1,3 @@
+"""Evaluation: a plan of stages, run on a model and data, as one report."""
+
+from .runner import evaluate as evaluate

@@ -1,0 +1,68 @@
+"""What is a stage? Something that turns one batch of checked images into rows of a result."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from ...data.stream import Batch
+from ...engines.active import Judge, Judged
+from ...models.logits import LogitsView
+from ...results.base import Result
+from ..plan import Plan
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """What all stages of one batch may use: the view of the model, the clean answers, K.
+
+    view: Module, pixels to logits, with the meter. judge: decides failures. clean: the judged clean images.
+    n_classes: K.
+    """
+
+    view: LogitsView
+    judge: Judge
+    clean: Judged
+    n_classes: int
+
+
+@dataclass(frozen=True, eq=False)
+class StageRows:
+    """The result of one batch, and `worst(rows) -> images` for the gallery (rows (k,) of the batch)."""
+
+    result: Result
+    worst: Callable[[Tensor], Tensor] | None = None
+
+
+class RowStage(ABC):
+    """A stage that works batch by batch.
+
+    A subclass sets `kind`, takes its arguments in `__init__` (refusing wrong ones before any pass) and
+    writes :meth:`rows`. needs: what must be shared. guarantee: what its number claims. cost_per_image:
+    forward row-passes, None where it depends on the model.
+    """
+
+    kind: ClassVar[str]
+    guarantee: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ("clean",)
+
+    def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
+        self.label, self.plan, self.settings = label, plan, dict(settings)
+
+    @property
+    def cost_per_image(self) -> float | None:
+        """Forward row-passes an image, where they are known beforehand."""
+        return None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Caveats for the reader of the report."""
+        return ()
+
+    @abstractmethod
+    def rows(self, batch: Batch, shared: Shared) -> StageRows:
+        """Rows of one batch, in its order; runs inside a session of the model."""

@@ -1,0 +1,62 @@
+"""How often is the model right on the unchanged images? The clean stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..._typing import Status
+from ...data.stream import Batch
+from ...engines.active import Judged
+from ...errors import ConfigError, InputError
+from ...results.accuracy import Accuracy
+from ..plan import Plan
+from .base import RowStage, Shared, StageRows
+
+
+class CleanStage(RowStage):
+    """Clean accuracy; its answers are shared with every other stage."""
+
+    kind = "clean"
+    guarantee = "exact on these images; the interval is for new images of the same source"
+    needs = ()
+
+    def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
+        super().__init__(label, plan, settings)
+        if settings:
+            raise ConfigError(f"stage 'clean' has no arguments, got {sorted(settings)}")
+
+    @property
+    def cost_per_image(self) -> float | None:
+        """One forward row-pass an image."""
+        return 1.0
+
+    def rows(self, batch: Batch, shared: Shared) -> StageRows:
+        """The shared clean answers as rows; no further pass."""
+        seen, labels = shared.clean, labels_of(batch)
+        result = Accuracy(
+            ids=batch.ids.cpu(),
+            settings={"method": "clean"},
+            status=status_of(seen),
+            reference=labels.cpu(),
+            prediction=torch.from_numpy(seen.prediction),
+            clean_correct=torch.from_numpy(~seen.failed).to(torch.int8),
+            margin=torch.from_numpy(seen.margin),
+        )
+        return StageRows(result)
+
+
+def labels_of(batch: Batch) -> Tensor:
+    """The labels of a batch. Raises InputError where it has none."""
+    if batch.labels is None:
+        raise InputError("an evaluation needs labels; give them with the images")
+    return batch.labels
+
+
+def status_of(seen: Judged) -> Tensor:
+    """(N,) int8: OK, or NON_FINITE where the logits were not finite."""
+    finite = torch.from_numpy(seen.finite)
+    return torch.where(finite, int(Status.OK), int(Status.NON_FINITE)).to(torch.int8)

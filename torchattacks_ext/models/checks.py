@@ -1,0 +1,142 @@
+"""Is the model a fixed map from one image to one answer? Randomised and batch-dependent models are found here.
+
+The tests follow AutoAttack's check (five forwards, change of the normalised logits) and add what it does
+not see: answers that depend on the other rows of the batch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._typing import LogitsFn
+from ..results.facts import Flag
+
+N_ROWS = 8
+N_REPEATS = 5
+RANDOM_CHANGE = 1e-4
+BATCH_CHANGE = 1e-3
+
+
+@dataclass(frozen=True)
+class ModelTraits:
+    """What was seen on a few rows; `n_classes` is the number of columns K of the logits."""
+
+    n_classes: int
+    randomised: bool
+    batch_dependent: bool
+    looks_like_probs: bool
+
+    def flags(self) -> tuple[Flag, ...]:
+        """One flag for each trait that makes numbers doubtful."""
+        found = []
+        if self.randomised:
+            found.append(
+                Flag(
+                    "randomised_model",
+                    "the model answers differently when asked again: counts and margins include its "
+                    "own randomness, and a replayed draw may not fail again",
+                )
+            )
+        if self.batch_dependent:
+            found.append(
+                Flag(
+                    "batch_dependent_model",
+                    "an answer depends on the other rows of the batch: rows are not independent, and "
+                    "numbers hold only for this batch size and order",
+                )
+            )
+        if self.looks_like_probs:
+            found.append(
+                Flag(
+                    "looks_like_probs",
+                    "the model's outputs are rows of probabilities; if they are, say "
+                    'outputs="probs", or margins and losses mean something else',
+                )
+            )
+        return tuple(found)
+
+
+_cache: weakref.WeakKeyDictionary[Any, tuple[Any, ModelTraits]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def parameter_version(model: object) -> tuple[int, ...] | None:
+    """Changes whenever a parameter or buffer is written; None where torch does not count that."""
+    if not isinstance(model, torch.nn.Module):
+        return ()
+    tensors = [*model.parameters(), *model.buffers()]
+    try:
+        writes = sum(tensor._version for tensor in tensors)
+    except RuntimeError:  # inference tensors keep no version
+        return None
+    modes = sum(module.training << (i % 60) for i, module in enumerate(model.modules()))
+    return (len(tensors), writes, sum(tensor.data_ptr() for tensor in tensors), modes)
+
+
+def inspect_model(
+    model: object, view: LogitsFn, images: Tensor, outputs: str = "logits"
+) -> ModelTraits:
+    """Look at `model` through `view` (images to logits) on up to 8 rows of images (N, ...), N >= 1.
+
+    Runs inside a session. Cached per model and parameter version. Cost when not cached: at most
+    8 x 5 + 8 + 8 + 9 forward row-passes.
+    """
+    version = parameter_version(model)
+    key = (version, outputs, tuple(images.shape[1:]), len(images) > 1)
+    try:
+        known = _cache.get(model)
+    except TypeError:  # callables that cannot be weakly referenced are looked at each time
+        known = None
+    if known is not None and version is not None and known[0] == key:
+        return known[1]
+    with torch.inference_mode():
+        traits = _look(view, images[:N_ROWS].contiguous(), outputs)
+    with contextlib.suppress(TypeError):
+        _cache[model] = (key, traits)
+    return traits
+
+
+def _look(view: LogitsFn, rows: Tensor, outputs: str) -> ModelTraits:
+    answers = [view(rows) for _ in range(N_REPEATS)]
+    first = answers[0]
+    randomised = any(_changed(first, other, RANDOM_CHANGE) for other in answers[1:])
+    coupled = False
+    if not randomised and len(rows) > 1:
+        coupled = any(
+            _changed(first, other, BATCH_CHANGE)
+            for other in (
+                torch.cat([view(row[None]) for row in rows]),
+                view(rows.flip(0)).flip(0),
+                view(torch.cat([rows[:1], rows.flip(0)]))[1:].flip(0),
+            )
+        )
+    return ModelTraits(
+        n_classes=first.shape[1],
+        randomised=randomised,
+        batch_dependent=coupled,
+        looks_like_probs=outputs == "logits" and _are_probs(first),
+    )
+
+
+def _changed(first: Tensor, other: Tensor, limit: float) -> bool:
+    """Did a row's logits move by more than `limit` of their own size, or a clear argmax flip?"""
+    size = first.norm(dim=1).clamp_min(1e-12)
+    moved = (first - other).norm(dim=1) / size > limit
+    top = first.topk(2, dim=1).values
+    clear = (top[:, 0] - top[:, 1]) > 1e-4 * first.abs().amax(1)
+    flipped = (first.argmax(1) != other.argmax(1)) & clear
+    return bool((moved | flipped).any())
+
+
+def _are_probs(logits: Tensor) -> bool:
+    if logits.shape[1] < 2:
+        return False
+    inside = (logits >= 0).all() & (logits <= 1).all()
+    return bool(inside & ((logits.sum(1) - 1).abs() < 1e-3).all())

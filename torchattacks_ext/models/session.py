@@ -1,0 +1,106 @@
+"""How is a model borrowed and given back? Modes, gradients and the right to run, even after an exception."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import StateError
+
+_guard = threading.Lock()
+_owners: dict[int, tuple[int, int]] = {}
+
+
+def _acquire(model: object) -> None:
+    me, key = threading.get_ident(), id(model)
+    with _guard:
+        owner, depth = _owners.get(key, (me, 0))
+        if owner != me:
+            raise StateError(
+                f"{type(model).__name__} is being measured in another thread; one session a model "
+                "runs at a time: wait for it, or give each thread its own copy of the model"
+            )
+        _owners[key] = (me, depth + 1)
+
+
+def _release(model: object) -> None:
+    with _guard:
+        owner, depth = _owners[id(model)]
+        if depth == 1:
+            del _owners[id(model)]
+        else:
+            _owners[id(model)] = (owner, depth - 1)
+
+
+def _keeps_statistics(module: nn.Module) -> bool:
+    """True for layers whose training mode mixes the rows of a batch or writes running statistics."""
+    named = "BatchNorm" in type(module).__name__
+    return named or bool(getattr(module, "track_running_stats", False))
+
+
+def _set_modes(model: nn.Module, training: bool, dropout: bool) -> None:
+    if not training:
+        model.eval()
+        return
+    model.train()
+    for module in model.modules():
+        frozen = "Dropout" in type(module).__name__ and not dropout
+        if frozen or _keeps_statistics(module):
+            module.training = False
+
+
+@contextmanager
+def session(
+    model: Callable[..., Any], *, training: bool = False, dropout: bool = False
+) -> Iterator[None]:
+    """Borrow `model`: eval mode (or `training` without batch statistics), parameters frozen.
+
+    On exit, also after an exception, every module has its own mode again and every parameter its
+    requires_grad and its grad. The same thread may nest sessions; another thread gets a StateError. A
+    callable that is no Module is only locked. No forward passes.
+
+    >>> net = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout())
+    >>> with session(net):
+    ...     (net.training, net[0].weight.requires_grad)
+    (False, False)
+    >>> (net.training, net[0].weight.requires_grad)
+    (True, True)
+    """
+    _acquire(model)
+    try:
+        if not isinstance(model, nn.Module):
+            yield
+            return
+        modes = [(module, module.training) for module in model.modules()]
+        loans = [(p, p.requires_grad, p.grad) for p in model.parameters()]
+        try:
+            _set_modes(model, training, dropout)
+            for parameter, needs, _ in loans:
+                parameter.grad = None
+                if needs:
+                    parameter.requires_grad_(False)
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+            for parameter, needs, grad in loans:
+                if needs:
+                    parameter.requires_grad_(True)
+                parameter.grad = grad
+    finally:
+        _release(model)
+
+
+def first_tensor(model: object) -> torch.Tensor | None:
+    """The first floating-point parameter, else buffer, of a model; it says device and dtype."""
+    if not isinstance(model, nn.Module):
+        return None
+    for parameter in model.parameters():
+        if parameter.dtype.is_floating_point:
+            return parameter
+    return next((b for b in model.buffers() if b.dtype.is_floating_point), None)

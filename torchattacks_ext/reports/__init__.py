@@ -1,0 +1,9 @@
+"""Reports: an evaluation as text, Markdown, JSON or one HTML file. Result in, str out; nothing prints."""
+
+from .html import render_html as render_html
+from .json import render_json as render_json
+from .markdown import render_markdown as render_markdown
+from .scorecard import ScoreRow as ScoreRow
+from .scorecard import scorecard as scorecard
+from .summary import plain_summary as plain_summary
+from .text import render_text as render_text

@@ -1,0 +1,183 @@
+"""How is a report handed on? One HTML file that loads nothing, runs nothing and escapes everything."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from importlib import resources
+from typing import Any
+
+import torch
+
+from .._typing import Verdict
+from .._version import __version__
+from ..errors import MissingExtra
+from ..results.evaluation import EvaluationReport
+from ..results.prob_robustness import ProbRobustness
+from . import context
+from .charts import HEIGHT, TRACK, WIDTH, Chart, interval_mark, log_histogram
+from .comparison import Reports, as_reports, compare, model_names
+from .pictures import exhibits
+from .scorecard import scorecard
+from .stages import n_images, settings_of, usable
+from .summary import plain_summary
+from .words import cost_text, count, one_line, rate
+
+_LINK = re.compile(r"arXiv:(\d{4}\.\d{4,5})|doi:(10\.\d{4,9}/[\w.()/-]*\w)")
+_PERCENT = re.compile(r"(?<=[\d\]]) %")
+_DRAWN = (Verdict.ROBUST, Verdict.UNDECIDED, Verdict.NOT_ROBUST)
+
+
+def render_html(
+    reports: Reports, title: str = "Robustness report", *, confidence: float = 0.95
+) -> str:
+    """One report, or several side by side, as one self-contained HTML page.
+
+    No script, no network: a content security policy allows data: images and the one inline style sheet,
+    by its hash. Everything that a user named is escaped. title: of the page. confidence: of the
+    intervals, in (0, 1). Raises MissingExtra without jinja2, or without pillow where there are pictures.
+    """
+    found = as_reports(reports)
+    names = model_names(found)
+    style = _resource("report.css")
+    page: str = _template().render(
+        title=one_line(title, 200) or "Robustness report",
+        policy=content_policy(style),
+        style=style,
+        level=f"{100 * confidence:g} %",
+        models=[_model(*pair, confidence) for pair in zip(names, found)],
+        side=compare(found, confidence) if len(found) > 1 else None,
+        how_to_read=context.HOW_TO_READ,
+        version=__version__,
+        chart_size=(WIDTH, HEIGHT),
+        track=TRACK,
+    )
+    return page
+
+
+def content_policy(style: str) -> str:
+    """The Content-Security-Policy under which exactly this inline style sheet applies.
+
+    >>> content_policy("p {}")[:47]
+    "default-src 'none'; img-src data:; style-src 's"
+    """
+    digest = hashlib.sha256(style.encode("utf-8")).digest()
+    key = base64.b64encode(digest).decode("ascii")
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{key}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _resource(name: str) -> str:
+    folder = resources.files("torchattacks_ext.reports") / "templates"
+    return (folder / name).read_text(encoding="utf-8")
+
+
+def _template() -> Any:
+    try:
+        import jinja2
+    except ImportError as error:
+        raise MissingExtra("render_html needs jinja2; pip install jinja2") from error
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_glued,
+    )
+    environment.filters["linked"] = linked
+    environment.filters["cost"] = cost_text
+    environment.filters["count"] = count
+    environment.filters["mark"] = interval_mark
+    return environment.from_string(_resource("report.html.j2"))
+
+
+def _glued(value: Any) -> Any:
+    """No line break between a number and its percent sign; what is escaped already stays as it is."""
+    return _PERCENT.sub("\u00a0%", value) if type(value) is str else value
+
+
+def linked(text: str) -> list[tuple[str, str]]:
+    """The text cut into (piece, address); the address is "" but for arXiv numbers and DOIs.
+
+    >>> linked("see arXiv:1706.06083.")
+    [('see ', ''), ('arXiv:1706.06083', 'https://arxiv.org/abs/1706.06083'), ('.', '')]
+    """
+    pieces, end = [], 0
+    for match in _LINK.finditer(text):
+        arxiv, doi = match.groups()
+        address = (
+            f"https://arxiv.org/abs/{arxiv}" if arxiv else f"https://doi.org/{doi}"
+        )
+        pieces += [(text[end : match.start()], ""), (match.group(), address)]
+        end = match.end()
+    return [piece for piece in [*pieces, (text[end:], "")] if piece[0]]
+
+
+def _model(name: str, report: EvaluationReport, confidence: float) -> dict[str, Any]:
+    return {
+        "name": name,
+        "n": n_images(report),
+        "summary": plain_summary(report),
+        "doubts": context.doubts(report),
+        "rows": scorecard(report, confidence),
+        "tests": _tests(report),
+        "exhibits": exhibits(report.gallery),
+        "not_tested": context.not_tested(report),
+        "methods": context.methods(report),
+        "provenance": context.provenance(report),
+        "plan": context.plan_json(report),
+    }
+
+
+def _tests(report: EvaluationReport) -> list[dict[str, Any]]:
+    """For each PRTest that ran: its name and its histograms."""
+    found = []
+    for stage in report.stages:
+        result = stage.result
+        if usable(stage) and isinstance(result, ProbRobustness):
+            settings = settings_of(stage)
+            charts = [_bounds_chart(result, settings), _samples_chart(result)]
+            found.append(
+                {
+                    "name": one_line(stage.name),
+                    "charts": [chart for chart in charts if chart is not None],
+                    "left_out": int((result.n_samples == 0).sum()),
+                    "tolerance": rate(settings.get("tolerance")),
+                }
+            )
+    return found
+
+
+def _groups(result: ProbRobustness, values: torch.Tensor) -> dict[str, list[float]]:
+    drawn = result.n_samples > 0
+    return {
+        verdict.name.lower()
+        .replace("_", " "): values[drawn & (result.verdict == int(verdict))]
+        .tolist()
+        for verdict in _DRAWN
+    }
+
+
+def _bounds_chart(result: ProbRobustness, settings: dict[str, Any]) -> Chart | None:
+    tolerance = settings.get("tolerance")
+    known = isinstance(tolerance, float) and 0 < tolerance < 1
+    return log_histogram(
+        _groups(result, result.p_fail_upper),
+        title="Upper bound of the failure rate, per image",
+        axis="upper bound of the failure rate (log scale)",
+        anchor=tolerance if known and isinstance(tolerance, float) else 1.0,
+        line=f"tolerance {rate(tolerance)}" if known else "",
+        say=rate,
+    )
+
+
+def _samples_chart(result: ProbRobustness) -> Chart | None:
+    return log_histogram(
+        _groups(result, result.n_samples.double()),
+        title="Random draws spent, per image",
+        axis="draws (log scale)",
+        say=lambda value: f"{value:,.0f}",
+    )

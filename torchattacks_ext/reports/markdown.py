@@ -1,0 +1,110 @@
+"""How does a report look on a code host or a CI job's page? GitHub-flavoured Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from ..results.evaluation import EvaluationReport
+from . import context
+from .comparison import Reports, as_reports, compare, model_names
+from .scorecard import ScoreRow, scorecard
+from .summary import plain_summary
+from .words import cost_text, count, one_line
+
+_SPECIAL = re.compile(r"([\\`*_\[\]|~#$])")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+def escape(text: str) -> str:
+    """Any text as itself on one line: no HTML, no table cell, no link, no emphasis.
+
+    >>> escape("a|b <script> [x](y)")
+    'a\\\\|b &lt;script&gt; \\\\[x\\\\](y)'
+    """
+    plain = "".join(_ENTITIES.get(char, char) for char in one_line(text, 2000))
+    return _SPECIAL.sub(r"\\\1", plain)
+
+
+def render_markdown(reports: Reports, *, confidence: float = 0.95) -> str:
+    """One report, or several side by side, as Markdown with pipe tables.
+
+    confidence: of the intervals, in (0, 1). Pipes, newlines, HTML and Markdown in names and messages are
+    escaped.
+    """
+    found = as_reports(reports)
+    names = model_names(found)
+    blocks = [f"# Robustness report: {escape(' · '.join(names))}"]
+    if len(found) > 1:
+        blocks += _comparison(found, confidence)
+    for name, report in zip(names, found):
+        if len(found) > 1:
+            blocks.append(f"## Model {escape(name)}")
+        blocks += _model(report, confidence, "###" if len(found) > 1 else "##")
+    blocks += ["## How to read the numbers", _bullets(context.HOW_TO_READ)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _bullets(items: Iterable[str]) -> str:
+    return "\n".join(f"- {escape(item)}" for item in items)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> str:
+    """A pipe table of cells that are escaped already. align: "l" or "r" a column."""
+    rule = ["---:" if side == "r" else ":---" for side in align]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *rows])
+
+
+def _comparison(found: list[EvaluationReport], confidence: float) -> list[str]:
+    side = compare(found, confidence)
+    rows = [[escape(stage), *map(_cell, cells)] for stage, cells in side.rows]
+    head = ["Stage", *map(escape, side.models)]
+    title = f"## Comparison ({100 * confidence:g} % intervals)"
+    return [title, _table(head, rows, "l" * len(head)), _bullets(side.cautions)]
+
+
+def _cell(row: ScoreRow | None) -> str:
+    if row is None:
+        return "not run"
+    return f"{escape(row.value)} {escape(row.interval)}".strip()
+
+
+def _model(report: EvaluationReport, confidence: float, mark: str) -> list[str]:
+    doubts = [f"[{d.code}] {d.message} ({d.where})" for d in context.doubts(report)]
+    facts = [
+        [escape(name), escape(value)] for name, value in context.provenance(report)
+    ]
+    return [
+        f"{mark} Summary",
+        _bullets(plain_summary(report)),
+        f"{mark} Doubts",
+        _bullets(doubts or ["None was raised."]),
+        f"{mark} Scorecard",
+        _scorecard(scorecard(report, confidence), confidence),
+        f"{mark} What was not tested",
+        _bullets(context.not_tested(report)),
+        f"{mark} Methods",
+        _bullets(f"{name}: {text}" for name, text in context.methods(report)),
+        f"{mark} Provenance",
+        _table(["Fact", "Value"], facts, "ll"),
+    ]
+
+
+def _scorecard(rows: list[ScoreRow], confidence: float) -> str:
+    head = [
+        "Stage",
+        "Result",
+        f"{100 * confidence:g} % interval",
+        "n",
+        "Guarantee",
+        "Remarks",
+        "Cost",
+    ]
+    cells = []
+    for row in rows:
+        failed = () if row.error is None else (f"FAILED: {row.error}",)
+        remarks = "<br>".join(map(escape, (*failed, *row.details, *row.notes)))
+        n = "" if row.n is None else count(row.n)
+        words = map(escape, (row.stage, row.value, row.interval, n, row.guarantee))
+        cells.append([*words, remarks, escape(cost_text(row.cost))])
+    return _table(head, cells, "lllrlll")

@@ -1,0 +1,178 @@
+"""How does a report look on a terminal or in a log? Plain text of a fixed width, no colours."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from ..errors import ConfigError
+from ..results.evaluation import EvaluationReport
+from . import context
+from .comparison import Reports, as_reports, compare, model_names
+from .scorecard import ScoreRow, scorecard
+from .summary import plain_summary
+from .words import count, seconds
+
+_NARROWEST = 60
+_SPACE = "  "
+
+
+def render_text(reports: Reports, width: int = 100, *, confidence: float = 0.95) -> str:
+    """One report, or several side by side, as plain text.
+
+    width: most characters a line, at least 60 (ConfigError below). confidence: of the intervals, in
+    (0, 1). Names and messages are shown without control characters.
+    """
+    if width < _NARROWEST:
+        raise ConfigError(
+            f"width={width} is too narrow for the tables; give at least {_NARROWEST}"
+        )
+    found = as_reports(reports)
+    names = model_names(found)
+    lines = [*_heading(f"Robustness report: {' · '.join(names)}", "=", width)]
+    if len(found) > 1:
+        lines += _comparison(found, confidence, width)
+    for name, report in zip(names, found):
+        lines += ["", *_heading(f"Model {name}", "=", width)] if len(found) > 1 else []
+        lines += _model(report, confidence, width)
+    lines += _section("How to read the numbers", context.HOW_TO_READ, width)
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def table(
+    rows: Sequence[Sequence[str]], width: int, align: str = "", indent: str = ""
+) -> list[str]:
+    """Rows (the first is the head) as aligned columns; the widest columns are wrapped to fit.
+
+    align: "l" or "r" a column. Every line is at most `width` long as long as four characters a column
+    fit.
+
+    >>> print("\\n".join(table([["a", "n"], ["one two", "10"]], 9, "lr")))
+    a     n
+    ---  --
+    one  10
+    two
+    """
+    room = width - len(indent) - len(_SPACE) * (len(rows[0]) - 1)
+    widths = [max(len(cell) for cell in column) for column in zip(*rows)]
+    while sum(widths) > room and max(widths) > 4:
+        widths[widths.index(max(widths))] -= 1
+    align = align.ljust(len(widths), "l")
+    lines = []
+    for i, row in enumerate(rows):
+        cells = [_wrap(cell, size) or [""] for cell, size in zip(row, widths)]
+        for j in range(max(len(cell) for cell in cells)):
+            parts = [cell[j] if j < len(cell) else "" for cell in cells]
+            lines.append(indent + _SPACE.join(map(_pad, parts, widths, align)).rstrip())
+        if i == 0:
+            lines.append(indent + _SPACE.join("-" * size for size in widths))
+    return lines
+
+
+def _wrap(text: str, width: int, first: str = "", rest: str = "") -> list[str]:
+    """Lines of at most `width`; names with hyphens stay whole where they fit."""
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_on_hyphens=False,
+    )
+
+
+def _pad(text: str, size: int, side: str) -> str:
+    return text.rjust(size) if side == "r" else text.ljust(size)
+
+
+def _heading(text: str, rule: str, width: int) -> list[str]:
+    lines = _wrap(text, width)
+    return [*lines, rule * max(len(line) for line in lines)]
+
+
+def _section(title: str, items: Iterable[str], width: int) -> list[str]:
+    lines = ["", *_heading(title, "-", width)]
+    for item in items:
+        lines += _wrap(item, width, "* ", "  ")
+    return lines
+
+
+def _comparison(
+    found: list[EvaluationReport], confidence: float, width: int
+) -> list[str]:
+    side = compare(found, confidence)
+    rows = [["", *side.models]]
+    for stage, cells in side.rows:
+        rows.append([stage, *(_cell(cell) for cell in cells)])
+    title = f"Comparison ({100 * confidence:g} % intervals)"
+    lines = ["", *_heading(title, "-", width), *table(rows, width)]
+    for caution in side.cautions:
+        lines += _wrap(f"Note: {caution}.", width, "", "  ")
+    return lines
+
+
+def _cell(row: ScoreRow | None) -> str:
+    if row is None:
+        return "not run"
+    return f"{row.value} {row.interval}".strip()
+
+
+def _model(report: EvaluationReport, confidence: float, width: int) -> list[str]:
+    lines = _section("Summary", plain_summary(report), width)
+    doubts = [f"[{d.code}] {d.message} ({d.where})" for d in context.doubts(report)]
+    lines += _section("Doubts", doubts or ["None was raised."], width)
+    lines += _scorecard(scorecard(report, confidence), confidence, width)
+    lines += _section("What was not tested", context.not_tested(report), width)
+    cited = [f"{name}: {text}" for name, text in context.methods(report)]
+    lines += _section("Methods", cited, width)
+    facts = [["fact", "value"], *map(list, context.provenance(report))]
+    return [*lines, "", *_heading("Provenance", "-", width), *table(facts, width)]
+
+
+def _scorecard(rows: list[ScoreRow], confidence: float, width: int) -> list[str]:
+    head = [
+        "Stage",
+        "Result",
+        f"{100 * confidence:g} % interval",
+        "n",
+        "Forward",
+        "Backward",
+        "Time",
+    ]
+    cells = [head]
+    for row in rows:
+        cost = ["", "", ""]
+        if row.cost is not None:
+            cost = [
+                count(row.cost.forward),
+                count(row.cost.backward),
+                seconds(row.cost.seconds),
+            ]
+        cells.append(
+            [
+                row.stage,
+                row.value,
+                row.interval,
+                "" if row.n is None else count(row.n),
+                *cost,
+            ]
+        )
+    lines = [
+        "",
+        *_heading("Scorecard", "-", width),
+        *table(cells, width, "lllrrrr"),
+        "",
+    ]
+    for row in rows:
+        lines += _wrap(f"{row.stage}: {row.asks}", width)
+        for text in _remarks(row):
+            lines += _wrap(text, width, "  ", "    ")
+    return lines
+
+
+def _remarks(row: ScoreRow) -> list[str]:
+    return [
+        *([] if row.error is None else [f"FAILED: {row.error}"]),
+        *row.details,
+        *([f"guarantee: {row.guarantee}"] if row.guarantee else []),
+        *(f"note: {text}" for text in row.notes),
+    ]

@@ -1,0 +1,191 @@
+"""How is a number or a name written so that nobody reads more into it than it says?"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Sequence
+
+from ..results.facts import Cost
+
+NOT_KNOWN = "n/a"
+_BIDI = frozenset(
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
+_LIMIT = 500
+
+
+def one_line(value: object, limit: int = _LIMIT) -> str:
+    """A user's text on one line: no control characters (terminal codes), no direction marks, no flood.
+
+    limit: most characters; a longer text ends in an ellipsis.
+
+    >>> one_line("a\\n\\x1b[31mb")
+    'a [31mb'
+    """
+    kept = []
+    for char in str(value)[: 4 * limit]:
+        group = unicodedata.category(char)
+        if char.isspace():
+            kept.append(" ")
+        elif group not in ("Cc", "Cs", "Cn", "Co") and char not in _BIDI:
+            kept.append(char)
+    text = " ".join("".join(kept).split())
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def count(number: int) -> str:
+    """A whole number with thousands separated.
+
+    >>> count(12345)
+    '12,345'
+    """
+    return f"{number:,}"
+
+
+def things(number: int, noun: str) -> str:
+    """A count and its noun in the right number.
+
+    >>> things(1, "image"), things(1200, "image")
+    ('1 image', '1,200 images')
+    """
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def percent(part: int, whole: int) -> str:
+    """`part` of `whole` in percent, to .1; 0.0 and 100.0 are kept for none and all.
+
+    >>> percent(1, 3), percent(1, 5000), percent(4999, 5000), percent(0, 7)
+    ('33.3 %', '< 0.1 %', '> 99.9 %', '0.0 %')
+    """
+    if whole == 0:
+        return NOT_KNOWN
+    shown = f"{100 * part / whole:.1f}"
+    if part > 0 and shown == "0.0":
+        return "< 0.1 %"
+    if part < whole and shown == "100.0":
+        return "> 99.9 %"
+    return f"{shown} %"
+
+
+def share(part: int, whole: int) -> str:
+    """`part` of `whole` in percent and in counts, or why there is no share.
+
+    >>> share(934, 1000), share(0, 0)
+    ('93.4 % (934 of 1,000)', 'n/a (no images)')
+    """
+    if whole == 0:
+        return f"{NOT_KNOWN} (no images)"
+    return f"{percent(part, whole)} ({count(part)} of {count(whole)})"
+
+
+def interval(sides: Sequence[float]) -> str:
+    """An interval of shares in percent, rounded outwards so that it never claims too much.
+
+    >>> interval([0.91234, 0.95678])
+    '[91.2, 95.7] %'
+    """
+    low, high = (float(side) for side in sides)
+    if math.isnan(low) or math.isnan(high):
+        return NOT_KNOWN
+    # The 1e-9 undoes float noise only: .1 * 1000 must not become 101 or 99.
+    down, up = math.floor(1000 * low + 1e-9), math.ceil(1000 * high - 1e-9)
+    return f"[{down / 10:.1f}, {up / 10:.1f}] %"
+
+
+def rate(value: object) -> str:
+    """A small probability in percent; "n/a" for what is no number.
+
+    >>> rate(1e-2), rate(1e-3), rate(None)
+    ('1 %', '0.1 %', 'n/a')
+    """
+    shown = number(100 * value) if isinstance(value, (int, float)) else NOT_KNOWN
+    return shown if shown == NOT_KNOWN else f"{shown} %"
+
+
+def number(value: object, digits: int = 3) -> str:
+    """A number with a few significant digits; "n/a" for nan and for what is no number.
+
+    >>> number(0.012345), number(float("nan")), number(float("inf")), number(1234567.0)
+    ('0.0123', 'n/a', 'inf', '1,234,567')
+    """
+    if (
+        not isinstance(value, (int, float))
+        or isinstance(value, bool)
+        or math.isnan(value)
+    ):
+        return NOT_KNOWN
+    if math.isfinite(value) and (abs(value) >= 1000 or value == int(value)):
+        return f"{value:,.0f}" if abs(value) < 1e12 else f"{value:.3g}"
+    return f"{value:.{digits}g}"
+
+
+def level(value: object) -> str:
+    """A significance level as it is spoken of.
+
+    >>> level(0.001), level(0.05)
+    ('1e-3', '0.05')
+    """
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
+        return NOT_KNOWN
+    power = math.log10(value)
+    if abs(power - round(power)) < 1e-9 and power < -1:
+        return f"1e{round(power)}"
+    return f"{value:.3g}"
+
+
+def radius(eps: object) -> str:
+    """A radius in pixel units, as k/255 where it is one.
+
+    >>> radius(8 / 255), radius(0.3), radius(0.5 / 255)
+    ('8/255', '0.3', '0.00196')
+    """
+    if (
+        not isinstance(eps, (int, float))
+        or isinstance(eps, bool)
+        or not math.isfinite(eps)
+    ):
+        return NOT_KNOWN
+    steps = 255 * eps
+    if 0.5 < steps < 64.5 and abs(steps - round(steps)) < 1e-6:
+        return f"{round(steps)}/255"
+    return f"{eps:.3g}"
+
+
+def seconds(value: float) -> str:
+    """A duration in the unit that fits.
+
+    >>> seconds(0.034), seconds(75.0), seconds(7200)
+    ('0.03 s', '75 s', '2.0 h')
+    """
+    if math.isnan(value):
+        return NOT_KNOWN
+    if value < 10:
+        return f"{value:.2f} s" if value < 1 else f"{value:.1f} s"
+    if value < 600:
+        return f"{value:.0f} s"
+    return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def cost_text(cost: Cost | None) -> str:
+    """Row-passes and time on one line.
+
+    >>> cost_text(Cost(1000, 20, 3.5))
+    '1,000 forward, 20 backward, 3.5 s'
+    """
+    if cost is None:
+        return ""
+    passes = f"{count(cost.forward)} forward, {count(cost.backward)} backward"
+    return f"{passes}, {seconds(cost.seconds)}"
+
+
+def listing(names: Sequence[str], limit: int = 6) -> str:
+    """Names as in a sentence; many are cut short with their number.
+
+    >>> listing(["a", "b", "c"]), listing(list("abcd"), limit=2)
+    ('a, b and c', 'a, b and 2 more')
+    """
+    shown = list(names)
+    if len(shown) > limit:
+        shown = [*shown[:limit], f"{len(names) - limit} more"]
+    return " and ".join([", ".join(shown[:-1])] * (len(shown) > 1) + shown[-1:])

@@ -1,0 +1,49 @@
+"""How often is the model right on the unchanged images?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from .._typing import Status
+from ..errors import ConfigError
+from ..numerics.binomial import clopper_pearson
+from .base import Result
+from .columns import column
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Accuracy(Result):
+    """Clean predictions; one row an image. `margin` is z_label - max of the others (> 0 = correct)."""
+
+    schema: ClassVar[str] = "accuracy/1"
+
+    status: Tensor = column(torch.int8, "decision", enum=Status)
+    reference: Tensor = column(torch.int64, "decision")
+    prediction: Tensor = column(torch.int64, "decision")
+    clean_correct: Tensor = column(torch.int8, "decision", nullable=True)
+    margin: Tensor = column(torch.float64, "measurement")
+
+    @property
+    def clean_accuracy(self) -> float:
+        """Share of correct images; nan for none."""
+        return float((self.clean_correct == 1).double().mean()) if len(self) else float("nan")
+
+    def summary(self, confidence: float = 0.95) -> dict[str, Any]:
+        """`clean_accuracy` with its two-sided exact interval (Clopper & Pearson 1934).
+
+        Raises ConfigError for a confidence outside (0, 1).
+        """
+        if not 0 < confidence < 1:
+            raise ConfigError(f"confidence={confidence} must lie in (0, 1), say 0.95")
+        n, right = len(self), int((self.clean_correct == 1).sum())
+        low, high = clopper_pearson(right, n, confidence) if n else (0.0, 1.0)
+        return {
+            "n": n,
+            "clean_accuracy": self.clean_accuracy,
+            "clean_accuracy_interval": [float(low), float(high)],
+            "confidence": confidence,
+        }

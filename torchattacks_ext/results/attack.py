@@ -1,0 +1,75 @@
+"""What did an attack leave? One row an image, success judged by the runner and never by the attack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from .._typing import Status, Verdict
+from ..errors import ConfigError
+from ..numerics.binomial import clopper_pearson
+from .base import Result
+from .columns import column
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class AttackResult(Result):
+    """Result of one attack; one row an image.
+
+    `verdict` is NOT_ROBUST with a witness inside the ball, MISCLASSIFIED when the clean image is wrong,
+    else UNDECIDED: no attack proves robustness. `margin` is that of the judged candidate, projected on the
+    ball; `found_norm` is the norm of what the attack returned, before projection, where it fools the model
+    (nan elsewhere), so that a minimum-norm attack keeps its own number.
+    """
+
+    schema: ClassVar[str] = "attack/1"
+
+    verdict: Tensor = column(torch.int8, "decision", enum=Verdict)
+    status: Tensor = column(torch.int8, "decision", enum=Status)
+    reference: Tensor = column(torch.int64, "decision")
+    clean_correct: Tensor = column(torch.int8, "decision", nullable=True)
+    prediction: Tensor = column(torch.int64, "decision")
+    margin: Tensor = column(torch.float64, "measurement")
+    clean_margin: Tensor = column(torch.float64, "measurement")
+    norm: Tensor = column(torch.float64, "measurement")
+    found_norm: Tensor = column(torch.float64, "measurement")
+
+    @property
+    def robust(self) -> Tensor:
+        """(N,) bool: correct on the clean image and not broken by this attack."""
+        return (self.clean_correct == 1) & (self.verdict == int(Verdict.UNDECIDED))
+
+    @property
+    def robust_accuracy(self) -> float:
+        """Share of images that are correct and not broken: an upper bound of the true one."""
+        return float(self.robust.double().mean()) if len(self) else float("nan")
+
+    @property
+    def clean_accuracy(self) -> float:
+        """Share of images that the model classifies rightly without any change."""
+        return float((self.clean_correct == 1).double().mean()) if len(self) else float("nan")
+
+    def summary(self, confidence: float = 0.95) -> dict[str, Any]:
+        """Accuracies with two-sided exact intervals (Clopper & Pearson 1934) over the data set.
+
+        Raises ConfigError for a confidence outside (0, 1).
+        """
+        if not 0 < confidence < 1:
+            raise ConfigError(f"confidence={confidence} must lie in (0, 1), say 0.95")
+        n = len(self)
+        left, right = int(self.robust.sum()), int((self.clean_correct == 1).sum())
+        low, high = clopper_pearson(left, n, confidence) if n else (0.0, 1.0)
+        failed = int((self.status == int(Status.FAILED)).sum())
+        success = (right - left) / right if right and not failed else float("nan")
+        return {
+            "n": n,
+            "clean_accuracy": self.clean_accuracy,
+            "robust_accuracy": self.robust_accuracy if not failed else float("nan"),
+            "robust_accuracy_interval": [float(low), float(high)],
+            "confidence": confidence,
+            "success_rate": success,
+            "failed": failed,
+        }

@@ -1,0 +1,255 @@
+"""What did a whole evaluation say? Its plan, one result a stage, the worst case over all, a few images."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._typing import Verdict
+from ..errors import InputError
+from ..numerics.binomial import clopper_pearson
+from . import codec
+from .accuracy import Accuracy
+from .attack import AttackResult
+from .base import Result
+from .facts import Cost, Flag
+from .prob_robustness import ProbRobustness
+
+FAMILIES: dict[str, type[Result]] = {
+    family.schema: family for family in (Accuracy, AttackResult, ProbRobustness)
+}
+
+
+@dataclass(frozen=True, eq=False)
+class StageReport:
+    """One stage: its result, or the reason why there is none. A stage that raised is never a pass.
+
+    name: unique label ("clean", "PGD", "prtest"). kind: "clean", "attack" or "prtest". result: None when it
+    failed; then `error` says why. notes: caveats for the reader. settings: the arguments used.
+    """
+
+    name: str
+    kind: str
+    result: Result | None = None
+    error: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    cost: Cost = Cost()
+
+    def to_dict(self) -> dict[str, Any]:
+        """In JSON types."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "result": None if self.result is None else self.result.to_dict(),
+            "error": self.error,
+            "settings": codec.plain(self.settings),
+            "notes": list(self.notes),
+            "cost": codec.plain(asdict(self.cost)),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> StageReport:
+        """The inverse of :meth:`to_dict`. Raises InputError for a result of an unknown family."""
+        raw = data.get("result")
+        family = None
+        if raw is not None:
+            name = str(raw.get("schema")).partition("/")[0]
+            known = {schema.partition("/")[0]: c for schema, c in FAMILIES.items()}
+            family = known.get(name)
+            if family is None:
+                raise InputError(
+                    f"schema={raw.get('schema')!r} is not one of {sorted(FAMILIES)}"
+                )
+        return cls(
+            name=data["name"],
+            kind=data["kind"],
+            result=None if family is None else family.from_dict(raw or {}),
+            error=data.get("error"),
+            settings=data.get("settings", {}),
+            notes=tuple(data.get("notes", ())),
+            cost=Cost(**data.get("cost", {})),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class GalleryItem:
+    """One image that fails most, for the eye. clean, worst: uint8 (C, H, W). p_fail may be nan."""
+
+    id: str
+    label: int
+    prediction: int
+    stage: str
+    p_fail: float
+    margin: float
+    clean: Tensor
+    worst: Tensor
+
+    def to_dict(self) -> dict[str, Any]:
+        """In JSON types; images as base64 of their bytes."""
+        facts = {k: codec.plain(v) for k, v in vars(self).items() if k not in ("clean", "worst")}
+        return facts | {"clean": _pack(self.clean), "worst": _pack(self.worst)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> GalleryItem:
+        """The inverse of :meth:`to_dict`."""
+        facts = dict(data)
+        facts["p_fail"], facts["margin"] = float(facts["p_fail"]), float(facts["margin"])
+        facts["clean"], facts["worst"] = _unpack(facts["clean"]), _unpack(facts["worst"])
+        return cls(**facts)
+
+
+def _pack(image: Tensor) -> dict[str, Any]:
+    data = base64.b64encode(image.numpy().tobytes()).decode("ascii")
+    return {"shape": list(image.shape), "uint8": data}
+
+
+def _unpack(data: Mapping[str, Any]) -> Tensor:
+    flat = np.frombuffer(base64.b64decode(data["uint8"]), dtype=np.uint8).copy()
+    return torch.from_numpy(flat).reshape(data["shape"])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EvaluationReport:
+    """Everything that one `evaluate` found; renderers turn it into text, Markdown, HTML.
+
+    name: of the model, for people. plan: as validated. model, data, provenance: what was measured, with
+    hashes and versions. stages: in the order of the plan, the clean one first. flags: doubts about the
+    whole. gallery: a few images that fail most.
+    """
+
+    schema: ClassVar[str] = "evaluation/1"
+
+    name: str
+    plan: Mapping[str, Any]
+    model: Mapping[str, Any]
+    data: Mapping[str, Any]
+    stages: tuple[StageReport, ...]
+    flags: tuple[Flag, ...] = ()
+    cost: Cost = Cost()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    gallery: tuple[GalleryItem, ...] = ()
+
+    def __getitem__(self, name: str) -> StageReport:
+        """The stage called `name`. Raises InputError naming the stages that exist."""
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise InputError(f"no stage {name!r}; this report has {[s.name for s in self.stages]}")
+
+    @property
+    def failed(self) -> tuple[StageReport, ...]:
+        """Stages that raised."""
+        return tuple(stage for stage in self.stages if stage.error is not None)
+
+    def survivors(self) -> Tensor | None:
+        """(N,) bool: correct, broken by no attack, failing in no draw of PRTest; rows as in `clean`.
+
+        None without a clean stage or without any attack stage that ran.
+        """
+        clean = next((s.result for s in self.stages if isinstance(s.result, Accuracy)), None)
+        tried = [s.result for s in self.stages if isinstance(s.result, (AttackResult, ProbRobustness))]
+        if clean is None or not tried:
+            return None
+        alive = clean.clean_correct == 1
+        for result in tried:
+            rows = result.select(clean.ids)
+            broken = getattr(rows, "verdict") == int(Verdict.NOT_ROBUST)
+            if isinstance(rows, ProbRobustness):
+                broken = rows.n_failures > 0
+            alive = alive & ~broken
+        return alive
+
+    def worst_case(self, confidence: float = 0.95) -> dict[str, Any] | None:
+        """Share of images that survive every stage, with its exact interval: an upper bound.
+
+        None where :meth:`survivors` is None. Failed stages are not counted, but named.
+        """
+        alive = self.survivors()
+        if alive is None:
+            return None
+        n, left = len(alive), int(alive.sum())
+        low, high = clopper_pearson(left, n, confidence) if n else (0.0, 1.0)
+        return {
+            "n": n,
+            "robust_accuracy": left / n if n else float("nan"),
+            "robust_accuracy_interval": [float(low), float(high)],
+            "confidence": confidence,
+            "failed_stages": [stage.name for stage in self.failed],
+        }
+
+    def summary(self, confidence: float = 0.95) -> dict[str, Any]:
+        """Stage name -> its summary (or its error), and "worst_case"."""
+        rows: dict[str, Any] = {
+            stage.name: (
+                {"error": stage.error}
+                if stage.result is None
+                else stage.result.summary(confidence)
+            )
+            for stage in self.stages
+        }
+        return rows | {"worst_case": self.worst_case(confidence)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """In JSON types, gallery included."""
+        return {
+            "schema": self.schema,
+            "name": self.name,
+            "plan": codec.plain(self.plan),
+            "model": codec.plain(self.model),
+            "data": codec.plain(self.data),
+            "stages": [stage.to_dict() for stage in self.stages],
+            "flags": [codec.plain(flag.to_dict()) for flag in self.flags],
+            "cost": codec.plain(asdict(self.cost)),
+            "provenance": codec.plain(self.provenance),
+            "gallery": [item.to_dict() for item in self.gallery],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> EvaluationReport:
+        """The inverse of :meth:`to_dict`. Raises InputError for another schema or missing fields."""
+        raw = codec.migrate(dict(data), cls.schema)
+        try:
+            return cls(
+                name=raw["name"],
+                plan=raw["plan"],
+                model=raw["model"],
+                data=raw["data"],
+                stages=tuple(StageReport.from_dict(stage) for stage in raw["stages"]),
+                flags=tuple(Flag(**flag) for flag in raw.get("flags", ())),
+                cost=Cost(**raw.get("cost", {})),
+                provenance=raw.get("provenance", {}),
+                gallery=tuple(GalleryItem.from_dict(g) for g in raw.get("gallery", ())),
+            )
+        except (KeyError, TypeError) as error:
+            raise InputError(f"not a whole evaluation report: {error!r}") from error
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """JSON text; with `path` also written there in one step."""
+        text = json.dumps(self.to_dict(), allow_nan=False, indent=1)
+        if path is not None:
+            codec.write_text(path, text)
+        return text
+
+    @classmethod
+    def from_json(cls, source: str | os.PathLike[str]) -> EvaluationReport:
+        """From JSON text or a file's path."""
+        return cls.from_dict(codec.read_json(source))
+
+    def __repr__(self) -> str:
+        worst = self.worst_case()
+        shown = "none" if worst is None else f"{worst['robust_accuracy']:.4g}"
+        return (
+            f"EvaluationReport(name={self.name!r}, n={self.data.get('n')}, "
+            f"stages={[stage.name for stage in self.stages]}, worst_case={shown}, "
+            f"failed={[stage.name for stage in self.failed]})"
+        )

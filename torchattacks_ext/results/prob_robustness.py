@@ -1,0 +1,86 @@
+"""What did a hypothesis test of probabilistic robustness say of each image, and of all of them?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from .._typing import Status, Verdict
+from ..errors import ConfigError
+from ..numerics.binomial import clopper_pearson
+from .base import Result
+from .columns import column
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class ProbRobustness(Result):
+    """Result of :class:`~torchattacks_ext.PRTest`; one row an image.
+
+    `verdict` is ROBUST only if the test rejected "failure rate >= tolerance", NOT_ROBUST only if it
+    rejected "failure rate <= tolerance", each at level `significance`, whenever the run stopped.
+    `p_fail_lower` and `p_fail_upper` invert the same tests, so they never disagree with the verdict; each
+    side holds with probability 1 - significance for each image. Counts are those of the last completed
+    look. `p_fail` is the plain estimate, biased by stopping: read the bounds.
+    """
+
+    schema: ClassVar[str] = "prob_robustness/1"
+
+    verdict: Tensor = column(torch.int8, "decision", enum=Verdict)
+    status: Tensor = column(torch.int8, "decision", enum=Status)
+    reference: Tensor = column(torch.int64, "decision")
+    clean_correct: Tensor = column(torch.int8, "decision", nullable=True)
+    n_samples: Tensor = column(torch.int64, "decision")
+    n_failures: Tensor = column(torch.int64, "decision")
+    p_fail: Tensor = column(torch.float64, "measurement")
+    p_fail_lower: Tensor = column(torch.float64, "measurement")
+    p_fail_upper: Tensor = column(torch.float64, "measurement")
+    p_value_robust: Tensor = column(torch.float64, "measurement")
+    p_value_not_robust: Tensor = column(torch.float64, "measurement")
+    log_e_robust: Tensor = column(torch.float64, "measurement")
+    log_e_not_robust: Tensor = column(torch.float64, "measurement")
+    clean_margin: Tensor = column(torch.float64, "measurement")
+    worst_margin: Tensor = column(torch.float64, "measurement")
+    worst_draw: Tensor = column(torch.int64, "provenance")
+    n_close: Tensor = column(torch.int64, "provenance")
+    n_drawn: Tensor = column(torch.int64, "provenance")
+
+    def count(self, verdict: Verdict) -> int:
+        """How many images have this verdict."""
+        return int((self.verdict == int(verdict)).sum())
+
+    @property
+    def pra(self) -> float:
+        """Share of all images that are certified: ROBUST, so also correct on the clean image.
+
+        nan for no images. An estimate on this data set, not a bound for new images.
+        """
+        if not len(self):
+            return float("nan")
+        return self.count(Verdict.ROBUST) / len(self)
+
+    def summary(self, confidence: float = 0.95) -> dict[str, Any]:
+        """Counts of the verdicts, `pra` with its two-sided exact interval, samples used.
+
+        The interval (Clopper & Pearson 1934) is for the chance that a new image from the same source is
+        certified by this test; confidence in (0, 1). Raises ConfigError otherwise.
+        """
+        if not 0 < confidence < 1:
+            raise ConfigError(f"confidence={confidence} must lie in (0, 1), say 0.95")
+        robust, n = self.count(Verdict.ROBUST), len(self)
+        low, high = clopper_pearson(robust, n, confidence) if n else (0.0, 1.0)
+        return {
+            "n": n,
+            "robust": robust,
+            "not_robust": self.count(Verdict.NOT_ROBUST),
+            "undecided": self.count(Verdict.UNDECIDED),
+            "misclassified": self.count(Verdict.MISCLASSIFIED),
+            "pra": self.pra,
+            "pra_interval": [float(low), float(high)],
+            "confidence": confidence,
+            "tolerance": self.settings.get("tolerance"),
+            "significance": self.settings.get("significance"),
+            "samples": int(self.n_samples.sum()),
+        }

@@ -1,0 +1,96 @@
+"""Where do the images of a result live? In memory or in a safetensors file beside it, never inside."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError, StateError
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file in hex, read in blocks of 1 MiB."""
+    total = hashlib.sha256()
+    with open(path, "rb") as handle:
+        while block := handle.read(1 << 20):
+            total.update(block)
+    return total.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class SideCar:
+    """Images kept for some rows of a result.
+
+    Either `ids` (n,) and `stored` (n, ...) in memory, or `path` and `sha256` of a safetensors file with
+    the tensors "ids" and "images". Pixel scale of the input ([0, 1]).
+    """
+
+    path: str | None = None
+    sha256: str | None = None
+    ids: Tensor | None = field(default=None, repr=False)
+    stored: Tensor | None = field(default=None, repr=False)
+
+    @classmethod
+    def save(cls, path: str | os.PathLike[str], ids: Tensor, images: Tensor) -> SideCar:
+        """Write the images and return the reference. Never leaves a half-written file behind."""
+        from safetensors.torch import save_file
+
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".part")
+        os.close(handle)
+        try:
+            tensors = {"ids": ids.cpu(), "images": images.cpu().contiguous()}
+            save_file(tensors, temporary)
+            os.replace(temporary, target)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+        return cls(path=str(target), sha256=file_sha256(target))
+
+    def load(self) -> tuple[Tensor, Tensor]:
+        """(ids, images). Raises InputError if the file is missing, StateError if it was changed."""
+        if self.ids is not None and self.stored is not None:
+            return self.ids, self.stored
+        if self.path is None or not Path(self.path).is_file():
+            raise InputError(
+                f"side-car {self.path!r} is not there; keep it beside the result"
+            )
+        if file_sha256(self.path) != self.sha256:
+            raise StateError(
+                f"side-car {self.path!r} was changed since the result was written: "
+                f"its SHA-256 is not {self.sha256}; measure again with keep="
+            )
+        from safetensors.torch import load_file
+
+        tensors = load_file(self.path)
+        return tensors["ids"], tensors["images"]
+
+    def to_dict(self) -> dict[str, Any] | None:
+        """{path, sha256}, or None for images in memory (they do not travel in JSON)."""
+        if self.path is None:
+            return None
+        return {"path": self.path, "sha256": self.sha256}
+
+
+def lookup(sidecars: tuple[SideCar, ...], ids: Tensor) -> Tensor:
+    """The images of `ids` (n,), in that order. Raises InputError if one of them was not kept."""
+    parts = [car.load() for car in sidecars]
+    if not parts:
+        raise InputError(
+            'no images were kept; measure again with keep="memory" or keep=PATH'
+        )
+    known = torch.cat([part[0] for part in parts])
+    order = known.argsort()
+    place = torch.searchsorted(known[order], ids).clamp(max=len(known) - 1)
+    rows = order[place]
+    if not torch.equal(known[rows], ids):
+        missing = int((known[rows] != ids).sum())
+        raise InputError(f"{missing} of {len(ids)} ids have no kept image; select fewer rows")
+    return torch.cat([part[1] for part in parts])[rows]
