@@ -72,6 +72,13 @@ def undocumented(module: ModuleType) -> Iterator[str]:
                 yield f"{name}.{method}"
 
 
+def text_about(cls: type, name: str) -> str:
+    """Docstring of the class; for a dataclass field also of the bases that have it."""
+    fields = "__dataclass_fields__"
+    owners = [base for base in cls.__mro__ if name in vars(base).get(fields, {})]
+    return "\n".join(inspect.getdoc(owner) or "" for owner in owners or [cls])
+
+
 def parameters(target: Any) -> dict[str, inspect.Parameter]:
     """Named arguments of a class or function; none where there is no signature."""
     if inspect.isclass(target) and issubclass(target, Enum):
@@ -85,14 +92,16 @@ def parameters(target: Any) -> dict[str, inspect.Parameter]:
 
 
 def documented_defaults(text: str, names: list[str]) -> Iterator[tuple[str, str]]:
-    """Pairs (argument, x) for each `name (...) ... (Default: x)` of a docstring."""
-    entry = re.compile(rf"^\s*({'|'.join(map(re.escape, names))})\s*(?:\(|:)", re.M)
-    starts = [(m.start(), m.group(1)) for m in entry.finditer(text)]
+    """Pairs (argument, x) for each `name, name (...) ... (Default: x)` of a text."""
+    one = "|".join(map(re.escape, names))
+    entry = re.compile(rf"^[ \t]*((?:{one})(?:, (?:{one}))*)\s*[(:]", re.M)
+    starts = [(m.start(), m.group(1).split(", ")) for m in entry.finditer(text)]
     ends = [start for start, _ in starts[1:]] + [len(text)]
-    for (start, name), end in zip(starts, ends):
+    for (start, named), end in zip(starts, ends):
         paragraph = re.split(r"\n\s*\n", text[start:end])[0]
         for found in re.finditer(r"\(Default: ", paragraph):
-            yield name, upto_closing(paragraph[found.end() :])
+            for name in named:
+                yield name, upto_closing(paragraph[found.end() :])
 
 
 def upto_closing(text: str) -> str:
@@ -158,11 +167,12 @@ def test_module_is_documented(name: str) -> None:
 
 @pytest.mark.parametrize("cls", exported(inspect.isclass), ids=lambda c: c.__name__)
 def test_class_documents_every_argument(cls: type) -> None:
-    text = inspect.getdoc(cls) or ""
     missing = [
         name
         for name in parameters(cls)
-        if not re.search(rf"\b{re.escape(name)}\s*(\(|:)", text)
+        if not re.search(
+            rf"\b{re.escape(name)}(?:, \w+)*\s*[(:]", text_about(cls, name)
+        )
     ]
     assert missing == [], f"{cls.__name__}: undocumented arguments"
 
@@ -179,7 +189,7 @@ class Sloppy:
         eps (float): radius. (Default: 8/255)
         bounds (tuple): smallest and largest value,
             both included. (Default: (0, 1))
-        steps (int): how many. (Default: 10)
+        steps, restarts (int): how many. (Default: 10)
         quiet (bool): say nothing. (Default: 1)
 
     Something else (Default: 3)
@@ -190,10 +200,11 @@ class Sloppy:
         eps: float = 8 / 255,
         bounds: tuple[int, int] = (0, 1),
         steps: int = 100,
+        restarts: int = 10,
         quiet: bool = True,
         forgotten: int = 0,
     ) -> None:
-        self.settings = (eps, bounds, steps, quiet, forgotten)
+        self.settings = (eps, bounds, steps, restarts, quiet, forgotten)
 
     def bare(self) -> None:
         """Documented."""

@@ -18,7 +18,34 @@ ROOT = Path(__file__).resolve().parents[1]
 STUB = ROOT / "typings" / "torchattacks" / "attack.pyi"
 
 # A name that leaves this list breaks users: deprecate it for one minor version first.
-PUBLIC: list[str] = []
+PUBLIC = [
+    "Accuracy",
+    "AttackResult",
+    "BackendError",
+    "ConfigError",
+    "EvaluationReport",
+    "Flag",
+    "InputError",
+    "LinfUniform",
+    "MissingExtra",
+    "ModelContractError",
+    "NORMS",
+    "Norm",
+    "NormalizedModel",
+    "PRTest",
+    "ProbRobustness",
+    "Probe",
+    "ReliabilityWarning",
+    "Result",
+    "Sampler",
+    "StateError",
+    "Status",
+    "StatusError",
+    "TorchattacksExtError",
+    "Verdict",
+    "__version__",
+    "evaluate",
+]
 
 
 def settings() -> configparser.ConfigParser:

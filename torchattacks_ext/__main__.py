@@ -1,4 +1,4 @@
-"""What does `python -m torchattacks_ext` do? The same as the command `torchattacks-ext`."""
+"""What does `python -m torchattacks_ext` do? The same as `torchattacks-ext`."""
 
 from __future__ import annotations
 

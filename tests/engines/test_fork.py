@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import pickle
 import random
 from collections.abc import Callable
 from functools import partial
@@ -80,12 +80,7 @@ def put(saved: State) -> None:
 
 
 def equal(a: State, b: State) -> bool:
-    def flat(s: State) -> object:
-        host = copy.deepcopy(s[1])
-        host["state"]["key"] = host["state"]["key"].tolist()
-        return host, s[2]
-
-    return torch.equal(a[0], b[0]) and flat(a) == flat(b)
+    return torch.equal(a[0], b[0]) and pickle.dumps(a[1:]) == pickle.dumps(b[1:])
 
 
 @pytest.fixture(autouse=True)
@@ -129,14 +124,6 @@ def test_randomised_victim_advances_the_states_by_its_own_draws(make, draw):
     assert equal(after, state()) and not equal(after, start)
     for seen, expected in zip(model.noise, by_hand.noise, strict=True):
         assert torch.equal(seen, expected)
-
-
-def test_the_noise_of_a_defence_is_not_frozen_by_reseeding_attacks():
-    model = Noisy(by_torch)
-    attacked(apgd, model)
-    n = len(model.noise)
-    attacked(apgd, model)
-    assert not all(torch.equal(a, b) for a, b in zip(model.noise[:n], model.noise[n:]))
 
 
 @pytest.mark.parametrize("make", [gaussian, pixle])

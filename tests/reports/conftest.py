@@ -103,7 +103,7 @@ class Fake:
         settings: Mapping[str, Any] | None = None,
         flags: tuple[Flag, ...] = (),
     ) -> StageReport:
-        """The first images are robust, then come undecided ones, then not robust ones, then wrong ones."""
+        """Robust images first, then undecided ones, then not robust ones, then wrong ones."""
         n = self.n
         correct, certain = mask(n, self.right), mask(n, robust)
         verdict = torch.where(
@@ -181,7 +181,7 @@ class Fake:
         return EvaluationReport(name=name, stages=stages, **(values | facts))
 
     def full(self, name: str = "smallnet", **facts: Any) -> EvaluationReport:
-        """Clean, two attacks that ran, a minimum-norm one, one that failed, a random test, doubts."""
+        """Clean, two attacks, a minimum-norm one, one that failed, a random test, doubts."""
         doubt = Flag("duplicates", "the data hold images that occur more than once", 3)
         stages = (
             self.clean(),

@@ -1,4 +1,4 @@
-"""What do all commands share? Numbers as people write them, the folder for files, a clean stdout."""
+"""What do all commands share? Reading numbers, writing files, a clean stdout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from ..errors import ConfigError, InputError
 
 
 def number(text: str, option: str) -> float:
-    """A finite number written as 0.03, 1e-2 or 8/255. Raises ConfigError naming the option.
+    """A finite number written as 0.03, 1e-2 or 8/255. Raises ConfigError naming the
+    option.
 
     >>> number("8/255", "--eps") == 8 / 255, number("0.5", "--eps")
     (True, 0.5)
@@ -55,8 +56,8 @@ def numbers(text: str, option: str) -> list[float]:
 def one_line(error: BaseException) -> str:
     """What an exception says, in one line; its class where it is not one of ours.
 
-    >>> one_line(InputError("no\\nimages")), one_line(KeyError("x")), one_line(OSError())
-    ('no images', "KeyError: 'x'", 'OSError')
+    >>> one_line(InputError("no\\nimages")), one_line(KeyError("x"))
+    ('no images', "KeyError: 'x'")
     """
     from ..errors import TorchattacksExtError
 
@@ -79,7 +80,7 @@ def folder(path: Path) -> Path:
 
 
 def check_folder(path: Path | None) -> None:
-    """Refuse what cannot become a folder, before hours of work and without creating it."""
+    """Refuse what cannot become a folder, before the work and without creating it."""
     if path is None:
         return
     for place in (path, *path.parents):
@@ -87,12 +88,12 @@ def check_folder(path: Path | None) -> None:
             if place.is_dir():
                 return
             raise InputError(
-                f"--out {path} cannot be a folder ({place} is a file); give another path"
+                f"--out {path} cannot be a folder: {place} is a file; give another"
             )
 
 
 def write_files(out: Path, texts: Mapping[str, str]) -> None:
-    """Write each text into the folder, each in one step. Raises InputError where that fails."""
+    """Write each text into the folder, each in one step; InputError where it fails."""
     from ..results.codec import write_text
 
     folder(out)
@@ -123,7 +124,7 @@ def note(text: str) -> None:
 
 @contextlib.contextmanager
 def clean_stdout() -> Iterator[None]:
-    """What models, factories and libraries print goes to stderr, so that stdout is ours alone."""
+    """What models and libraries print goes to stderr, so that stdout is ours alone."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
 

@@ -1,18 +1,20 @@
 """What does `torchattacks-ext` run, and with which exit code does it end?
 
-0 pass; 1 finding (a stage failed, a conflict was found); 2 any error, with one line on stderr; 130
-Ctrl-C. Nothing that goes wrong ends with 0 or 1, so that a script may trust both.
+0 pass; 1 finding (a stage failed, a conflict was found); 2 any error, with one line on
+stderr; 130 Ctrl-C. Nothing that goes wrong ends with 0 or 1, so that a script may trust
+both.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -65,15 +67,18 @@ def options(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line (that of the process when None) and return its exit code; never raises.
+    """Run one command line (that of the process when None) and return its exit code;
+    never raises.
 
-    A traceback is shown with --debug, anywhere on the line, or TORCHATTACKS_EXT_DEBUG=1.
+    A traceback is shown with --debug, anywhere on the line, or
+    TORCHATTACKS_EXT_DEBUG=1.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args or os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
     args = [arg for arg in args if arg != "--debug"]
     try:
-        code = _invoke(args)
+        with _log(debug):
+            code = _invoke(args)
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader (`| head`) has gone: it did not get all of it
@@ -90,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _invoke(args: list[str]) -> int:
-    """Parse and run; every exception comes through as it is (typer's own main exits 1)."""
+    """Parse and run; every exception comes through (typer's own main exits 1)."""
     from ..errors import ReliabilityWarning
 
     command = typer.main.get_command(app)
@@ -100,6 +105,18 @@ def _invoke(args: list[str]) -> int:
         with command.make_context(PROGRAM, args) as context:
             code = command.invoke(context)
     return code if isinstance(code, int) else PASS
+
+
+@contextlib.contextmanager
+def _log(debug: bool) -> Iterator[None]:
+    """The log on stderr when debugging; with no handler Python would show warnings."""
+    logger = logging.getLogger("torchattacks_ext")
+    handler = logging.StreamHandler() if debug else logging.NullHandler()
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _words(error: BaseException) -> str:

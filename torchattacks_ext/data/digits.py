@@ -1,4 +1,4 @@
-"""Which small real images are at hand without a download? scikit-learn's digits, with a fixed split."""
+"""Which small real images need no download? scikit-learn's digits, split for all."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ LICENCE = "CC BY 4.0"
 
 
 def load_digits(split: Split = "test") -> tuple[Tensor, Tensor]:
-    """Images (N, 1, 8, 8) float32 in [0, 1] and labels (N,) int64 in [0, 10) of one split.
+    """Images (N, 1, 8, 8) float32 in [0, 1] and labels (N,) int64 in [0, 10) of one
+    split.
 
-    Pixels are the 17 grey levels of the source divided by 16. Every fourth image of each class is for
-    testing (445 images, 1352 for training), so the split is stratified, disjoint and the same
-    everywhere. Both are dealt out class by class: any first n images are as balanced as can be. The
-    order of the source is by writer, so the same hands wrote both splits: an easy test set, for
-    demonstrations. Raises ConfigError for another split, MissingExtra without scikit-learn.
+    Pixels are the 17 grey levels of the source divided by 16. Every fourth image of
+    each class is for testing (445 images, 1352 for training), so the split is
+    stratified, disjoint and the same everywhere. Both are dealt out class by class: any
+    first n images are as balanced as can be. The order of the source is by writer, so
+    the same hands wrote both splits: an easy test set, for demonstrations. Raises
+    ConfigError for another split, MissingExtra without scikit-learn.
 
     >>> images, labels = load_digits("test")
     >>> images.shape, labels[:12].tolist()

@@ -1,4 +1,4 @@
-"""How is a folder of image files read? As torchvision's ImageFolder, lazily, with sizes checked first."""
+"""How is a folder of image files read? As ImageFolder, lazily, sizes checked first."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from .named import NamedData
 
 
 def load_folder(path: Path, n: int | None, resize: int | None) -> NamedData:
-    """At most n images of the folder, taken in turn from its classes; see :func:`.named.load_data`.
+    """At most n images of the folder, taken in turn from its classes; see
+    :func:`.named.load_data`.
 
-    Reads the header of each file that is used, and pixels only when an item is asked for. Raises
-    InputError for a folder without classes, a file that is no image, and unequal sizes without
-    `resize`; MissingExtra where torchvision cannot be imported.
+    Reads the header of each file that is used, and pixels only when an item is asked
+    for. Raises InputError for a folder without classes, a file that is no image, and
+    unequal sizes without `resize`; MissingExtra where torchvision cannot be imported.
     """
     datasets, transforms = _torchvision()
     if not path.is_dir():
@@ -36,7 +37,8 @@ def load_folder(path: Path, n: int | None, resize: int | None) -> NamedData:
         )
     except FileNotFoundError as error:
         raise InputError(
-            f"{path} is not one folder of images a class: {' '.join(str(error).split())}"
+            f"{path} is not one folder of images a class: "
+            f"{' '.join(str(error).split())}"
         ) from error
     order = ranks(torch.tensor(whole.targets)).argsort(stable=True)[:n].tolist()
     files = [whole.samples[row][0] for row in order]
@@ -92,7 +94,7 @@ def _check_sizes(path: Path, files: Sequence[str]) -> None:
             first = first or image.size
             if image.size != first:
                 raise InputError(
-                    f"{path} holds images of unequal size (width x height {first[0]}x{first[1]} "
-                    f"and {image.size[0]}x{image.size[1]}, say {Path(file).name}); "
-                    "pass --resize N (resize=N)"
+                    f"{path} holds images of unequal size (width x height "
+                    f"{first[0]}x{first[1]} and {image.size[0]}x{image.size[1]}, say "
+                    f"{Path(file).name}); pass --resize N (resize=N)"
                 )

@@ -1,4 +1,4 @@
-"""How does a name like "npz:PATH" become images and labels? The data sets that a command line can name."""
+"""How does a name like "npz:PATH" become images and labels?"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .door import check_images, check_labels
 KINDS = ("digits", "npz:PATH", "imagefolder:PATH")
 UNKNOWN = "not stated"
 NPZ_KEYS = (("images", "labels"), ("test_images", "test_labels"))
-"""Names of the arrays, in the order of preference; the second pair is that of MedMNIST."""
+"""Names of the arrays, in the order of preference; the second pair is MedMNIST's."""
 _CHANNELS = (1, 3, 4)
 
 
@@ -29,9 +29,9 @@ _CHANNELS = (1, 3, 4)
 class NamedData:
     """Labelled images with their origin.
 
-    name: for people. dataset: item i is (image (C, H, W) float32 in [0, 1], label). n: its length.
-    n_total: images in the source. n_classes: None where the source does not say. source, licence: for
-    the report; "not stated" where nobody knows.
+    name: for people. dataset: item i is (image (C, H, W) float32 in [0, 1], label). n:
+    its length. n_total: images in the source. n_classes: None where the source does not
+    say. source, licence: for the report; "not stated" where nobody knows.
     """
 
     name: str
@@ -60,15 +60,16 @@ def load_data(
     """The data set called `spec`, at most its first `n` images (all when None).
 
     "digits": scikit-learn's digits, the test split of :func:`.digits.load_digits`.
-    "npz:PATH": a NumPy archive with `images` (uint8, or floats in [0, 1]; (N, H, W), (N, C, H, W) or
-    (N, H, W, C)) and `labels` (N,); MedMNIST's `test_images` and `test_labels` are understood. Nothing
-    pickled is ever read.
-    "imagefolder:PATH": one folder a class, as torchvision's ImageFolder; images are read when they are
-    needed, as RGB, and taken in turn from all classes, so that the first n are not all of one. Of unequal
-    size they need `resize`: the shorter side is scaled to it, then the middle square is kept.
+    "npz:PATH": a NumPy archive with `images` (uint8, or floats in [0, 1]; (N, H, W),
+    (N, C, H, W) or (N, H, W, C)) and `labels` (N,); MedMNIST's `test_images` and
+    `test_labels` are understood. Nothing pickled is ever read. "imagefolder:PATH": one
+    folder a class, as torchvision's ImageFolder; images are read when they are needed,
+    as RGB, and taken in turn from all classes, so that the first n are not all of one.
+    Of unequal size they need `resize`: the shorter side is scaled to it, then the
+    middle square is kept.
 
-    Raises ConfigError for another spec, n or resize; InputError for files that are not as said here;
-    MissingExtra without the library that reads them.
+    Raises ConfigError for another spec, n or resize; InputError for files that are not
+    as said here; MissingExtra without the library that reads them.
 
     >>> data = load_data("digits", n=20)
     >>> data.n, data.n_total, data.n_classes
@@ -155,7 +156,7 @@ def _arrays(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
 
 
 def _pixels(raw: np.ndarray[Any, Any]) -> Tensor:
-    """(N, H, W), (N, H, W, C) or (N, C, H, W) as float32 (N, C, H, W); uint8 becomes [0, 1]."""
+    """Any of the three layouts as float32 (N, C, H, W); uint8 becomes [0, 1]."""
     if raw.dtype == np.uint8:
         scaled = raw.astype(np.float32) / np.float32(255)
     elif raw.dtype.kind == "f":
@@ -172,8 +173,8 @@ def _pixels(raw: np.ndarray[Any, Any]) -> Tensor:
             order = (0, 1, 2, 3) if first else (0, 3, 1, 2)
             return torch.from_numpy(np.ascontiguousarray(scaled.transpose(order)))
     raise InputError(
-        f"images have shape {raw.shape}, expected (N, H, W), (N, C, H, W) or (N, H, W, C) "
-        f"with C in {_CHANNELS} and clear which axis that is; transpose to (N, C, H, W)"
+        f"images have shape {raw.shape}, expected (N, H, W), (N, C, H, W) or "
+        f"(N, H, W, C) with C in {_CHANNELS} on one of the two axes only; reshape them"
     )
 
 

@@ -1,7 +1,7 @@
 """Which two networks show what robustness is, and how are they trained in seconds?
 
-One small convolutional net, trained twice on the same digits: on the images, and on the worst images
-that PGD finds around them (Madry et al. 2018, arXiv:1706.06083).
+One small convolutional net, trained twice on the same digits: on the images, and on the
+worst images that PGD finds around them (Madry et al. 2018, arXiv:1706.06083).
 """
 
 from __future__ import annotations
@@ -59,15 +59,19 @@ def train_demo(
     eps: float = EPS,
     epochs: int | None = None,
 ) -> nn.Sequential:
-    """The demo net trained on images (N, 1, 8, 8) in [0, 1] and labels (N,); on the CPU, in eval mode.
+    """The demo net trained on images (N, 1, 8, 8) in [0, 1] and labels (N,); on the
+    CPU, in eval mode.
 
-    kind: "standard", or "adversarial": each batch is replaced by what PGD with 5 steps finds within eps
-    (Linf), by torchattacks. seed in [0, 2**63): of weights, order and attack. epochs: 15 and 20 when
-    None. The global generators stand afterwards where they stood, and sums run on one thread, so that
-    the net does not depend on the number of cores (another version of torch may still round otherwise).
-    Adam with a one-cycle rate. Raises ConfigError and InputError for arguments outside their domains.
+    kind: "standard", or "adversarial": each batch is replaced by what PGD with 5 steps
+    finds within eps (Linf), by torchattacks. seed in [0, 2**63): of weights, order and
+    attack. epochs: 15 and 20 when None. The global generators stand afterwards where
+    they stood, and sums run on one thread, so that the net does not depend on the
+    number of cores (another version of torch may still round otherwise). Adam with a
+    one-cycle rate. Raises ConfigError and InputError for arguments outside their
+    domains.
 
-    Cost: epochs x N forward and backward row-passes, six times that for "adversarial": a few seconds.
+    Cost: epochs x N forward and backward row-passes, six times that for "adversarial":
+    a few seconds.
 
     >>> from torchattacks_ext.data.digits import load_digits
     >>> net = train_demo("standard", *load_digits("train"), epochs=1)
@@ -85,7 +89,7 @@ def train_demo(
             "and at least one"
         )
     with torch.inference_mode(False), torch.enable_grad():
-        with ForkedRng(seed), _one_thread(), quiet():
+        with ForkedRng(seed), one_thread(), quiet():
             net = demo_net()
             attack = torchattacks.PGD(net, eps=eps, alpha=eps / 4, steps=_STEPS)
             _fit(net, images, labels, epochs, attack if kind == "adversarial" else None)
@@ -99,7 +103,7 @@ def _fit(
     epochs: int,
     attack: torchattacks.PGD | None,
 ) -> None:
-    """Minimise the cross-entropy on the images, or on what the attack makes of each batch."""
+    """Minimise the cross-entropy on the images, or on what the attack makes of them."""
     optimiser = torch.optim.Adam(net.parameters())
     steps = epochs * -(-len(images) // _BATCH_SIZE)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, _PEAK_RATE, total_steps=steps)
@@ -117,8 +121,9 @@ def _fit(
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """The order of sums depends on the number of threads; so small a net gains nothing from more."""
+def one_thread() -> Iterator[None]:
+    """Use one thread: the order of sums depends on their number, and small nets gain
+    nothing from more."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -35,9 +35,9 @@ def clopper_pearson(
         ConfigError: Counts or confidence outside their domain.
 
     Example:
-        >>> lower, upper = clopper_pearson(5, 100)
+        >>> lower, upper = clopper_pearson([0, 5], [10, 100])
         >>> lower.round(4), upper.round(4)
-        (np.float64(0.0164), np.float64(0.1128))
+        (array([0.    , 0.0164]), array([0.3085, 0.1128]))
     """
     if not 0 < confidence < 1:
         raise ConfigError(f"confidence={confidence!r} is not in (0, 1); give for example 0.95")

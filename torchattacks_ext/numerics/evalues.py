@@ -172,23 +172,27 @@ def _invert(n: IntArray, s: IntArray, tolerance: float, target: float, tail: Tai
     first, so that it ends on the side where the table has it.
     """
     below = tail == "below"
-    reached, missed = np.full(n.shape, float(below)), np.full(n.shape, float(not below))
-    across = s < n * tolerance if below else s > n * tolerance  # elsewhere E <= 1 at the tolerance
+    rate = s / np.maximum(n, 1)  # E <= 1 there, and at a tolerance on the wrong side of it
+    across = rate < tolerance if below else rate > tolerance
     decided = np.zeros(n.shape, dtype=bool)
     decided[across] = log_e(n[across], s[across], tolerance, tolerance, tail) >= target
-    reached[decided], missed[~decided] = tolerance, tolerance
+    beyond = np.maximum(rate, tolerance) if below else np.minimum(rate, tolerance)
+    missed = np.where(decided, rate, beyond)
+    reached = np.where(decided, tolerance, float(below))
     todo = np.flatnonzero(s < n if below else s > 0)
     x = _first_guess(n[todo], s[todo], tolerance, target, tail)
+    step, turn = np.zeros_like(x), 0
     while todo.size:
-        x = _keep_inside(x, reached[todo], missed[todo])
+        x = _keep_inside(_expit_add(x, step), reached[todo], missed[todo], halve=turn % 8 == 7)
         log_ratio, slope, curve = _log_e_logit(n[todo], s[todo], tolerance, x, tail)
         good = log_ratio >= target
         reached[todo[good]], missed[todo[~good]] = x[good], x[~good]
-        gap = log_ratio - target - 0.5 * _CLOSE
-        step = -2 * gap * slope / (2 * slope * slope - gap * curve)
-        far = (np.abs(gap) > 0.5 * _CLOSE) & ~_adjacent(reached[todo], missed[todo])
-        todo, x = todo[far], _expit_add(x[far], step[far])
-    reached[...] = np.where(s == n, 1.0, reached) if below else np.where(s == 0, 0.0, reached)
+        # Near 0 or 1 one float may move log E by more than _CLOSE.
+        close = np.maximum(_CLOSE, 4 * np.abs(slope) * np.spacing(x) / (x * (1 - x)))
+        gap = log_ratio - target - 0.5 * close
+        step = -2 * gap * slope / np.maximum(2 * slope**2 - gap * curve, slope**2 + 1e-300)
+        open_ = ~(good & (gap <= 0.5 * close)) & ~_adjacent(reached[todo], missed[todo])
+        todo, x, step, turn = todo[open_], x[open_], step[open_], turn + 1
     return reached
 
 
@@ -213,30 +217,26 @@ def _first_guess(
     """Approximate root: n KL(s/n || x) = target plus what the mixture costs (no cut of the prior)."""
     rate, b = s / n, PRIOR / tolerance
     evidence = special.betaln(PRIOR + s, b + (n - s)) - special.betaln(PRIOR, b)
-    depth = (target - evidence + special.xlogy(s, rate) + special.xlog1py(n - s, -rate)) / n
+    cost = special.xlogy(s, rate) + special.xlog1py(n - s, -rate) - evidence
+    depth = np.maximum(target + cost, 1.0) / n  # the cut, left out here, may outweigh the rest
     if tail == "above":
         rate = 1 - rate
     guess = rate + depth * (1 - 2 * rate) * 2 / 3
-    guess += np.sqrt(2 * depth * rate * (1 - rate) + (depth / 3) ** 2)
+    guess += np.sqrt(2 * depth * rate * (1 - rate) + (depth * (1 + rate) / 3) ** 2)
     away = np.maximum(1 - guess, (1 - rate) * np.exp(-1 - depth / (1 - rate)))
     return away if tail == "above" else 1 - away
 
 
 def _expit_add(x: FloatArray, step: FloatArray) -> FloatArray:
     """``expit(logit(x) + step)``, exact for a small x."""
-    odds = x * np.exp(np.clip(step, -50, 50))
+    odds = x * np.exp(np.clip(step, -9, 9))
     return odds / (1 - x + odds)
 
 
-def _keep_inside(x: FloatArray, end: FloatArray, other: FloatArray) -> FloatArray:
-    """``x`` where it lies between the two ends, elsewhere the middle of the ends' logits."""
-    low, high = np.minimum(end, other), np.maximum(end, other)
-    inside = (x > low) & (x < high)
-    if inside.all():
-        return x
-    logits = special.logit(np.clip([low, high], 1e-300, 1 - 2**-53))
-    middle = special.expit(logits.mean(0))
-    return np.where(inside, x, np.clip(middle, np.nextafter(low, 1), np.nextafter(high, 0)))
+def _keep_inside(x: FloatArray, end: FloatArray, other: FloatArray, *, halve: bool) -> FloatArray:
+    """``x`` where it lies strictly between the two ends, elsewhere (or to ``halve``) their mean."""
+    inside = (x > np.minimum(end, other)) & (x < np.maximum(end, other))
+    return np.where(inside & (not halve), x, 0.5 * (end + other))
 
 
 def _adjacent(end: FloatArray, other: FloatArray) -> NDArray[np.bool_]:

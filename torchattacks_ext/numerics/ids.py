@@ -21,18 +21,16 @@ from ..errors import InputError, StateError
 from .norms import Bounds, bounds_for
 from .streams import hash64, to_signed, word
 
-_TILT = 1 / 32
+_TILT = 1 / 48
 
 
 def _steps(images: Tensor, bounds: Bounds) -> Tensor:
-    """Pixels as uint8 steps of 1/255 of the bounds: floor(255 t + 1/2 + 1/32), in 0..255.
+    """Pixels as uint8 steps of 1/255 of the bounds: floor(255 t + 1/2 + 1/48), in 0..255.
 
     Plain rounding would let 8/16, which is step 127.5, fall to either side by the 3e-7
-    that normalising and undoing it leaves behind. Data of 17 grey levels (k/16) have
-    255 t on a grid of 1/16; moving the threshold by 1/32 puts it half-way between two
-    points of that grid, as far from all of them as it can be (1/32 of a step, 400 times
-    that noise). 8-bit data sit on the steps. A grid of 1/32 has points on the moved
-    threshold.
+    that normalising and undoing it leaves behind. Data of m grey levels have 255 t on a
+    grid of 1/m; the threshold moved by 1/48 lies on none of the usual ones (m = 16, 32, 64,
+    128, 1000, 1023, 4095) and off each by many times that noise. 8-bit data sit on the steps.
     """
     pixels = images.detach().to(torch.float32)
     low, high = bounds_for(bounds, pixels)

@@ -80,8 +80,8 @@ def _log_scaled_beta(p: FloatArray, q: FloatArray, x: FloatArray) -> FloatArray:
     n = p + q
     shift = p - n * x
     divergence = p * np.log1p(shift / (n * x)) + q * np.log1p(-shift / (n * (1 - x)))
-    constant = _stirling_remainder(p) + _stirling_remainder(q) - _stirling_remainder(n)
-    constant += 0.5 * np.log(2 * np.pi * n / (p * q))
+    of_p, of_q, of_n = _stirling_remainder(np.stack(np.broadcast_arrays(p, q, n)))
+    constant = of_p + of_q - of_n + 0.5 * np.log(2 * np.pi * n / (p * q))
     scaled: FloatArray = divergence + constant
     return scaled
 

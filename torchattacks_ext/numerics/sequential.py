@@ -99,8 +99,8 @@ def boundaries(tolerance: float, significance: float, n_max: int) -> Boundaries:
 
     Example:
         >>> table = boundaries(0.01, 0.01, 20_000)
-        >>> table.n_max, table.certify_at[table.looks == 505], table.refute_at[0]
-        (16932, array([0]), 4)
+        >>> table.n_max, table.certify_at[table.looks == 505], table.refute_at[:3]
+        (16932, array([0]), array([4, 4, 4]))
     """
     check_design(tolerance, significance, n_max)
     geometric, size = [], 8.0
@@ -120,7 +120,7 @@ def boundaries(tolerance: float, significance: float, n_max: int) -> Boundaries:
     refute_at += 1
     for table in (looks, certify_at, refute_at):
         table.flags.writeable = False
-    return Boundaries(tolerance, significance, looks, certify_at, refute_at)
+    return Boundaries(float(tolerance), float(significance), looks, certify_at, refute_at)
 
 
 def least_n_to_certify(s: ArrayLike, tolerance: float, significance: float) -> IntArray:

@@ -1,4 +1,4 @@
-"""Reports: an evaluation as text, Markdown, JSON or one HTML file. Result in, str out; nothing prints."""
+"""How is an evaluation told? As text, Markdown, JSON or one HTML file: result in, str out."""
 
 from .html import render_html as render_html
 from .json import render_json as render_json

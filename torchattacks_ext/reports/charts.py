@@ -1,4 +1,4 @@
-"""Where does each mark of a drawing lie? Histograms on a log axis and interval marks, as numbers only."""
+"""Where does each mark of a drawing lie? Histograms on a log axis and marks of intervals."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from .words import count, things
 
 WIDTH, HEIGHT = 480, 236
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 26, 46
+_ROOM = HEIGHT - _TOP - _BOTTOM - 14
+"""Height of the tallest stack; its total stands above it."""
 _PER_DECADE = 4
 _SMALLEST = 1.5
 """Height of the smallest stack, so that one image beside a thousand stays visible."""
@@ -39,7 +41,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Chart:
-    """A histogram as it is drawn; legend: (kind, name, number of images); line: a marked value or None."""
+    """A histogram as it is drawn; legend: (kind, name, images); line: a marked value or None."""
 
     title: str
     description: str
@@ -56,110 +58,135 @@ class Chart:
     top: float = _TOP
 
 
+Say = Callable[[float], str]
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """A log axis over whole decades, and its bins: (anchor 10^((k-1)/4), anchor 10^(k/4)]."""
+
+    anchor: float
+    ceiling: float
+    low: int
+    high: int
+
+    @classmethod
+    def of(cls, values: list[float], anchor: float, ceiling: float) -> _Scale:
+        """The axis that holds all values and whole bins; `anchor` is an edge of the bins."""
+        bare = cls(anchor, ceiling, 0, 1)
+        least = min(*values, bare.sides(min(map(bare.bin, values)))[0])
+        low = math.floor(math.log10(least) + 1e-9)
+        return cls(
+            anchor,
+            ceiling,
+            low,
+            max(math.ceil(math.log10(max(values)) - 1e-9), low + 1),
+        )
+
+    @property
+    def _last(self) -> float:
+        """The last bin: it reaches from its own edge to the ceiling, wherever that lies."""
+        if self.ceiling == math.inf:
+            return math.inf
+        return math.floor(_PER_DECADE * math.log10(self.ceiling / self.anchor) + 1e-9)
+
+    def bin(self, value: float) -> int:
+        key = math.ceil(_PER_DECADE * math.log10(value / self.anchor) - 1e-9)
+        return int(min(key, self._last))
+
+    def sides(self, key: int) -> tuple[float, float]:
+        low, high = (self.anchor * 10 ** (k / _PER_DECADE) for k in (key - 1, key))
+        return low, self.ceiling if key == self._last else high
+
+    def place(self, value: float) -> float:
+        share = (math.log10(value) - self.low) / (self.high - self.low)
+        return _LEFT + min(share, 1.0) * (WIDTH - _LEFT - _RIGHT)
+
+    def ticks(self, say: Say) -> tuple[Mark, ...]:
+        step = 1 + (self.high - self.low) // 8
+        powers = [10.0**power for power in range(self.low, self.high + 1, step)]
+        return tuple(
+            Mark(round(self.place(p), 2), HEIGHT - _BOTTOM, say(p)) for p in powers
+        )
+
+
 def log_histogram(
     groups: Mapping[str, list[float]],
     *,
     title: str,
     axis: str,
     anchor: float = 1.0,
+    ceiling: float = math.inf,
     line: str = "",
-    say: Callable[[float], str] = lambda value: f"{value:,.4g}",
+    say: Say = lambda value: f"{value:,.4g}",
 ) -> Chart | None:
-    """Stacked histogram of positive finite values with four bins a decade; None without any value.
+    """Stacked histogram of positive finite values, four bins a decade; None without any.
 
-    groups: name ("not robust") -> values. anchor: a bin edge, values equal to it fall to its left; line:
-    the name of a line drawn there, "" for none. say: a value in words, for ticks and tooltips.
+    groups: name ("not robust") -> values. anchor: a bin edge, values equal to it fall
+    to its left; ceiling: the largest value that can be; line: the name of a line drawn
+    at the anchor, "" for none. say: a value in words, for ticks and tooltips.
 
-    >>> chart = log_histogram({"robust": [0.009, 0.01], "open": [0.5]}, title="t", axis="a", anchor=0.01)
+    >>> rates = {"robust": [0.009, 0.01], "open": [0.5]}
+    >>> chart = log_histogram(rates, title="t", axis="a", anchor=0.01)
     >>> [bar.title for bar in chart.bars]
     ['0.005623 to 0.01: 2 images robust', '0.3162 to 0.5623: 1 image open']
     """
-    kept = {
-        name: [v for v in values if 0 < v < math.inf] for name, values in groups.items()
-    }
+    kept = {name: [v for v in vs if 0 < v < math.inf] for name, vs in groups.items()}
     kept = {name: values for name, values in kept.items() if values}
-    if not kept:
+    every = [value for values in kept.values() for value in values]
+    if not every:
         return None
-    bins: dict[int, dict[str, int]] = {}
-    for name, values in kept.items():
-        for value in values:
-            key = math.ceil(_PER_DECADE * math.log10(value / anchor) - 1e-9)
-            stack = bins.setdefault(key, dict.fromkeys(kept, 0))
-            stack[name] += 1
-    shown = [v for values in kept.values() for v in values] + [anchor] * bool(line)
-    least = min(*shown, anchor * 10 ** ((min(bins) - 1) / _PER_DECADE))
-    low = math.floor(math.log10(least) + 1e-9)
-    high = max(math.ceil(math.log10(max(shown)) - 1e-9), low + 1)
-
-    def place(value: float) -> float:
-        share = (math.log10(value) - low) / (high - low)
-        return _LEFT + min(share, 1.0) * (WIDTH - _LEFT - _RIGHT)
-
-    tallest = max(sum(stack.values()) for stack in bins.values())
-    bars, totals = _stacks(bins, anchor, tallest, place, say)
-    total = sum(len(values) for values in kept.values())
+    scale = _Scale.of(every + [anchor] * bool(line), anchor, ceiling)
+    ends = [say(10.0**power) for power in (scale.low, scale.high)]
+    bars, totals, tallest = _stacks(kept, scale, say)
     return Chart(
         title=title,
-        description=f"{title}: {things(total, 'image')}, logarithmic axis from {say(10.0**low)} to "
-        f"{say(10.0**high)}.",
+        description=f"{title}: {things(len(every), 'image')}, logarithmic axis from "
+        f"{ends[0]} to {ends[1]}.",
         axis=axis,
-        bars=tuple(bars),
-        totals=tuple(totals),
-        x_ticks=_decades(low, high, place, say),
+        bars=bars,
+        totals=totals,
+        x_ticks=scale.ticks(say),
         y_ticks=_counts(tallest),
         legend=tuple((_kind(name), name, len(values)) for name, values in kept.items()),
-        line=Mark(place(anchor), _TOP, line) if line else None,
+        line=Mark(scale.place(anchor), _TOP, line) if line else None,
     )
 
 
 def _stacks(
-    bins: Mapping[int, Mapping[str, int]],
-    anchor: float,
-    tallest: int,
-    place: Callable[[float], float],
-    say: Callable[[float], str],
-) -> tuple[list[Bar], list[Mark]]:
+    kept: Mapping[str, list[float]], scale: _Scale, say: Say
+) -> tuple[tuple[Bar, ...], tuple[Mark, ...], int]:
+    """The bars, the total over each stack, and the largest total."""
+    bins: dict[int, dict[str, int]] = {}
+    for name, values in kept.items():
+        for value in values:
+            stack = bins.setdefault(scale.bin(value), dict.fromkeys(kept, 0))
+            stack[name] += 1
+    tallest = max(sum(stack.values()) for stack in bins.values())
     bars, totals = [], []
-    for key in sorted(bins):
-        sides = [anchor * 10 ** ((key + d) / _PER_DECADE) for d in (-1, 0)]
-        left, right = place(sides[0]), place(sides[1])
-        y = float(HEIGHT - _BOTTOM)
-        for name, number in bins[key].items():
+    for key, stack in sorted(bins.items()):
+        sides = scale.sides(key)
+        left, right = (scale.place(side) for side in sides)
+        x, width, y = left + 0.75, right - left - 1.5, float(HEIGHT - _BOTTOM)
+        for name, number in stack.items():
             if number:
-                height = max(
-                    number / tallest * (HEIGHT - _TOP - _BOTTOM - 14), _SMALLEST
-                )
+                height = max(number / tallest * _ROOM, _SMALLEST)
                 y -= height
                 text = f"{say(sides[0])} to {say(sides[1])}: {things(number, 'image')} {name}"
-                bar = (
-                    round(v, 2)
-                    for v in (left + 0.75, y, max(right - left - 1.5, 1), height)
-                )
-                bars.append(Bar(*bar, _kind(name), text))
-        total = sum(bins[key].values())
-        totals.append(
-            Mark(round((left + right) / 2, 2), round(y - 4, 2), _short(total))
-        )
-    return bars, totals
-
-
-def _decades(
-    low: int, high: int, place: Callable[[float], float], say: Callable[[float], str]
-) -> tuple[Mark, ...]:
-    step = 1 + (high - low) // 8
-    powers = range(low, high + 1, step)
-    return tuple(
-        Mark(round(place(10.0**p), 2), HEIGHT - _BOTTOM, say(10.0**p)) for p in powers
-    )
+                x, y, width, height = (round(v, 2) for v in (x, y, width, height))
+                bars.append(Bar(x, y, width, height, _kind(name), text))
+        total = _short(sum(stack.values()))
+        totals.append(Mark(round((left + right) / 2, 2), round(y - 4, 2), total))
+    return tuple(bars), tuple(totals), tallest
 
 
 def _counts(tallest: int) -> tuple[Mark, ...]:
     """At most five round numbers from 0."""
     steps = (lead * 10**power for power in itertools.count() for lead in (1, 2, 5))
     step = next(step for step in steps if tallest <= 4 * step)
-    base, room = HEIGHT - _BOTTOM, HEIGHT - _TOP - _BOTTOM - 14
+    base = HEIGHT - _BOTTOM
     return tuple(
-        Mark(_LEFT, round(base - number / tallest * room, 2), count(number))
+        Mark(_LEFT, round(base - number / tallest * _ROOM, 2), count(number))
         for number in range(0, tallest + 1, step)
     )
 

@@ -1,4 +1,4 @@
-"""How do several models stand beside each other? One row a stage, one column a model, and what not to read."""
+"""How do several models stand beside each other? One row a stage, one column a model."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ Reports = EvaluationReport | Sequence[EvaluationReport]
 class Comparison:
     """Models side by side.
 
-    models: a distinct name each. rows: (stage, one ScoreRow a model, None where it did not run the stage).
-    cautions: reasons why two numbers of a row may not be held against each other.
+    models: a distinct name each. rows: (stage, one ScoreRow a model, None where it did
+    not run the stage). cautions: reasons why two numbers of a row may not be held
+    against each other.
     """
 
     models: tuple[str, ...]

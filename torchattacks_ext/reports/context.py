@@ -1,4 +1,4 @@
-"""What must a reader know beside the numbers? Doubts, what was not tested, methods, origin, how to read."""
+"""What must a reader know beside the numbers? Doubts, limits, methods, origin, how to read."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _TORCHATTACKS = "Kim 2020, arXiv:2010.01950 (torchattacks)"
 
 HOW_TO_READ = (
     "An interval in square brackets says which shares are plausible for new images from the same "
-    "source, given that these images were drawn at random from it. It does not cover other sources.",
-    "What an attack leaves is an upper bound. The attack found a harmful change for the other images; "
+    "source, given that these images were drawn at random from it. Other sources are not covered.",
+    "What an attack leaves is an upper bound. The attack found a harmful change for other images; "
     "for these it found none, which does not mean that there is none.",
     "A random test certifies an image if it has shown that at most the tolerated share of random "
     "perturbations makes the model fail. It speaks of chance, not of an adversary.",

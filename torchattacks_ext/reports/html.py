@@ -1,4 +1,4 @@
-"""How is a report handed on? One HTML file that loads nothing, runs nothing and escapes everything."""
+"""How is a report handed on? One HTML file that loads nothing and runs nothing."""
 
 from __future__ import annotations
 
@@ -34,9 +34,14 @@ def render_html(
 ) -> str:
     """One report, or several side by side, as one self-contained HTML page.
 
-    No script, no network: a content security policy allows data: images and the one inline style sheet,
-    by its hash. Everything that a user named is escaped. title: of the page. confidence: of the
-    intervals, in (0, 1). Raises MissingExtra without jinja2, or without pillow where there are pictures.
+    No script, no network: a content security policy allows data: images and the one
+    inline style sheet, by its hash. Everything that a user named is escaped. title: of
+    the page. confidence: of the intervals, in (0, 1). Raises MissingExtra without
+    jinja2, or without pillow where there are pictures.
+
+    >>> report = EvaluationReport("net", {}, {}, {"n": 0}, stages=())
+    >>> render_html(report, title="A & B").count("A &amp; B")
+    2
     """
     found = as_reports(reports)
     names = model_names(found)
@@ -95,7 +100,7 @@ def _template() -> Any:
 
 
 def _glued(value: Any) -> Any:
-    """No line break between a number and its percent sign; what is escaped already stays as it is."""
+    """No line break between a number and its percent sign; escaped text stays as it is."""
     return _PERCENT.sub("\u00a0%", value) if type(value) is str else value
 
 
@@ -169,6 +174,7 @@ def _bounds_chart(result: ProbRobustness, settings: dict[str, Any]) -> Chart | N
         title="Upper bound of the failure rate, per image",
         axis="upper bound of the failure rate (log scale)",
         anchor=tolerance if known and isinstance(tolerance, float) else 1.0,
+        ceiling=1.0,
         line=f"tolerance {rate(tolerance)}" if known else "",
         say=rate,
     )

@@ -1,4 +1,4 @@
-"""How does another program read a report? JSON that comes back as the same report, with its summary."""
+"""How does another program read a report? JSON that comes back as the same report."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ LIST_SCHEMA = "evaluation_list/1"
 def render_json(reports: Reports, *, confidence: float = 0.95) -> str:
     """JSON text; non-finite numbers are the strings "nan", "inf", "-inf".
 
-    One EvaluationReport: its own dict (``EvaluationReport.from_json`` reads it back) with the keys
-    "summary" (numbers with intervals, confidence in (0, 1)) and "plain_summary" (sentences) on top. A
-    sequence: {"schema": "evaluation_list/1", "reports": [...]}, each entry as above.
+    One EvaluationReport: its own dict (``EvaluationReport.from_json`` reads it back)
+    with the keys "summary" (numbers with intervals, confidence in (0, 1)) and
+    "plain_summary" (sentences) on top. A sequence: {"schema": "evaluation_list/1",
+    "reports": [...]}, each entry as above.
+
+    >>> report = EvaluationReport("net", {}, {}, {"n": 0}, stages=())
+    >>> EvaluationReport.from_json(render_json(report)).name
+    'net'
     """
     found = [_entry(report, confidence) for report in as_reports(reports)]
     single = isinstance(reports, EvaluationReport)

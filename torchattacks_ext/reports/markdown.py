@@ -29,8 +29,12 @@ def escape(text: str) -> str:
 def render_markdown(reports: Reports, *, confidence: float = 0.95) -> str:
     """One report, or several side by side, as Markdown with pipe tables.
 
-    confidence: of the intervals, in (0, 1). Pipes, newlines, HTML and Markdown in names and messages are
-    escaped.
+    confidence: of the intervals, in (0, 1). Pipes, newlines, HTML and Markdown in names
+    and messages are escaped.
+
+    >>> report = EvaluationReport("net", {}, {}, {"n": 0}, stages=())
+    >>> render_markdown(report).splitlines()[0]
+    '# Robustness report: net'
     """
     found = as_reports(reports)
     names = model_names(found)

@@ -1,4 +1,4 @@
-"""How do the images that fail most enter a file that loads nothing? PNG as data URIs, with their captions."""
+"""How do images enter a file that loads nothing? PNG as data URIs, with their captions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One image that fails: its pictures (none where the pixels are no image) and what is known of it."""
+    """One image: its pictures (none where the pixels are no image) and what is known of it."""
 
     pictures: tuple[Picture, ...]
     title: str
@@ -46,7 +46,9 @@ def exhibits(items: Sequence[GalleryItem]) -> list[Exhibit]:
 
 def _exhibit(item: GalleryItem) -> Exhibit:
     name, stage = one_line(item.id, 40), one_line(item.stage, 40)
-    title = f"{item.label} → {item.prediction}"
+    wrong = item.prediction != item.label
+    title = f"class {item.label}" + (f" → {item.prediction}" if wrong else "")
+    answer = f", predicted class {item.prediction}" if wrong else ""
     facts = (
         ("image", name),
         ("stage", stage),
@@ -62,7 +64,7 @@ def _exhibit(item: GalleryItem) -> Exhibit:
         (
             worst,
             "changed",
-            f"image {name} changed by {stage}, predicted class {item.prediction}",
+            f"image {name} changed by {stage}{answer}",
         ),
         (
             shift,
@@ -78,14 +80,15 @@ def _exhibit(item: GalleryItem) -> Exhibit:
 
 
 def _displayable(image: NDArray[Any]) -> Pixels | None:
-    """(C, H, W) or (H, W) as grey (H, W) or colour (H, W, 3); other channel counts as their mean."""
+    """(C, H, W) or (H, W) as grey (H, W) or colour (H, W, 3); else the mean of the channels."""
     if image.ndim == 2:
         image = image[None]
     if image.ndim != 3 or not image.size:
         return None
     if len(image) == 3:
         return np.ascontiguousarray(image.transpose(1, 2, 0), dtype=np.uint8)
-    return np.rint(image.mean(0)).astype(np.uint8)
+    grey: Pixels = np.rint(image.mean(0)).astype(np.uint8)
+    return grey
 
 
 def amplified(clean: Pixels, worst: Pixels) -> tuple[Pixels, int]:

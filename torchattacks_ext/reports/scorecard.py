@@ -19,6 +19,7 @@ from .words import (
     count,
     interval,
     level,
+    listing,
     number,
     one_line,
     percent,
@@ -35,10 +36,11 @@ _ORDER = (Verdict.ROBUST, Verdict.NOT_ROBUST, Verdict.UNDECIDED, Verdict.MISCLAS
 class ScoreRow:
     """One line of the scorecard, in words.
 
-    stage: its name. asks: the question in plain words. value: the main number, "failed", "not run" or
-    "not known". interval: of `value`, in percent. n: images. guarantee: what the number is worth.
-    details: further numbers. notes: caveats. cost: row-passes and seconds, None where nothing ran.
-    error: why it failed. estimate: (value, low, high) as fractions for a drawing, None without a share.
+    stage: its name. asks: the question in plain words. value: the main number,
+    "failed", "not run" or "not known". interval: of `value`, in percent. n: images.
+    guarantee: what the number is worth. details: further numbers. notes: caveats. cost:
+    row-passes and seconds, None where nothing ran. error: why it failed. estimate:
+    (value, low, high) as fractions for a drawing, None without a share.
     """
 
     stage: str
@@ -69,9 +71,13 @@ class _Score:
 def scorecard(report: EvaluationReport, confidence: float = 0.95) -> list[ScoreRow]:
     """One row a stage, in their order, and the worst case over all of them.
 
-    confidence: of each interval, in (0, 1); ConfigError otherwise. A stage that raised has the value
-    "failed" and its reason, never a number. Intervals are exact (Clopper & Pearson 1934) and rounded
-    outwards to .1 %.
+    confidence: of each interval, in (0, 1); ConfigError otherwise. A stage that raised
+    has the value "failed" and its reason, never a number. Intervals are exact (Clopper
+    & Pearson 1934) and rounded outwards to .1 %.
+
+    >>> report = EvaluationReport("net", {}, {}, {"n": 0}, stages=())
+    >>> scorecard(report)[-1].value
+    'not known'
     """
     rows = [_stage_row(stage, confidence) for stage in report.stages]
     return [*rows, _worst_row(report, confidence)]
@@ -216,9 +222,8 @@ def _status_notes(result: Result) -> tuple[str, ...]:
 
 def _worst_row(report: EvaluationReport, confidence: float) -> ScoreRow:
     asks = "How many are correct and broken by no stage?"
-    failed = tuple(
-        f"not counted, it failed: {one_line(stage.name)}" for stage in report.failed
-    )
+    names = [one_line(stage.name, 40) for stage in report.failed]
+    failed = (f"failed, so not counted: {listing(names)}",) * bool(names)
     try:
         worst, alive = report.worst_case(confidence), report.survivors()
     except (

@@ -1,4 +1,4 @@
-"""What does a stage's record say of its method, its ball and its law? One place that reads settings."""
+"""What does a stage's record say of its method, its ball and its law?"""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def law_text(settings: Mapping[str, Any]) -> str:
     ball = ball_text({**settings, **{k: v for k, v in facts.items() if v is not None}})
     if not name or name in _UNIFORM:
         return f"uniform noise in the {ball or 'stated ball'}"
-    return f"the law {name!r}" + (
+    return f"the law “{name}”" + (
         f" within the {ball}" if ball and facts.get("eps") else ""
     )
 
@@ -68,7 +68,9 @@ def balls(report: EvaluationReport) -> list[str]:
         for stage in report.stages
         if is_attack(stage) or is_test(stage)
     ]
-    return [ball for ball in dict.fromkeys(found) if ball]
+    named = [ball for ball in dict.fromkeys(found) if ball]
+    planned = ball_text(report.plan)
+    return named or [planned] * bool(found and planned)
 
 
 def is_clean(stage: StageReport) -> bool:

@@ -24,8 +24,13 @@ from .words import count, listing, one_line, percent, rate, share, things
 def plain_summary(report: EvaluationReport) -> list[str]:
     """Four to eight sentences without jargon, in this order.
 
-    What was measured; accuracy without change; what withstands the attacks (an upper bound, never a
-    proof); what the random test says (two sentences); what was not tested; failed stages; doubts.
+    What was measured; accuracy without change; what withstands the attacks (an upper
+    bound, never a proof); what the random test says (two sentences); what was not
+    tested; failed stages; doubts.
+
+    >>> report = EvaluationReport("net", {}, {}, {"n": 0}, stages=())
+    >>> plain_summary(report)[1]
+    'How often it answers correctly is therefore not known.'
     """
     n = n_images(report)
     if not n:
@@ -65,17 +70,17 @@ def _measured(report: EvaluationReport, n: int) -> str:
         else ""
     )
     return (
-        f"We measured how the model “{_name(report)}” answers on {things(n, 'image')}, unchanged and "
-        f"with small changes to their pixels{within}."
+        f"We measured how the model “{_name(report)}” answers on {things(n, 'image')}, unchanged "
+        f"and with small changes to their pixels{within}."
     )
 
 
 def _per_pixel(report: EvaluationReport) -> str:
-    """What a single Linf radius means for a pixel; "" for several balls, other norms or pixel ranges."""
+    """What one Linf radius means for a pixel; "" for several balls, other norms or ranges."""
     every = [settings_of(s) for s in report.stages if is_attack(s) or is_test(s)]
     found = [settings for settings in every if settings.get("eps") is not None]
     eps = {s.get("eps") for s in found}
-    unit = all(s.get("bounds") in (None, [0, 1], (0, 1)) for s in found)
+    unit = all(s.get("bounds") in (None, [0, 1], (0, 1)) for s in [*found, report.plan])
     if len(eps) != 1 or not unit or {s.get("norm") for s in found} != {"Linf"}:
         return ""
     return f" (no pixel value moves by more than {rate(eps.pop())} of its range)"
@@ -115,8 +120,8 @@ def _withstood(report: EvaluationReport) -> str:
             f"After {by} it is not known how many images are still answered correctly."
         )
     return (
-        f"After {by}, {worst.value} of the images are still answered correctly; this is an upper bound and not a "
-        "proof, since a stronger attack may leave fewer."
+        f"After {by}, {worst.value} of the images are still answered correctly; this is an upper "
+        "bound and not a proof, since a stronger attack may leave fewer."
     )
 
 
@@ -134,15 +139,21 @@ def _random(report: EvaluationReport) -> list[str]:
         ]
     if len(ran) > 1:
         return [_many_tests(ran)]
-    (stage, result), settings = ran[0], settings_of(ran[0][0])
+    result, settings = ran[0][1], settings_of(ran[0][0])
     robust, n = result.count(Verdict.ROBUST), len(result)
-    wrong = rate(settings.get("significance"))
+    often = _known(settings.get("tolerance"), "the tolerated share")
+    wrong = _known(settings.get("significance"), "the level of the test")
     return [
         f"Random test: for {share(robust, n)} of the images it is certified that at most "
-        f"{rate(settings.get('tolerance'))} of random perturbations ({law_text(settings)}) lead to "
-        f"{_failure(settings)}; for each image such a finding is wrong with a chance of at most {wrong}.",
+        f"{often} of random perturbations ({law_text(settings)}) lead to "
+        f"{_failure(settings)}; for each image such a finding is wrong with a chance of at most "
+        f"{wrong}.",
         _others(result, settings),
     ]
+
+
+def _known(value: object, words: str) -> str:
+    return rate(value) if isinstance(value, float) else words
 
 
 def _failure(settings: dict[str, object]) -> str:
@@ -159,8 +170,8 @@ def _others(result: ProbRobustness, settings: dict[str, object]) -> str:
     more, open_ = result.count(Verdict.NOT_ROBUST), result.count(Verdict.UNDECIDED)
     wrong = result.count(Verdict.MISCLASSIFIED)
     parts = [
-        f"{things(more, 'image')} {_verb(more, 'is', 'are')} shown, at the same level, to fail more "
-        f"often than that",
+        f"{things(more, 'image')} {_verb(more, 'is', 'are')} shown, at the same level, to fail "
+        "more often than that",
         f"{count(open_)} {_verb(open_, 'stays', 'stay')} undecided",
     ]
     if settings.get("reference") != "prediction" or wrong:
@@ -187,8 +198,9 @@ def _many_tests(ran: list[tuple[StageReport, ProbRobustness]]) -> str:
 def _not_tested(report: EvaluationReport) -> str:
     larger = "larger changes, " if balls(report) else ""
     return (
-        f"Not tested: {larger}other kinds of change (such as rotation, blur, weather or other cameras), "
-        "images from another source, hidden backdoors, poisoned training data, and privacy."
+        f"Not tested: {larger}other kinds of change (such as rotation, blur, weather or other "
+        "cameras), images from another source, hidden backdoors, poisoned training data, and "
+        "privacy."
     )
 
 

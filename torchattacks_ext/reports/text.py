@@ -20,8 +20,12 @@ _SPACE = "  "
 def render_text(reports: Reports, width: int = 100, *, confidence: float = 0.95) -> str:
     """One report, or several side by side, as plain text.
 
-    width: most characters a line, at least 60 (ConfigError below). confidence: of the intervals, in
-    (0, 1). Names and messages are shown without control characters.
+    width: most characters a line, at least 60 (ConfigError below). confidence: of the
+    intervals, in (0, 1). Names and messages are shown without control characters.
+
+    >>> report = EvaluationReport("net", {}, {}, {"n": 0}, stages=())
+    >>> render_text(report).splitlines()[0]
+    'Robustness report: net'
     """
     if width < _NARROWEST:
         raise ConfigError(
@@ -42,19 +46,19 @@ def render_text(reports: Reports, width: int = 100, *, confidence: float = 0.95)
 def table(
     rows: Sequence[Sequence[str]], width: int, align: str = "", indent: str = ""
 ) -> list[str]:
-    """Rows (the first is the head) as aligned columns; the widest columns are wrapped to fit.
+    """Rows (the first is the head) as aligned columns; the widest are wrapped to fit.
 
-    align: "l" or "r" a column. Every line is at most `width` long as long as four characters a column
-    fit.
+    align: "l" or "r" a column. Every line is at most `width` long as long as four
+    characters a column fit.
 
     >>> print("\\n".join(table([["a", "n"], ["one two", "10"]], 9, "lr")))
-    a     n
-    ---  --
-    one  10
+    a       n
+    -----  --
+    one    10
     two
     """
     room = width - len(indent) - len(_SPACE) * (len(rows[0]) - 1)
-    widths = [max(len(cell) for cell in column) for column in zip(*rows)]
+    widths = [max(1, *map(len, column)) for column in zip(*rows)]
     while sum(widths) > room and max(widths) > 4:
         widths[widths.index(max(widths))] -= 1
     align = align.ljust(len(widths), "l")

@@ -16,7 +16,7 @@ _LIMIT = 500
 
 
 def one_line(value: object, limit: int = _LIMIT) -> str:
-    """A user's text on one line: no control characters (terminal codes), no direction marks, no flood.
+    """A user's text on one line: no control characters (terminal codes), no direction marks.
 
     limit: most characters; a longer text ends in an ellipsis.
 

@@ -1,0 +1,243 @@
+"""How does one command line lead from a model to a report? The command `evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import ConfigError, InputError
+from . import common
+from .loading import load_model
+from .planning import build_plan, read_plan, row_passes
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..data.named import NamedData
+    from ..evaluation.plan import Plan
+    from ..results.evaluation import EvaluationReport
+
+ReportFiles = dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What a run needs, validated: the model and its name, the data, the plan."""
+
+    name: str
+    model: nn.Module
+    data: NamedData
+    plan: Plan
+
+
+def evaluate(
+    model: Annotated[
+        str, typer.Option(help="package.module:factory, or FILE.pt with --arch.")
+    ],
+    data: Annotated[str, typer.Option(help="digits, npz:PATH or imagefolder:PATH.")],
+    arch: Annotated[
+        str | None, typer.Option(help="package.module:factory for FILE.pt.")
+    ] = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="Plan as YAML or JSON; other options override.")
+    ] = None,
+    eps: Annotated[
+        str | None, typer.Option(help="Radius in [0, 1]: 0.03 or 8/255.")
+    ] = None,
+    norm: Annotated[str | None, typer.Option(help="Linf, L2 or L1. [Linf]")] = None,
+    attacks: Annotated[
+        str | None, typer.Option(help="NAME,NAME; see `methods`. [FGSM,PGD]")
+    ] = None,
+    n: Annotated[int | None, typer.Option(help="At most so many images. [all]")] = None,
+    tolerance: Annotated[
+        str | None, typer.Option(help="Failure rate that PRTest tolerates. [0.01]")
+    ] = None,
+    significance: Annotated[
+        str | None, typer.Option(help="Error probability of each side. [0.001]")
+    ] = None,
+    n_max: Annotated[
+        int | None, typer.Option(help="Most draws of PRTest an image. [20000]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of all random numbers. [0]")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Rows of one forward pass. [256]")
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="A,B,C a channel, where the model wants it.")
+    ] = None,
+    std: Annotated[str | None, typer.Option(help="A,B,C a channel.")] = None,
+    resize: Annotated[
+        int | None, typer.Option(help="Squares of so many pixels (imagefolder).")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Move the model, say to cuda.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for report.html, .md and .json.")
+    ] = None,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print the report as JSON, nothing else.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, run nothing.")
+    ] = False,
+) -> int:
+    """Measure a model: accuracy, attacks, PRTest. Exit 1 if a stage failed."""
+    common.check_folder(out)
+    settings = {"norm": norm, "seed": seed, "batch_size": batch_size}
+    test = {
+        "tolerance": _number(tolerance, "--tolerance"),
+        "significance": _number(significance, "--significance"),
+        "n_max": n_max,
+    }
+    with common.clean_stdout():
+        base = None if plan is None else read_plan(plan)
+        radius = {"eps": _number(eps, "--eps")}
+        checked = build_plan(base, settings | radius, attacks, test)
+        named = _data(data, n, resize)
+        victim = _model(model, arch, mean, std, device, named)
+        task = Task(_label(model), victim, named, checked)
+        facts = dry_facts(task)
+        if not dry_run:
+            report = run_task(task)
+            text = _write(report, out, json_)
+    if dry_run:
+        common.show_json(facts) if json_ else common.show(_dry_text(facts))
+        return 0
+    common.show(text)
+    return 1 if report.failed else 0
+
+
+def _number(text: str | None, option: str) -> float | None:
+    return None if text is None else common.number(text, option)
+
+
+def _label(spec: str) -> str:
+    """The model's name in the report: the factory as given, or the file's name."""
+    return spec if ":" in spec and not Path(spec).exists() else Path(spec).name
+
+
+def _data(spec: str, n: int | None, resize: int | None) -> NamedData:
+    from ..data.named import load_data
+
+    try:
+        return load_data(spec, n, resize=resize)
+    except (ConfigError, InputError) as error:
+        raise type(error)(f"--data: {error}") from error
+
+
+def _model(
+    spec: str,
+    arch: str | None,
+    mean: str | None,
+    std: str | None,
+    device: str | None,
+    data: NamedData,
+) -> nn.Module:
+    """The model on its device, on pixels in [0, 1]."""
+    from ..models.normalised import NormalizedModel
+
+    if (mean is None) != (std is None):
+        raise ConfigError("--mean and --std belong together; give both or neither")
+    model = load_model(spec, arch)
+    if mean is not None and std is not None:
+        moments = common.numbers(mean, "--mean"), common.numbers(std, "--std")
+        channels = data.dataset[0][0].shape[0]
+        if any(len(side) != channels for side in moments):
+            raise ConfigError(
+                f"--mean {mean} --std {std}: the images have {channels} channels; "
+                "give one number a channel"
+            )
+        model = NormalizedModel(model, *moments)
+    try:
+        return (model if device is None else model.to(device)).eval()
+    except (RuntimeError, AssertionError) as error:
+        said = common.one_line(error)
+        raise ConfigError(f"--device {device} cannot be used ({said})") from error
+
+
+def run_task(task: Task) -> EvaluationReport:
+    """Run it; the report also says where the data are from."""
+    from ..evaluation.runner import evaluate as run
+
+    report = run(
+        task.model, task.data.dataset, task.plan, name=task.name, progress=True
+    )
+    return replace(report, data={**task.data.facts(), **report.data})
+
+
+def _write(report: EvaluationReport, out: Path | None, as_json: bool) -> str:
+    """Write the files and return what is to be printed."""
+    from ..reports import render_html, render_json, render_markdown, render_text
+
+    if out is not None:
+        files = {
+            "report.html": render_html(report),
+            "report.md": render_markdown(report),
+            "report.json": render_json(report),
+        }
+        common.write_files(out, files)
+    return render_json(report) if as_json else render_text(report)
+
+
+def dry_facts(task: Task) -> dict[str, Any]:
+    """What would be run, in JSON types; reads one image, runs nothing."""
+    from ..evaluation.stages import build_stages
+    from ..models.fingerprint import describe_model
+
+    stages, n = build_stages(task.plan), task.data.n
+    each = [row_passes(stage) for stage in stages]
+    shape = list(task.data.dataset[0][0].shape)
+    return {
+        "dry_run": True,
+        "name": task.name,
+        "model": describe_model(task.model),
+        "data": task.data.facts() | {"shape": shape},
+        "plan": task.plan.model_dump(mode="json"),
+        "stages": [
+            {
+                "name": stage.label,
+                "kind": stage.kind,
+                "settings": stage.settings,
+                "notes": list(stage.notes),
+                "row_passes": None if cost is None else round(n * cost),
+            }
+            for stage, cost in zip(stages, each)
+        ],
+        "row_passes": round(n * sum(cost for cost in each if cost is not None)),
+        "row_passes_complete": None not in each,
+    }
+
+
+def _dry_text(facts: dict[str, Any]) -> str:
+    data, plan, model = facts["data"], facts["plan"], facts["model"]
+    origin = f"{data['name']}: {data['n']} of {data['n_total']} images"
+    ball = f"{plan['norm']}, eps {plan['eps']:.6g}"
+    head = [
+        (
+            "model",
+            f"{facts['name']} ({model['class']}, {model['parameters']} parameters)",
+        ),
+        ("data", f"{origin}, {'x'.join(map(str, data['shape']))}"),
+        ("ball", f"{ball}; seed {plan['seed']}; batch size {plan['batch_size']}"),
+    ]
+    rows = [("stage", "kind", "row-passes", "arguments")]
+    for stage in facts["stages"]:
+        cost = stage["row_passes"]
+        settings = stage["settings"].items()
+        said = ", ".join(f"{k}={v}" for k, v in settings if k != "attack")
+        passes = "unknown" if cost is None else f"about {cost}"
+        rows.append((stage["name"], stage["kind"], passes, said))
+    more = "" if facts["row_passes_complete"] else " and those unknown"
+    notes = [f"{s['name']}: {note}" for s in facts["stages"] for note in s["notes"]]
+    return "\n".join(
+        [
+            *("Dry run: everything was checked, nothing was run.", ""),
+            *(common.table(head), "", common.table(rows), ""),
+            f"Total: about {facts['row_passes']} row-passes{more}.",
+            *notes,
+        ]
+    )

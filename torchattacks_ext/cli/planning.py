@@ -1,0 +1,125 @@
+"""Which stages does a command line ask for, and what will they cost?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError, InputError, MissingExtra
+from .common import words
+
+if TYPE_CHECKING:
+    from ..evaluation.plan import Plan
+    from ..evaluation.stages import RowStage
+
+_OWN = ("clean", "prtest")
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """A plan file (.json, .yaml, .yml) as a dict. InputError for anything else."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--plan {path} cannot be read: {error}") from error
+    if path.suffix.lower() == ".json":
+        try:
+            found = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"--plan {path} is not JSON: {error}") from error
+    else:
+        found = _yaml(text, path)
+    if not isinstance(found, dict):
+        raise InputError(
+            f"--plan {path} holds a {type(found).__name__}, expected keys like eps "
+            "and stages"
+        )
+    return found
+
+
+def _yaml(text: str, path: Path) -> Any:
+    try:
+        import yaml
+    except ImportError as error:
+        raise MissingExtra(
+            f"--plan {path} needs PyYAML; pip install pyyaml, or write it as JSON"
+        ) from error
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"--plan {path} is not YAML: {error}") from error
+
+
+def build_plan(
+    base: Mapping[str, Any] | None,
+    settings: Mapping[str, Any],
+    attacks: str | None,
+    test: Mapping[str, Any],
+) -> Plan:
+    """The plan of a file (or the default one), changed by flags; None in a mapping
+    changes nothing.
+
+    settings: eps, norm, seed, batch_size. attacks: names that replace the attack
+    stages; FGSM and PGD have the arguments of the default plan, others those of their
+    class. test: arguments of PRTest, for each of its stages, or for a new one where
+    there is none. Raises ConfigError.
+    """
+    from ..evaluation.plan import check_plan, default_plan
+
+    chosen = {key: value for key, value in settings.items() if value is not None}
+    plan = dict(base or {}) | chosen
+    if "eps" not in plan:
+        raise ConfigError("--eps is missing; give the radius, say --eps 8/255")
+    default = default_plan(plan["eps"]).model_dump()["stages"]
+    plan.setdefault("stages", default)
+    stages = [dict(stage) for stage in check_plan(plan).model_dump()["stages"]]
+    if attacks is not None:
+        known = {stage["name"]: stage for stage in default if stage["name"] not in _OWN}
+        named = [known.get(name, {"name": name}) for name in _attack_names(attacks)]
+        stages = (
+            [s for s in stages if s["name"].lower() == "clean"]
+            + named
+            + [s for s in stages if s["name"].lower() == "prtest"]
+        )
+    _set_test(stages, {key: value for key, value in test.items() if value is not None})
+    return check_plan(plan | {"stages": stages})
+
+
+def _attack_names(text: str) -> list[str]:
+    from ..evaluation.zoo import attack_info
+
+    return [attack_info(name).name for name in words(text, "--attacks")]
+
+
+def _set_test(stages: list[dict[str, Any]], arguments: dict[str, Any]) -> None:
+    if not arguments:
+        return
+    tests = [stage for stage in stages if stage["name"].lower() == "prtest"]
+    if not tests:
+        tests = [{"name": "prtest"}]
+        stages.extend(tests)
+    for stage in tests:
+        stage.update(arguments)
+
+
+def row_passes(stage: RowStage) -> float | None:
+    """About how many row-passes an image the stage will cost; None where the model
+    decides.
+
+    Own stages say it themselves (PRTest: for an image that never fails). An attack of
+    fixed steps costs a forward and, if it uses gradients, a backward pass a step, and
+    two to be judged.
+    """
+    from ..evaluation.stages import AttackStage
+
+    if not isinstance(stage, AttackStage):
+        return stage.cost_per_image
+    info = stage.info
+    if info.access == "none":
+        return 2.0
+    if info.family not in ("gradient", "transfer", "score"):
+        return None
+    steps = stage.arguments.get(info.steps_argument or "", info.default_steps)
+    each = 1 if info.access == "score" else 2
+    return 2.0 + each * (1 if steps is None else int(steps))
