@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import hypothesis
 import pytest
@@ -33,6 +37,36 @@ def tax_data() -> Path:
     if why:
         pytest.skip(NO_DATA + why)
     return Path(os.environ["TAX_DATA"])
+
+
+def _benchmark(name: str) -> ModuleType:
+    place = Path(__file__).resolve().parents[1] / "benchmarks"
+    if str(place) not in sys.path:
+        sys.path.insert(0, str(place))
+    return importlib.import_module(name)
+
+
+@pytest.fixture(scope="session")
+def real(tax_data: Path) -> ModuleType:
+    """`benchmarks/tax_data.py`: the real models and images of the data folder."""
+    return _benchmark("tax_data")
+
+
+@pytest.fixture(scope="session")
+def verified(tax_data: Path) -> ModuleType:
+    """`benchmarks/verified_rows.py`: PRTest on rows with a formal verdict."""
+    return _benchmark("verified_rows")
+
+
+@pytest.fixture(scope="session")
+def digits() -> dict[str, Any]:
+    """The demo's digits and its two nets, trained once: images, labels, standard, adversarial."""
+    from torchattacks_ext.data.digits import load_digits
+    from torchattacks_ext.evaluation.demo import KINDS, train_demo
+
+    images, labels = load_digits("test")
+    nets = {kind: train_demo(kind, *load_digits("train")) for kind in KINDS}
+    return {"images": images, "labels": labels, **nets}
 
 
 @pytest.fixture(autouse=True)

@@ -80,8 +80,8 @@ def test_what_is_no_picture_has_words_only(
 def test_captions_tell_id_classes_rate_and_margin(pictures: Any) -> None:
     known, unknown = exhibits(pictures((1, 3)))
     assert known.title == "class 3 → 8"
-    assert dict(known.facts)["fails in"] == "42 %"
-    assert dict(unknown.facts)["fails in"] == "n/a"
+    assert dict(known.facts)["failed draws"] == "42 %"
+    assert dict(unknown.facts)["failed draws"] == "n/a"
     assert dict(known.facts)["margin"] == "-1.25"
     alts = [picture.alt for picture in known.pictures]
     assert len(set(alts)) == 3 and "true class 3" in alts[0] and "class 8" in alts[1]

@@ -231,7 +231,8 @@ def test_models_side_by_side(fake: Any) -> None:
     assert list(shown) == ["clean", "CW", "PGD", "prtest", "worst case"]
     assert shown["CW"] == ["failed", None] and shown["prtest"][0] is None
     assert shown["PGD"] == ["40.0 % (80 of 200)", "75.0 % (150 of 200)"]
-    assert len(side.cautions) == 1 and "same images" in side.cautions[0]
+    same, fewer = side.cautions
+    assert "same images" in same and "rest on different stages" in fewer
 
 
 def test_cautions_name_other_images_and_other_settings(fake: Any) -> None:
@@ -242,6 +243,16 @@ def test_cautions_name_other_images_and_other_settings(fake: Any) -> None:
     assert "different images" in different
     assert settings == "PGD ran with other settings: eps"
     assert "not known" in compare([many.report(), few.report(few.clean())]).cautions[0]
+
+
+def test_a_failed_stage_makes_worst_cases_incomparable(fake: Any) -> None:
+    made = fake()
+    one = made.report(made.clean(), made.attack("PGD"), made.attack("CW"))
+    two = made.report(made.clean(), made.attack("PGD"), made.failed("CW"))
+    assert any(
+        "rest on different stages" in text for text in compare([one, two]).cautions
+    )
+    assert len(compare([one, one]).cautions) == 1
 
 
 def test_equal_names_are_told_apart(fake: Any) -> None:

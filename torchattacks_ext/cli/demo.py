@@ -84,7 +84,8 @@ def _measure(
 ) -> EvaluationReport:
     from ..evaluation.runner import evaluate
 
-    report = evaluate(net, data.dataset, plan, name=name, progress=True)
+    loader = data.loader(batch_size=256)
+    report = evaluate(net, loader, plan, name=name, progress=True)
     return replace(report, data={**data.facts(), **report.data})
 
 

@@ -163,9 +163,8 @@ def run_task(task: Task) -> EvaluationReport:
     """Run it; the report also says where the data are from."""
     from ..evaluation.runner import evaluate as run
 
-    report = run(
-        task.model, task.data.dataset, task.plan, name=task.name, progress=True
-    )
+    loader = task.data.loader(task.plan.batch_size)
+    report = run(task.model, loader, task.plan, name=task.name, progress=True)
     return replace(report, data={**task.data.facts(), **report.data})
 
 

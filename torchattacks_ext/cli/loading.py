@@ -193,7 +193,7 @@ def _fill(model: nn.Module, state: dict[str, Tensor], spec: str, arch: str) -> N
     missing = [key for key in wanted if key not in state]
     unexpected = [key for key in state if key not in wanted]
     odd = [
-        f"{key} {tuple(value.shape)} in the file, {tuple(wanted[key].shape)} in it"
+        f"{key} {tuple(value.shape)} in the file, {tuple(wanted[key].shape)} in the model"
         for key, value in state.items()
         if key in wanted and value.shape != wanted[key].shape
     ]

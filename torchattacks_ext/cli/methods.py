@@ -84,7 +84,7 @@ def paper_of(bibtex: str) -> str:
     ids = [f"doi:{fields['doi']}"] if "doi" in fields else []
     ids += [number.group()] if number else []
     return ", ".join(
-        part for part in [f"{who} {fields.get('year', '')}", *ids] if part.strip()
+        part for part in [f"{who} {fields.get('year', '')}".strip(), *ids] if part
     )
 
 

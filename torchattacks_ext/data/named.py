@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from ..errors import ConfigError, InputError
 from . import digits
@@ -41,6 +41,15 @@ class NamedData:
     n_classes: int | None = None
     source: str = UNKNOWN
     licence: str = UNKNOWN
+
+    def loader(self, batch_size: int) -> DataLoader[Any]:
+        """Batches (images (B, C, H, W), labels (B,)) in the order of the data.
+
+        A loader draws a seed for workers each time it starts: here not from the global
+        generator.
+        """
+        own = torch.Generator()
+        return DataLoader(self.dataset, batch_size=batch_size, generator=own)
 
     def facts(self) -> dict[str, Any]:
         """Everything but the images, in JSON types."""

@@ -138,7 +138,7 @@ class Judge:
             if budget is not None and not budget.allows(stop - start):
                 return None
             parts.append(self._look(*rows(slice(start, stop))))
-        seen = torch.cat(parts, dim=1).cpu().numpy()
+        seen = torch.cat(parts, dim=1).cpu().numpy() if parts else np.zeros((3, 0))
         code = seen[1].astype(np.int8)
         margin, failed = seen[0].astype(np.float64), (code & 1) > 0
         prediction = seen[2].astype(np.int64)

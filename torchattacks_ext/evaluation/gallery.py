@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..data.stream import Batch
-from ..engines.active import Judged
+from ..engines.active import Judge, Judged
 from ..numerics.ids import to_hex
 from ..results.attack import AttackResult
 from ..results.evaluation import GalleryItem
@@ -21,18 +23,32 @@ if TYPE_CHECKING:
 SIZE = 6
 
 
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """One image on its way into the gallery; prediction None where nobody has asked the model."""
+
+    rank: tuple[float, float]
+    id: str
+    label: int
+    prediction: int | None
+    p_fail: float
+    margin: float
+    clean: Tensor
+    worst: Tensor
+
+
 class Gallery:
     """At most six images of one stage: PRTest if it ran, else the first attack.
 
-    Ranked by estimated failure rate, then by margin. Only (C, H, W) images with one or three channels in
-    finite bounds can be shown; memory is bounded by the six.
+    Ranked by estimated failure rate, then by margin, ties in the order of the data; images whose
+    clean version is wrong are not shown. Only (C, H, W) images with one or three channels in a
+    finite range can be shown; a few images a stage are held at a time.
     """
 
-    def __init__(self, bounds: Any) -> None:
+    def __init__(self, bounds: tuple[float, float] | None) -> None:
         self._bounds = bounds
-        self._stage: str | None = None
-        self._kind = ""
-        self._best: list[tuple[float, float, GalleryItem]] = []
+        self._kept: dict[str, list[_Kept]] = {}
+        self._kinds: dict[str, str] = {}
 
     def offer(
         self, stage: RowStage, batch: Batch, clean: Judged, rows: StageRows
@@ -44,53 +60,93 @@ class Gallery:
         result = rows.result
         if rows.worst is None or not isinstance(result, (ProbRobustness, AttackResult)):
             return
-        if self._stage != stage.label:
-            if self._stage is not None and (self._kind == "prtest" or stage.kind != "prtest"):
-                return
-            self._stage, self._kind, self._best = stage.label, stage.kind, []
-        self._take(stage, batch, clean, rows, result)
+        self._kinds[stage.label] = stage.kind
+        shelf = self._kept.setdefault(stage.label, [])
+        shelf += self._take(batch, clean, rows, result, shelf)
+        shelf.sort(key=lambda kept: kept.rank)
+        del shelf[SIZE:]
 
     def _take(
         self,
-        stage: RowStage,
         batch: Batch,
         clean: Judged,
         rows: StageRows,
         result: ProbRobustness | AttackResult,
-    ) -> None:
+        shelf: list[_Kept],
+    ) -> list[_Kept]:
         if isinstance(result, ProbRobustness):
-            rate, margin = result.p_fail, result.worst_margin
+            rate, margin = result.p_fail.numpy(), result.worst_margin.numpy()
         else:
-            rate, margin = torch.full_like(result.margin, float("nan")), result.margin
-        usable = np.flatnonzero(~clean.failed & torch.isfinite(margin).numpy())
-        keys = np.lexsort((margin.numpy()[usable], -rate.nan_to_num(0).numpy()[usable]))
-        chosen = torch.from_numpy(usable[keys[:SIZE]])
-        if not len(chosen) or rows.worst is None:
-            return
-        place = chosen.to(batch.images.device)
-        shown = self._bytes(rows.worst(place))
-        plain = self._bytes(batch.images[place])
-        for k, row in enumerate(chosen.tolist()):
-            item = GalleryItem(
+            margin = result.margin.numpy()
+            rate = np.full(len(margin), np.nan)
+        first = -np.nan_to_num(rate)
+        usable = np.flatnonzero(~clean.failed & (margin < np.inf))
+        order = usable[np.lexsort((margin[usable], first[usable]))][:SIZE]
+        bar = shelf[-1].rank if len(shelf) == SIZE else (np.inf, np.inf)
+        order = [row for row in order.tolist() if (first[row], margin[row]) < bar]
+        if not order or rows.worst is None:
+            return []
+        place = torch.tensor(order, device=batch.images.device)
+        worst = rows.worst(place).detach().cpu()
+        return [
+            _Kept(
+                rank=(float(first[row]), float(margin[row])),
                 id=to_hex(result.ids[row : row + 1])[0],
                 label=int(result.reference[row]),
-                prediction=int(clean.prediction[row]),
-                stage=stage.label,
+                prediction=(
+                    None if rows.prediction is None else int(rows.prediction[row])
+                ),
                 p_fail=float(rate[row]),
                 margin=float(margin[row]),
-                clean=plain[k],
-                worst=shown[k],
+                clean=self._bytes(batch.images[row]),
+                worst=worst[k].clone(),
             )
-            rank = float(rate[row].nan_to_num(0))
-            self._best.append((-rank, float(margin[row]), item))
-        self._best.sort(key=lambda entry: entry[:2])
-        del self._best[SIZE:]
+            for k, row in enumerate(order)
+        ]
 
-    def _bytes(self, images: Tensor) -> Tensor:
+    def _bytes(self, image: Tensor) -> Tensor:
+        assert self._bounds is not None  # offer takes nothing without bounds
         low, high = self._bounds
-        unit = ((images - low) / (high - low)).clamp(0, 1)
+        unit = ((image - low) / (high - low)).clamp(0, 1)
         return (unit * 255).round().to(torch.uint8).cpu()
 
-    def items(self) -> tuple[GalleryItem, ...]:
-        """The kept images, the worst first."""
-        return tuple(item for _, _, item in self._best)
+    def items(
+        self, judge: Judge, device: torch.device, failed: Collection[str] = ()
+    ) -> tuple[GalleryItem, ...]:
+        """The kept images of one stage, the worst first; stages that `failed` are not shown.
+
+        What the model says of a failing draw of PRTest is asked now: at most six forward
+        row-passes (and one for each close one). Runs inside a session of the model.
+        """
+        shown = [label for label in self._kept if label not in failed]
+        shown.sort(key=lambda label: self._kinds[label] != "prtest")
+        label = next((name for name in shown if self._kept[name]), None)
+        if label is None:
+            return ()
+        return tuple(
+            GalleryItem(
+                id=kept.id,
+                label=kept.label,
+                prediction=_prediction(judge, device, kept),
+                stage=label,
+                p_fail=kept.p_fail,
+                margin=kept.margin,
+                clean=kept.clean,
+                worst=self._bytes(kept.worst),
+            )
+            for kept in self._kept[label]
+        )
+
+
+def _prediction(judge: Judge, device: torch.device, kept: _Kept) -> int:
+    """What the model says of the worst image: known, or safe by its margin, or asked."""
+    if kept.prediction is not None:
+        return kept.prediction
+    if kept.margin > 0:
+        return kept.label
+    image = kept.worst[None].to(device)
+    label = torch.tensor([kept.label], device=device)
+    with torch.inference_mode():
+        seen = judge.judge(1, lambda part: (image[part], label[part]), None)
+    assert seen is not None  # no budget was given
+    return int(seen.prediction[0])

@@ -1,35 +1,58 @@
-"""What is to be run? A plan of stages, checked before any model is touched; unknown keys are refused."""
+"""What is to be run? A plan of stages, checked before any model is touched."""
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Mapping
-from fractions import Fraction
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from .._typing import Norm
-from ..data.door import as_bounds
-from ..errors import ConfigError
+from ..errors import ConfigError, InputError
+from ..models.logits import Outputs
+from ..results import codec
+from ..samplers import CallableSampler, Sampler
 from .zoo import attack_names
+
+RESERVED = "worst_case"
+"""The name of the last line of a report, which no stage may have."""
+
+
+def parse_number(value: Any, name: str) -> float:
+    """A number >= 0, also written as text: 0.3, "0.3", "8/255".
+
+    Raises ConfigError, naming `name`, for anything else (truth values too).
+
+    >>> parse_number("2/255", "alpha") == 2 / 255
+    True
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        above, slash, below = str(value).partition("/")
+        number = float(above) / float(below) if slash else float(value)
+    except (ValueError, TypeError, ZeroDivisionError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number) or number < 0:
+        raise ConfigError(f"{name}={value!r} must be a finite number >= 0, say 8/255")
+    return number
 
 
 def parse_eps(value: Any) -> float:
-    """A radius as a number or as text: 0.3, "0.3", "8/255". Raises ConfigError for anything else.
+    """A radius in pixel units of [0, 1], as :func:`parse_number` reads it.
 
     >>> parse_eps("8/255") == 8 / 255
     True
     """
-    try:
-        number = float(Fraction(value)) if isinstance(value, str) else float(value)
-    except (ValueError, TypeError, ZeroDivisionError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number) or number < 0:
-        raise ConfigError(
-            f"eps={value!r} must be a number >= 0 in pixel units of [0, 1], say 8/255"
-        )
-    return number
+    return parse_number(value, "eps")
 
 
 class StageSpec(BaseModel):
@@ -40,31 +63,46 @@ class StageSpec(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    name: str
-    label: str | None = None
+    name: str = Field(min_length=1)
+    label: str | None = Field(default=None, min_length=1)
+
+    @field_validator("label")
+    @classmethod
+    def _free(cls, value: str | None) -> str | None:
+        if value == RESERVED:
+            raise ConfigError(f"{value!r} is the report's own line; use another label")
+        return value
 
     @property
     def arguments(self) -> dict[str, Any]:
         """Everything but name and label."""
         return dict(self.model_extra or {})
 
+    def facts(self) -> dict[str, Any]:
+        """The stage in JSON types, a sampler by its settings. Raises ConfigError for arguments
+        that JSON cannot hold.
+        """
+        known = {"name": self.name, "label": self.label}
+        return known | plain_arguments(self.arguments, f"stage {self.name!r}")
+
 
 class Plan(BaseModel):
-    """The settings of one evaluation.
+    """The settings of one evaluation; build it with :func:`check_plan`.
 
-    eps: radius in pixel units ("8/255" is understood). norm: of the ball that judges every attack. seed,
-    batch_size, bounds: as in :class:`~torchattacks_ext.PRTest`. stages: in the order of the report; the
-    clean stage comes first even where it is not named.
+    eps: radius in pixel units ("8/255" is understood). norm: of the ball that judges every attack.
+    seed (0 .. 2^63 - 1), batch_size, outputs: as in :class:`~torchattacks_ext.PRTest`. bounds:
+    (low, high), or None for data without a range; torchattacks' own attacks need (0, 1). stages:
+    in the order of the report; the clean stage comes first even where it is not named.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     eps: float
     norm: Norm = "Linf"
-    seed: int = 0
-    batch_size: int = 256
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    batch_size: int = Field(default=256, ge=1)
     bounds: tuple[float, float] | None = (0.0, 1.0)
-    outputs: str = "logits"
+    outputs: Outputs = "logits"
     stages: tuple[StageSpec, ...]
 
     @field_validator("eps", mode="before")
@@ -72,34 +110,48 @@ class Plan(BaseModel):
     def _eps(cls, value: Any) -> float:
         return parse_eps(value)
 
+    @field_validator("bounds")
+    @classmethod
+    def _bounds(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not -math.inf < value[0] < value[1] < math.inf:
+            raise ConfigError(
+                "must be finite (low, high) with low < high, say (0, 1), or None where "
+                "the data have no range"
+            )
+        return value
+
     @field_validator("stages", mode="before")
     @classmethod
     def _stages(cls, value: Any) -> Any:
-        if isinstance(value, (str, Mapping)):
-            raise ConfigError('stages must be a list, say ["clean", {"name": "PGD"}]')
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError('must be a list, say ["clean", {"name": "PGD"}]')
         return [{"name": item} if isinstance(item, str) else item for item in value]
+
+    def facts(self) -> dict[str, Any]:
+        """The plan in JSON types, as it stands in a report."""
+        own = self.model_dump(mode="json", exclude={"stages"})
+        return own | {"stages": [stage.facts() for stage in self.stages]}
 
 
 def check_plan(plan: Plan | Mapping[str, Any]) -> Plan:
     """A validated plan. Raises ConfigError naming each wrong key, its value and what is expected.
 
+    Stages and their arguments are checked where they are built
+    (:func:`~torchattacks_ext.evaluation.stages.build_stages`), also before any forward pass.
+
     >>> check_plan({"eps": "8/255", "stages": ["clean", "PGD"]}).stages[1].name
     'PGD'
     """
-    if isinstance(plan, Plan):
-        return plan
+    if isinstance(plan, Plan):  # model_copy(update=...) has checked nothing
+        plan = {field: getattr(plan, field) for field in Plan.model_fields}
     if not isinstance(plan, Mapping):
         raise ConfigError(
             f"plan is {type(plan).__name__}, expected a dict with 'eps' and 'stages'"
         )
     try:
-        checked = Plan.model_validate(dict(plan))
+        return Plan.model_validate(dict(plan))
     except ValidationError as error:
         raise ConfigError(f"plan: {_words(error)}") from None
-    as_bounds(checked.bounds)
-    if checked.batch_size < 1:
-        raise ConfigError(f"batch_size={checked.batch_size} must be >= 1")
-    return checked
 
 
 def _words(error: ValidationError) -> str:
@@ -107,16 +159,58 @@ def _words(error: ValidationError) -> str:
     for problem in error.errors():
         where = ".".join(str(step) for step in problem["loc"]) or "plan"
         if problem["type"] == "extra_forbidden":
-            known = ", ".join(Plan.model_fields)
-            parts.append(f"{where!r} is not a key of a plan; its keys are {known}")
+            known = list(Plan.model_fields)
+            hint = did_you_mean(where, known)
+            parts.append(
+                f"{where!r} is not a key of a plan{hint}; its keys are {', '.join(known)}"
+            )
+        elif problem["type"] == "missing":
+            parts.append(f"{where!r} is missing")
         else:
+            said = problem["msg"].removeprefix("Value error, ")
             got = repr(problem.get("input"))[:60]
-            parts.append(f"{where}={got}: {problem['msg']}")
+            parts.append(said if said.startswith(where) else f"{where}={got}: {said}")
     return "; ".join(parts)
 
 
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """'; did you mean ...?', or nothing where no known word is near; case does not count.
+
+    >>> did_you_mean("tolerence", ["tolerance", "n_max"])
+    "; did you mean 'tolerance'?"
+    """
+    spelled = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), spelled, n=1)
+    return f"; did you mean {spelled[near[0]]!r}?" if near else ""
+
+
+def plain_arguments(arguments: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """Arguments in JSON types; a sampler, or a callable under that name, by its settings.
+
+    Raises ConfigError for others: they could neither be written into a report nor compared.
+    """
+    found = {}
+    for key, value in arguments.items():
+        if key == "sampler" and callable(value):
+            value = CallableSampler(value)
+        if isinstance(value, Sampler):
+            value = value.settings()
+        try:
+            found[key] = codec.plain(value)
+        except (InputError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{owner}: {key}={value!r:.60} is a {type(value).__name__}; give a number, text, "
+                "list or dict"
+            ) from error
+    return found
+
+
 def default_plan(eps: Any, **changes: Any) -> Plan:
-    """Clean accuracy, FGSM, PGD with 20 steps and PRTest at radius `eps`; `changes` replace fields."""
+    """Clean accuracy, FGSM, PGD with 20 steps and PRTest at radius `eps`; `changes` replace fields.
+
+    >>> [stage.name for stage in default_plan("8/255", batch_size=64).stages]
+    ['clean', 'FGSM', 'PGD', 'prtest']
+    """
     radius = parse_eps(eps)
     stages = [
         {"name": "clean"},

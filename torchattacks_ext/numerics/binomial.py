@@ -40,7 +40,9 @@ def clopper_pearson(
         (array([0.    , 0.0164]), array([0.3085, 0.1128]))
     """
     if not 0 < confidence < 1:
-        raise ConfigError(f"confidence={confidence!r} is not in (0, 1); give for example 0.95")
+        raise ConfigError(
+            f"confidence={confidence!r} is not in (0, 1); give for example 0.95"
+        )
     half = (1 - confidence) / 2
     return lower_bound(successes, n, half), upper_bound(successes, n, half)
 
@@ -48,7 +50,7 @@ def clopper_pearson(
 def upper_bound(s: ArrayLike, n: ArrayLike, significance: float) -> FloatArray:
     """Return the p with ``P(Bin(n, p) <= s) = significance``, 1 where ``s = n``.
 
-    The true probability exceeds it with probability at most ``significance``, which lies in (0, 1).
+    The true probability exceeds it with probability at most ``significance``, in (0, 1).
     Solved on the complement (``betainccinv``): 1 - significance would lose its digits.
 
     Example:
@@ -64,7 +66,7 @@ def upper_bound(s: ArrayLike, n: ArrayLike, significance: float) -> FloatArray:
 def lower_bound(s: ArrayLike, n: ArrayLike, significance: float) -> FloatArray:
     """Return the p with ``P(Bin(n, p) >= s) = significance``, 0 where ``s = 0``.
 
-    The true probability is below it with probability at most ``significance``, which lies in (0, 1).
+    The true probability is below it with probability at most ``significance``, in (0, 1).
 
     Example:
         >>> lower_bound([0, 100], 100, 0.05).round(6)
@@ -94,7 +96,9 @@ def zero_failure_n(tolerance: float, significance: float) -> int:
     _check_level(significance)
     per_draw, needed = np.log1p(-tolerance), np.log(significance)
     n = int(np.ceil(needed / per_draw))
-    return n - 1 if (n - 1) * per_draw <= needed else n  # the quotient may round up past a whole n
+    return (
+        n - 1 if (n - 1) * per_draw <= needed else n
+    )  # the quotient may round up past a whole n
 
 
 def _check_level(significance: float) -> None:
@@ -116,5 +120,7 @@ def _checked(
                 f"{name} has dtype {counts.dtype}; counts are integers: cast to int64"
             )
     if ((n < 1) | (s < 0) | (s > n)).any():
-        raise ConfigError("counts must satisfy 0 <= successes <= n and n >= 1; were they swapped?")
+        raise ConfigError(
+            "counts must satisfy 0 <= successes <= n and n >= 1; were they swapped?"
+        )
     return s.astype(np.int64), n.astype(np.int64)

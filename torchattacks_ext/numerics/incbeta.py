@@ -1,12 +1,12 @@
 """How large is an incomplete beta integral, in logarithms, where the integral itself underflows?
 
-The integrals ``int t^(p-1) (1-t)^(q-1) dt`` over ``t < x`` or ``t > x`` are returned divided by
-``x^p (1-x)^q``. In that scale they neither underflow nor overflow, ``p - 1`` more successes cancel
-without rounding, and the derivative in ``logit x`` is free (see :func:`log_partial_beta`).
+The integrals ``int t^(p-1) (1-t)^(q-1) dt`` over ``t < x`` or ``t > x`` are taken in units of
+``x^p (1-x)^q``. In a likelihood ratio against ``x`` that unit cancels, and the derivative of the
+logarithm with respect to ``logit x`` costs nothing (see :func:`log_partial_beta`).
 
-In the bulk the integral is ``log betainc`` of scipy times the complete beta function; in the tails it
-is the continued fraction of Didonato and Morris (ACM TOMS 18(3), 1992, eq. 9), which needs no
-logarithm of a small number and so no floor.
+In the bulk the integral is scipy's ``betainc`` times the complete beta function. Where ``betainc``
+would underflow, or come too near to 1, it is the continued fraction of Didonato and Morris (ACM
+TOMS 18(3), 1992, BFRAC), which is of moderate size in these units and needs no floor.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ _MAX_TERMS = 100_000
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360)
 
 
-def log_partial_beta(p: ArrayLike, q: ArrayLike, x: ArrayLike, tail: Tail) -> FloatArray:
+def log_partial_beta(
+    p: ArrayLike, q: ArrayLike, x: ArrayLike, tail: Tail
+) -> FloatArray:
     """Return ``ln int t^(p-1) (1-t)^(q-1) dt - p ln x - q ln(1-x)`` over one side of ``x``.
 
     However small the integral is, no floor is put under it. The error is near 1e-14 of
-    ``max(1, |value|)``, growing to 1e-9 where ``p + q`` is 1e9. With ``G`` the value,
+    ``max(1, |value|)``, and stays below 1e-11 of it for ``p + q`` up to 1e9. With ``G`` the value,
     ``dG / d logit(x) = +-exp(-G) - (p - (p + q) x)``, plus for ``tail="below"``.
 
     Args:
@@ -97,23 +99,34 @@ def _stirling_remainder(z: FloatArray) -> FloatArray:
     series *= inverse
     if small.any():
         w = z[small]
-        series[small] = special.gammaln(w) - (w - 0.5) * np.log(w) + w - 0.5 * np.log(2 * np.pi)
+        series[small] = (
+            special.gammaln(w) - (w - 0.5) * np.log(w) + w - 0.5 * np.log(2 * np.pi)
+        )
     remainder: FloatArray = series
     return remainder
 
 
-def _continued_fraction(p: FloatArray, q: FloatArray, x: FloatArray, tail: Tail) -> FloatArray:
-    """The scaled integral by modified Lentz steps; for an ``x`` on the ``tail`` side of p / (p+q)."""
+def _continued_fraction(
+    p: FloatArray, q: FloatArray, x: FloatArray, tail: Tail
+) -> FloatArray:
+    """ln of the scaled integral by modified Lentz steps; ``x`` lies on the ``tail`` side.
+
+    That is below p / (p + q) for "below": there the fraction converges in a few terms.
+    """
     shift = p - (p + q) * x
     y = 1 - x
-    if tail == "above":  # the mirror image t -> 1 - t; `shift` is kept, as 1 - (1 - x) is not x
+    if tail == "above":  # t -> 1 - t; `shift` is kept, as 1 - (1 - x) is not x
         p, q, x, y, shift = q, p, y, x, -shift
     value = p * (shift + 1) / (p + 1)
     c, d = value.copy(), np.zeros_like(value)
     for m in range(1, _MAX_TERMS):
         width = p + 2 * m - 1
         numerator = (p + m - 1) * (p + q + m - 1) * m * (q - m) * (x / width) ** 2
-        partial = m + m * (q - m) * x / width + (p + m) * (shift + 1 + m * (1 + y)) / (width + 2)
+        partial = (
+            m
+            + m * (q - m) * x / width
+            + (p + m) * (shift + 1 + m * (1 + y)) / (width + 2)
+        )
         d = 1 / (partial + numerator * d)
         c = partial + numerator / c
         step = c * d
@@ -121,6 +134,6 @@ def _continued_fraction(p: FloatArray, q: FloatArray, x: FloatArray, tail: Tail)
         if (np.abs(step - 1) < 1e-15).all():
             return -np.log(value)
     raise BackendError(
-        f"the incomplete beta continued fraction did not converge in {_MAX_TERMS} terms; its "
-        "arguments must be finite, positive and on the right side of the mean"
+        f"the continued fraction of the incomplete beta function did not converge in "
+        f"{_MAX_TERMS} terms; p and q must be finite and positive, and 0 < x < 1"
     )

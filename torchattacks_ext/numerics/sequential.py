@@ -1,8 +1,9 @@
 """When may sampling stop? Sequential test of a failure rate, as two tables of integers.
 
-log E of the two e-processes (see :mod:`.evalues`) falls or rises with the failures s at each n, so
-"log E reaches log(1/significance)" is "s <= certify_at" or "s >= refute_at". A decision is two integer
-comparisons; the interval that belongs to it is :func:`failure_bounds`.
+At each n, log E of the two e-processes (see :mod:`.evalues`) falls or rises with the number of
+failures s, so that "log E reaches log(1 / significance)" is "s <= certify_at" or
+"s >= refute_at". A decision is two comparisons of integers; the interval that belongs to it is
+:func:`failure_bounds`.
 """
 
 from __future__ import annotations
@@ -17,11 +18,27 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._typing import Verdict
 from ..errors import ConfigError
-from .evalues import IntArray, as_counts, bar_of, check_levels
-from .evalues import failure_bounds as failure_bounds
-from .evalues import log_e
-from .evalues import log_e_high as log_e_high
-from .evalues import log_e_low as log_e_low
+from .evalues import (
+    IntArray,
+    as_counts,
+    bar_of,
+    check_levels,
+    failure_bounds,
+    log_e,
+    log_e_high,
+    log_e_low,
+)
+
+__all__ = [
+    "Boundaries",
+    "boundaries",
+    "check_design",
+    "failure_bounds",
+    "greatest_n_to_refute",
+    "least_n_to_certify",
+    "log_e_high",
+    "log_e_low",
+]
 
 _N_SHORT = 21
 """The looks include the least n that certifies s failures, for s below this."""
@@ -53,7 +70,9 @@ class Boundaries:
         return int(self.looks[-1]) if self.looks.size else 0
 
     def decide(self, look_index: ArrayLike, failures: ArrayLike) -> NDArray[np.int8]:
-        """Return ``Verdict`` values (int8) for ``failures`` at ``looks[look_index]`` (broadcast).
+        """Return ``Verdict`` values for ``failures`` at ``looks[look_index]``.
+
+        int8 of the broadcast shape: ROBUST, NOT_ROBUST or UNDECIDED.
 
         Example:
             >>> table = boundaries(0.01, 0.01, 1000)
@@ -61,16 +80,22 @@ class Boundaries:
             array([1, 0, 2], dtype=int8)
         """
         look_index, failures = np.asarray(look_index), np.asarray(failures)
-        verdict = np.where(failures >= self.refute_at[look_index], Verdict.NOT_ROBUST, 0)
-        verdict = np.where(failures <= self.certify_at[look_index], Verdict.ROBUST, verdict)
+        verdict = np.where(
+            failures >= self.refute_at[look_index], Verdict.NOT_ROBUST, 0
+        )
+        verdict = np.where(
+            failures <= self.certify_at[look_index], Verdict.ROBUST, verdict
+        )
         return verdict.astype(np.int8)
 
     def next_look(self, n: ArrayLike) -> IntArray:
-        """Return the index of the first look after ``n`` draws, ``len(looks)`` if there is none.
+        """Return the index of the first look after ``n`` draws (int64, shape of ``n``).
+
+        It is ``len(looks)`` where there is none: ``n`` is the cap or more.
 
         Example:
             >>> boundaries(0.01, 0.01, 1000).next_look([0, 8, 10_000])
-            array([ 0,  1, 28])
+            array([ 0,  1, 29])
         """
         return np.asarray(np.searchsorted(self.looks, n, side="right"), dtype=np.int64)
 
@@ -109,24 +134,30 @@ def boundaries(tolerance: float, significance: float, n_max: int) -> Boundaries:
         size *= 1.2
     short = least_n_to_certify(np.arange(_N_SHORT), tolerance, significance)
     looks = np.union1d(np.asarray(geometric, dtype=np.int64), short[short <= n_max])
-    bar = bar_of(significance)
-    below, above = np.full_like(looks, -1), looks + 1
-    certify_at = _bisect(
-        lambda s: log_e(looks, s, tolerance, tolerance, "below") >= bar, below, above
-    )
-    refute_at = _bisect(
-        lambda s: log_e(looks, s, tolerance, tolerance, "above") < bar, below, above
-    )
-    refute_at += 1
+    bar, start, end = bar_of(significance), np.full_like(looks, -1), looks + 1
+
+    def certifies(s: IntArray) -> NDArray[np.bool_]:
+        return log_e(looks, s, tolerance, tolerance, "below") >= bar
+
+    def leaves_open(s: IntArray) -> NDArray[np.bool_]:
+        return log_e(looks, s, tolerance, tolerance, "above") < bar
+
+    certify_at = _bisect(certifies, start, end)
+    refute_at = _bisect(leaves_open, start, end) + 1
     for table in (looks, certify_at, refute_at):
         table.flags.writeable = False
-    return Boundaries(float(tolerance), float(significance), looks, certify_at, refute_at)
+    return Boundaries(
+        float(tolerance), float(significance), looks, certify_at, refute_at
+    )
 
 
 def least_n_to_certify(s: ArrayLike, tolerance: float, significance: float) -> IntArray:
-    """Return the least n at which ``s`` failures certify p_fail <= tolerance (int64, shape of s).
+    """Return the least n at which ``s`` failures certify p_fail <= tolerance.
+
+    int64 of the shape of ``s``; every larger n certifies too.
 
     Raises:
+        InputError: ``s`` not an integer of at least 0.
         ConfigError: Settings outside their domain, or an n above 2**53.
 
     Example:
@@ -144,15 +175,20 @@ def least_n_to_certify(s: ArrayLike, tolerance: float, significance: float) -> I
     while (short := fails(enough)).any():
         if enough.max() > _N_EXACT // 2:
             raise ConfigError(
-                f"tolerance={tolerance!r} at significance={significance!r} needs more than 2**53 "
-                "draws, which cannot be counted exactly; use a larger tolerance"
+                f"tolerance={tolerance!r} at significance={significance!r} needs more "
+                "than 2**53 draws, which float64 cannot count; use a larger tolerance"
             )
         enough = np.where(short, 2 * enough, enough)
     return _bisect(fails, counts - 1, enough) + 1
 
 
-def greatest_n_to_refute(s: ArrayLike, tolerance: float, significance: float) -> IntArray:
-    """Return the greatest n at which ``s`` failures refute p_fail <= tolerance, 0 where none does.
+def greatest_n_to_refute(
+    s: ArrayLike, tolerance: float, significance: float
+) -> IntArray:
+    """Return the greatest n at which ``s`` failures refute p_fail <= tolerance, or 0.
+
+    int64 of the shape of ``s``; every n from ``s`` up to it refutes too. Errors as in
+    :func:`least_n_to_certify`.
 
     Example:
         >>> greatest_n_to_refute([2, 3, 4], 0.01, 0.01)
@@ -161,12 +197,12 @@ def greatest_n_to_refute(s: ArrayLike, tolerance: float, significance: float) ->
     check_levels(tolerance, significance)
     counts, _ = as_counts(s, s)
     bar = bar_of(significance)
-    too_many = (
-        np.minimum(np.ceil(counts / tolerance), _N_EXACT).astype(np.int64) + 1
-    )  # E <= 1 there
-    greatest = _bisect(
-        lambda n: log_e(n, counts, tolerance, tolerance, "above") >= bar, counts - 1, too_many
-    )
+    e_below_1 = np.minimum(np.ceil(counts / tolerance), _N_EXACT).astype(np.int64) + 1
+
+    def refutes(n: IntArray) -> NDArray[np.bool_]:
+        return log_e(n, counts, tolerance, tolerance, "above") >= bar
+
+    greatest = _bisect(refutes, counts - 1, e_below_1)
     return np.where(greatest >= np.maximum(counts, 1), greatest, 0)
 
 
@@ -189,8 +225,8 @@ def check_design(tolerance: float, significance: float, n_max: int) -> int:
         valid = False
     if not valid:
         raise ConfigError(
-            f"n_max={n_max!r} is not an integer of at least 1; give the greatest number of draws an "
-            "image may cost, for example 20_000"
+            f"n_max={n_max!r} is not an integer of at least 1; give the greatest number "
+            "of draws an image may cost, for example 20_000"
         )
     return int(least_n_to_certify(0, tolerance, significance))
 
@@ -198,11 +234,14 @@ def check_design(tolerance: float, significance: float, n_max: int) -> int:
 def _bisect(
     holds: Callable[[IntArray], NDArray[np.bool_]], low: IntArray, high: IntArray
 ) -> IntArray:
-    """Greatest integer at which ``holds``, which is true up to it; ``low`` and ``high`` are taken
-    as true and false without a look."""
+    """Greatest integer at which ``holds``, a predicate that is true up to some integer.
+
+    It is taken as true at ``low`` and false at ``high``, where it is never asked.
+    """
     inside = (low + high) // 2
     while (wide := high - low > 1).any():
-        middle = np.where(wide, (low + high) // 2, inside)  # finished entries stay in the domain
+        # Finished entries are asked again where they were asked first: inside the domain.
+        middle = np.where(wide, (low + high) // 2, inside)
         good = holds(middle)
         low = np.where(wide & good, middle, low)
         high = np.where(wide & ~good, middle, high)

@@ -10,7 +10,7 @@ from ..results import codec
 from ..results.accuracy import Accuracy
 from ..results.evaluation import EvaluationReport
 from .scorecard import WORST_CASE, ScoreRow, scorecard
-from .stages import settings_of
+from .stages import is_attack, is_test, settings_of, usable
 from .words import listing, one_line
 
 Reports = EvaluationReport | Sequence[EvaluationReport]
@@ -81,7 +81,21 @@ def _cautions(reports: Sequence[EvaluationReport]) -> list[str]:
         odd = _odd_settings(reports, name)
         if odd:
             found.append(f"{one_line(name)} ran with other settings: {listing(odd)}")
+    searched = {frozenset(_searches(report)) for report in reports}
+    if len(searched) > 1:
+        found.append(
+            "the worst cases rest on different stages: a model that met fewer of them looks better"
+        )
     return found
+
+
+def _searches(report: EvaluationReport) -> list[str]:
+    """Names of the stages that the worst case counts."""
+    return [
+        stage.name
+        for stage in report.stages
+        if usable(stage) and (is_attack(stage) or is_test(stage))
+    ]
 
 
 def _data_caution(reports: Sequence[EvaluationReport]) -> str:

@@ -52,7 +52,7 @@ def _exhibit(item: GalleryItem) -> Exhibit:
     facts = (
         ("image", name),
         ("stage", stage),
-        ("fails in", rate(item.p_fail)),
+        ("failed draws", rate(item.p_fail)),
         ("margin", number(item.margin)),
     )
     clean, worst = _displayable(item.clean.numpy()), _displayable(item.worst.numpy())

@@ -167,9 +167,14 @@ def _scorecard(rows: list[ScoreRow], confidence: float, width: int) -> list[str]
         "",
     ]
     for row in rows:
-        lines += _wrap(f"{row.stage}: {row.asks}", width)
-        for text in _remarks(row):
-            lines += _wrap(text, width, "  ", "    ")
+        lines += _told(row, width)
+    return lines
+
+
+def _told(row: ScoreRow, width: int) -> list[str]:
+    lines = _wrap(f"{row.stage}: {row.asks}", width)
+    for text in _remarks(row):
+        lines += _wrap(text, width, "  ", "    ")
     return lines
 
 

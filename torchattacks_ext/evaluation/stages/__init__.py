@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
+from typing import Any
 
 from ...errors import ConfigError
-from ..plan import Plan, StageSpec
-from ..zoo import attack_info, attack_names
+from ..plan import Plan, StageSpec, did_you_mean
+from ..zoo import EXCLUDED, attack_info, attack_names
 from .attack import AttackStage as AttackStage
 from .base import RowStage as RowStage
 from .base import Shared as Shared
@@ -21,11 +21,14 @@ STAGES: dict[str, type[RowStage]] = {
 
 def build_stages(plan: Plan) -> list[RowStage]:
     """The stages of a plan, the clean one first. Raises ConfigError before any pass."""
-    specs = list(plan.stages)
-    if not any(spec.name.lower() == "clean" for spec in specs):
-        specs.insert(0, StageSpec(name="clean"))
-    specs.sort(key=lambda spec: spec.name.lower() != "clean")
-    stages = [_build(spec, plan) for spec in specs]
+    clean = [spec for spec in plan.stages if spec.name.lower() == CleanStage.kind]
+    others = [spec for spec in plan.stages if spec.name.lower() != CleanStage.kind]
+    if len(clean) > 1:
+        raise ConfigError(
+            f"the plan names stage 'clean' {len(clean)} times; name it once"
+        )
+    first = clean or [StageSpec(name=CleanStage.kind)]
+    stages = [_build(spec, plan) for spec in first + others]
     labels = [stage.label for stage in stages]
     for label in labels:
         if labels.count(label) > 1:
@@ -37,16 +40,28 @@ def build_stages(plan: Plan) -> list[RowStage]:
 
 def _build(spec: StageSpec, plan: Plan) -> RowStage:
     key, arguments = spec.name.lower(), spec.arguments
+    spec.facts()  # refuses arguments that no report can hold
+    if key == AttackStage.kind:
+        name = arguments.pop("attack", None)
+        if name is None:
+            raise ConfigError(
+                "stage 'attack' needs attack=, say {'name': 'attack', 'attack': 'PGD'}"
+            )
+        return _attack(str(name), spec, plan, arguments)
     if key in STAGES:
-        label = spec.label or str(arguments.get("attack", spec.name))
-        return STAGES[key](label, plan, arguments)
-    known = {name.lower() for name in attack_names()}
-    if key not in known:
-        near = difflib.get_close_matches(key, [*STAGES, *known], n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return STAGES[key](spec.label or key, plan, arguments)
+    known = [*STAGES, *attack_names(), *EXCLUDED]
+    if key not in [name.lower() for name in known]:
         raise ConfigError(
             f"stage {spec.name!r} is neither one of {sorted(STAGES)} nor an attack of "
-            f"torchattacks{hint} (list them with: torchattacks-ext methods)"
+            f"torchattacks{did_you_mean(key, known)} (list them with: torchattacks-ext "
+            "methods)"
         )
-    name = attack_info(key).name
-    return AttackStage(spec.label or name, plan, {"attack": name} | arguments)
+    return _attack(key, spec, plan, arguments)
+
+
+def _attack(
+    name: str, spec: StageSpec, plan: Plan, arguments: dict[str, Any]
+) -> AttackStage:
+    info = attack_info(name)  # says why, where an attack is left out
+    return AttackStage(spec.label or info.name, plan, {"attack": info.name} | arguments)

@@ -1,9 +1,10 @@
-"""What does one attack of torchattacks leave? It proposes; clipped, projected and predicted again, it is judged."""
+"""What does one attack leave? It proposes; clipped, projected and predicted again, it is judged."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,58 +14,105 @@ from torchattacks.attack import Attack
 
 from ..._typing import Status, Verdict
 from ...data.stream import Batch
+from ...engines.active import Array, Judge, Judged
 from ...engines.torchattacks import run_attack
 from ...errors import ConfigError
 from ...numerics.norms import norm_of, project
 from ...results.attack import AttackResult
-from ..plan import Plan
+from ...results.facts import Flag
+from ..plan import Plan, parse_number
 from ..zoo import attack_info, ball_of, check_attack, create_attack, reach
+from ..zoo_table import parameters_of
 from .base import RowStage, Shared, StageRows
 from .clean import labels_of, status_of
 
+_ROUNDING = 1e-5, 1e-6
+"""Relative and absolute slack: image + eps is rounded, so a step of eps may be a bit longer."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Tried:
+    """What an attack found for the rows that were right: candidates inside the ball, judged.
+
+    found: norm of its own candidate where that fools the model, inside the ball or not, else nan.
+    n_odd: rows with NaN or infinite pixels.
+    """
+
+    inside: Tensor
+    seen: Judged
+    length: Array
+    found: Array
+    n_odd: int
+
 
 class AttackStage(RowStage):
-    """Any registered attack at the plan's ball; arguments: those of the torchattacks class."""
+    """Any registered attack at the plan's ball; arguments: those of the torchattacks class.
+
+    Numbers may be text ("2/255"). Raises ConfigError for arguments that the class does not have
+    or cannot use, and for bounds other than (0, 1).
+    """
 
     kind = "attack"
     guarantee = "upper bound of the true robust accuracy: no attack proves robustness"
 
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
-        arguments = dict(settings)
+        super().__init__(label, plan, settings)
+        arguments = dict(self.settings)
         name = arguments.pop("attack", None)
         if name is None:
             raise ConfigError("an attack stage needs attack=, the name of an attack")
         self.info = attack_info(str(name))
-        super().__init__(label, plan, {"attack": self.info.name} | arguments)
-        self.arguments = arguments
         check_attack(self.info.name, eps=plan.eps, norm=plan.norm, **arguments)
+        self.arguments = _checked(self.info.name, arguments)
+        self.settings = {"attack": self.info.name} | self.arguments
+        if plan.bounds != (0.0, 1.0):
+            raise ConfigError(
+                f"bounds={plan.bounds}: torchattacks clips to [0, 1], so {self.info.name} needs "
+                "bounds (0, 1); scale the images and let the model scale them back "
+                "(NormalizedModel), or leave the attacks out"
+            )
+        self._notes = tuple(self._caveats())
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Caveats: own ones of the attack, another norm, short steps, where its random numbers are from."""
-        info, notes = self.info, []
+        """Caveats: own ones of the attack, another norm, short steps, whence its random numbers."""
+        return self._notes
+
+    def _caveats(self) -> Iterator[str]:
+        info = self.info
         if ball_of(info, self.plan.norm) == "foreign":
             norm = info.norm or "no norm"
-            notes.append(
-                f"works in {norm}, judged in {self.plan.norm}: a weak test of this ball"
-            )
+            yield f"works in {norm}, judged in {self.plan.norm}: a weak test of this ball"
         far = reach(info.name, eps=self.plan.eps, **self.arguments)
         if far is not None and far < 1:
-            notes.append(
-                f"its steps carry only {far:.2f} of the radius; raise alpha or steps"
-            )
+            yield f"its steps carry only {far:.2f} of the radius; raise alpha or steps"
         if info.seeding == "self-seeded":
-            notes.append("reseeds itself for every batch: depends on how batches are cut")
+            yield "reseeds itself for every batch: depends on how batches are cut"
         elif info.seeding == "global generator":
-            notes.append("draws for a whole batch: depends on how batches are cut")
-        return (*notes, *([info.caveat] if info.caveat else ()))
+            yield "draws for a whole batch: depends on how batches are cut"
+        if info.caveat:
+            yield info.caveat
 
     def rows(self, batch: Batch, shared: Shared) -> StageRows:
         """Attack the rows that are still right; the others are MISCLASSIFIED and cost nothing."""
-        labels, clean = labels_of(batch), shared.clean
-        right = np.flatnonzero(~clean.failed)
+        right = np.flatnonzero(~shared.clean.failed)
         place = torch.from_numpy(right).to(batch.images.device)
-        images, wanted = batch.images[place], labels[place]
+        tried = self._try(batch, place, shared)
+        result = self._result(batch, shared, right, tried)
+        spot = torch.full((len(batch),), -1, device=place.device)
+        spot[place] = torch.arange(len(place), device=place.device)
+
+        def worst(rows: Tensor) -> Tensor:
+            shown, at = batch.images[rows].clone(), spot[rows]
+            shown[at >= 0] = tried.inside[at[at >= 0]]
+            return shown
+
+        return StageRows(result, worst, result.prediction)
+
+    def _try(self, batch: Batch, place: Tensor, shared: Shared) -> _Tried:
+        """Run the attack on the rows `place` and judge what it returns."""
+        images, wanted = batch.images[place], labels_of(batch)[place]
+        plan, judge = self.plan, shared.judge
         raw = run_attack(
             lambda victim: self._create(victim, shared.n_classes),
             shared.view,
@@ -72,27 +120,27 @@ class AttackStage(RowStage):
             wanted,
             self._seed(batch),
         )
-        plan = self.plan
-        raw = raw.nan_to_num(nan=0.0)
+        whole = torch.isfinite(raw)
+        # a NaN pixel is no perturbation: the clean pixel stands in
+        raw = torch.where(whole, raw, images)
         inside = project(images, raw, plan.eps, plan.norm, plan.bounds)
-        # a minimum-norm attack may stop outside the ball: its own candidate is asked as well
-        boxed = raw if plan.bounds is None else raw.clamp(*plan.bounds)
-        with torch.inference_mode():
-            seen = shared.judge.judge(len(right), lambda s: (inside[s], wanted[s]), None)
-            moved = (boxed != inside).flatten(1).any(1).cpu().numpy()
-            outside = np.flatnonzero(moved)
-            far = torch.from_numpy(outside).to(images.device)
-            own = shared.judge.judge(
-                len(outside), lambda s: (boxed[far[s]], wanted[far[s]]), None
-            )
-        assert seen is not None and own is not None  # no budget was given
-        fooled = seen.failed.copy()
-        fooled[outside] = own.failed
+        boxed = raw.clamp(0, 1)
+        seen = _judge(judge, inside, wanted)
         length = norm_of(inside - images, plan.norm).double().cpu().numpy()
-        found = norm_of(boxed - images, plan.norm).double().cpu().numpy()
-        return StageRows(
-            self._result(batch, labels, shared, right, seen, length, found, fooled),
-            _worst(batch.images, place, inside),
+        far = norm_of(boxed - images, plan.norm).double().cpu().numpy()
+        # a minimum-norm attack may stop outside the ball: its own candidate is asked as well
+        relative, absolute = _ROUNDING
+        outside = np.flatnonzero(far > plan.eps * (1 + relative) + absolute)
+        there = torch.from_numpy(outside).to(images.device)
+        fooled, found = seen.failed.copy(), length.copy()
+        fooled[outside] = _judge(judge, boxed[there], wanted[there]).failed
+        found[outside] = far[outside]
+        return _Tried(
+            inside,
+            seen,
+            length,
+            np.where(fooled, found, np.nan),
+            int((~whole.flatten(1).all(1)).sum()),
         )
 
     def _create(self, victim: Any, n_classes: int) -> Attack:
@@ -108,55 +156,81 @@ class AttackStage(RowStage):
 
     def _seed(self, batch: Batch) -> int:
         """Of the batch as a whole: most attacks draw for all rows at once."""
-        key = f"{self.plan.seed}|{self.label}".encode() + batch.ids.cpu().numpy().tobytes()
+        key = f"{self.plan.seed}|{self.info.name}".encode()
+        key += batch.ids.cpu().numpy().tobytes()
         return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") >> 1
 
     def _result(
-        self,
-        batch: Batch,
-        labels: Tensor,
-        shared: Shared,
-        right: Any,
-        seen: Any,
-        length: Any,
-        found: Any,
-        fooled: Any,
+        self, batch: Batch, shared: Shared, right: Array, tried: _Tried
     ) -> AttackResult:
-        clean, n = shared.clean, len(batch)
-        verdict = np.full(n, int(Verdict.MISCLASSIFIED), dtype=np.int8)
-        verdict[right] = np.where(
+        clean, seen, plan = shared.clean, tried.seen, self.plan
+
+        def fill(before: Array, values: Any) -> Tensor:
+            """The rows that were attacked with their values, the others as before."""
+            after = before.copy()
+            after[right] = values
+            return torch.from_numpy(after)
+
+        unseen = np.full(len(batch), np.nan)
+        broken = np.where(
             seen.failed, int(Verdict.NOT_ROBUST), int(Verdict.UNDECIDED)
         )
-        margin, prediction = clean.margin.copy(), clean.prediction.copy()
-        margin[right], prediction[right] = seen.margin, seen.prediction
-        used, own = np.zeros(n), np.full(n, np.nan)
-        used[right] = length
-        own[right] = np.where(fooled, found, np.nan)
+        wrong = np.full(len(batch), int(Verdict.MISCLASSIFIED), dtype=np.int8)
         status = status_of(clean)
         status[torch.from_numpy(right[~seen.finite])] = int(Status.NON_FINITE)
-        plan = self.plan
-        settings = {"method": self.info.name, "eps": plan.eps, "norm": plan.norm}
         return AttackResult(
             ids=batch.ids.cpu(),
-            settings=settings | {"seed": plan.seed, "arguments": self.arguments},
-            verdict=torch.from_numpy(verdict),
+            settings={
+                "method": self.info.name,
+                "eps": plan.eps,
+                "norm": plan.norm,
+                "seed": plan.seed,
+                "outputs": plan.outputs,
+                "arguments": self.arguments,
+            },
+            verdict=fill(wrong, broken),
             status=status,
-            reference=labels.cpu(),
+            reference=labels_of(batch).cpu(),
             clean_correct=torch.from_numpy(~clean.failed).to(torch.int8),
-            prediction=torch.from_numpy(prediction),
-            margin=torch.from_numpy(margin),
+            prediction=fill(clean.prediction, seen.prediction),
+            margin=fill(clean.margin, seen.margin),
             clean_margin=torch.from_numpy(clean.margin),
-            norm=torch.from_numpy(used),
-            found_norm=torch.from_numpy(own),
+            norm=fill(np.zeros(len(batch)), tried.length),
+            found_norm=fill(unseen, tried.found),
+            flags=_odd(tried.n_odd),
         )
 
 
-def _worst(images: Tensor, place: Tensor, inside: Tensor) -> Any:
-    """rows -> the judged candidates of those rows, the clean image where none was attacked."""
+def _checked(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of the kind that the defaults have; numbers may be text ("2/255")."""
+    known, found = parameters_of(name), dict(arguments)
+    for key, value in arguments.items():
+        default = known[key].default
+        if isinstance(default, bool):
+            if not isinstance(value, bool):
+                raise ConfigError(f"{name}: {key}={value!r} must be true or false")
+        elif isinstance(default, (int, float)):
+            if isinstance(value, bool) or not isinstance(value, int):
+                found[key] = parse_number(value, f"{name}: {key}")
+    return found
 
-    def worst(rows: Tensor) -> Tensor:
-        shown = images.clone()
-        shown[place] = inside
-        return shown[rows]
 
-    return worst
+def _judge(judge: Judge, images: Tensor, labels: Tensor) -> Judged:
+    """The answers to images (M, ...), M >= 0, at fixed labels (M,)."""
+    if not len(images):
+        none = np.zeros(0, dtype=bool)
+        return Judged(np.zeros(0), none, none, none, np.zeros(0, dtype=np.int64))
+    with torch.inference_mode():
+        seen = judge.judge(
+            len(images), lambda part: (images[part], labels[part]), None
+        )
+    assert seen is not None  # no budget was given
+    return seen
+
+
+def _odd(n: int) -> tuple[Flag, ...]:
+    text = (
+        "an attack returned NaN or infinite pixels; those of the clean image stood in for them, "
+        "so it was weaker than it should be"
+    )
+    return (Flag("non_finite_candidates", text, n),) if n else ()

@@ -13,15 +13,15 @@ from ...data.stream import Batch
 from ...engines.active import Judge, Judged
 from ...models.logits import LogitsView
 from ...results.base import Result
-from ..plan import Plan
+from ..plan import Plan, plain_arguments
 
 
 @dataclass(frozen=True, eq=False)
 class Shared:
     """What all stages of one batch may use: the view of the model, the clean answers, K.
 
-    view: Module, pixels to logits, with the meter. judge: decides failures. clean: the judged clean images.
-    n_classes: K.
+    view: Module, pixels to logits, with the meter. judge: decides failures. clean: the judged
+    clean images. n_classes: K.
     """
 
     view: LogitsView
@@ -32,18 +32,25 @@ class Shared:
 
 @dataclass(frozen=True, eq=False)
 class StageRows:
-    """The result of one batch, and `worst(rows) -> images` for the gallery (rows (k,) of the batch)."""
+    """The result of one batch, and what a gallery may show of it.
+
+    worst: rows (k,) of the batch, on its device -> their worst images (k, ...); None where there
+    are none to show, or where they could not be shown again. prediction: (N,) int64, the answers
+    to the worst images, where they are known.
+    """
 
     result: Result
     worst: Callable[[Tensor], Tensor] | None = None
+    prediction: Tensor | None = None
 
 
 class RowStage(ABC):
     """A stage that works batch by batch.
 
-    A subclass sets `kind`, takes its arguments in `__init__` (refusing wrong ones before any pass) and
-    writes :meth:`rows`. needs: what must be shared. guarantee: what its number claims. cost_per_image:
-    forward row-passes, None where it depends on the model.
+    A subclass sets `kind`, takes its arguments in `__init__` (refusing wrong ones before any
+    pass) and writes :meth:`rows`. label: its name in the report. settings: its arguments in JSON
+    types. needs: what must be shared. guarantee: what its number claims. cost_per_image: forward
+    row-passes, None where it depends on the model.
     """
 
     kind: ClassVar[str]
@@ -51,7 +58,8 @@ class RowStage(ABC):
     needs: ClassVar[tuple[str, ...]] = ("clean",)
 
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
-        self.label, self.plan, self.settings = label, plan, dict(settings)
+        self.label, self.plan = label, plan
+        self.settings = plain_arguments(settings, f"stage {label!r}")
 
     @property
     def cost_per_image(self) -> float | None:
@@ -65,4 +73,8 @@ class RowStage(ABC):
 
     @abstractmethod
     def rows(self, batch: Batch, shared: Shared) -> StageRows:
-        """Rows of one batch, in its order; runs inside a session of the model."""
+        """Rows of one batch, in its order; runs inside a session of the model.
+
+        Flags that any result may need (NaN logits, a randomised model) and the cost are added
+        by the runner.
+        """

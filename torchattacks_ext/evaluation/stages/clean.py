@@ -21,13 +21,17 @@ class CleanStage(RowStage):
     """Clean accuracy; its answers are shared with every other stage."""
 
     kind = "clean"
-    guarantee = "exact on these images; the interval is for new images of the same source"
+    guarantee = (
+        "exact on these images; the interval is for new images of the same source"
+    )
     needs = ()
 
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
         super().__init__(label, plan, settings)
         if settings:
-            raise ConfigError(f"stage 'clean' has no arguments, got {sorted(settings)}")
+            raise ConfigError(
+                f"stage 'clean' has no arguments, got {sorted(settings)}; leave them out"
+            )
 
     @property
     def cost_per_image(self) -> float | None:
@@ -39,7 +43,7 @@ class CleanStage(RowStage):
         seen, labels = shared.clean, labels_of(batch)
         result = Accuracy(
             ids=batch.ids.cpu(),
-            settings={"method": "clean"},
+            settings={"method": "clean", "outputs": self.plan.outputs},
             status=status_of(seen),
             reference=labels.cpu(),
             prediction=torch.from_numpy(seen.prediction),

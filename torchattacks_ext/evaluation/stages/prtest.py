@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from ...attacks.measuring import Keeper
 from ...attacks.prtest import PRTest
-from ...data.stream import Batch
+from ...attacks.prtest_walk import Walk
+from ...data.stream import Batch, Stream
+from ...engines.active import Judged, Slots, keyed
 from ...errors import ConfigError, ReliabilityWarning
-from ...numerics.sequential import check_design
-from ..plan import Plan
+from ...models.fingerprint import describe_model
+from ...numerics.sequential import boundaries, check_design
+from ...results.columns import Rows, Table
+from ...results.facts import versions
+from ...results.prob_robustness import ProbRobustness
+from ...samplers import CallableSampler
+from ..plan import Plan, did_you_mean
 from .base import RowStage, Shared, StageRows
 from .clean import labels_of
 
 ARGUMENTS = ("sampler", "tolerance", "significance", "n_max", "reference", "keep")
 
 
+@dataclass(frozen=True)
+class _SharedWalk(Walk):
+    """A walk over one batch whose clean answers are known: `clean`, judged at the labels."""
+
+    clean: Judged
+
+    def _admit(self, batch: Batch, stream: Stream) -> tuple[list[Rows], Slots]:
+        done: list[Rows] = []
+        return done, self._start(batch, labels_of(batch), self.clean, done)
+
+
 class PRTestStage(RowStage):
-    """One PRTest at the plan's ball; arguments: tolerance, significance, n_max, reference, sampler, keep."""
+    """One PRTest at the plan's ball.
+
+    Arguments: tolerance, significance, n_max, reference, sampler, keep, as in
+    :class:`~torchattacks_ext.PRTest`; the result is the one that its `measure` gives for the same
+    images, labels and ids. Raises ConfigError for others and for values outside their domains.
+    """
 
     kind = "prtest"
     guarantee = (
@@ -30,63 +56,114 @@ class PRTestStage(RowStage):
 
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
         super().__init__(label, plan, settings)
-        wrong = sorted(set(settings) - set(ARGUMENTS))
-        if wrong:
-            raise ConfigError(
-                f"stage 'prtest' has no argument {wrong[0]!r}; it takes {ARGUMENTS}"
-            )
-        self._probe: PRTest | None = None
-        self._least = self._check()
-
-    def _check(self) -> int:
-        """Build the test once on a stand-in, so that wrong settings fail before any pass."""
-        probe = self._build(_stand_in)
+        for name in settings:
+            if name not in ARGUMENTS:
+                hint = did_you_mean(name, ARGUMENTS)
+                raise ConfigError(
+                    f"stage 'prtest' has no argument {name!r}{hint}; it takes "
+                    f"{', '.join(ARGUMENTS)}"
+                )
+        self._probe = _build(plan, settings)
         self.settings = {
-            "tolerance": probe.tolerance,
-            "significance": probe.significance,
-            "n_max": probe.n_max,
+            "tolerance": self._probe.tolerance,
+            "significance": self._probe.significance,
+            "n_max": self._probe.n_max,
         } | self.settings
-        return check_design(probe.tolerance, probe.significance, probe.n_max)
-
-    def _build(self, model: Any) -> PRTest:
-        plan = self.plan
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ReliabilityWarning)
-            return PRTest(
-                model,
-                eps=plan.eps,
-                norm=plan.norm,
-                seed=plan.seed,
-                batch_size=plan.batch_size,
-                bounds=plan.bounds,
-                outputs=plan.outputs,  # type: ignore[arg-type]
-                **self.settings,
-            )
+        self._provenance: dict[str, Any] | None = None
 
     @property
     def cost_per_image(self) -> float | None:
         """Draws of an image that never fails; an image near the tolerance takes up to n_max."""
-        return float(self._least)
+        probe = self._probe
+        least = check_design(probe.tolerance, probe.significance, probe.n_max)
+        return float(min(least, probe.n_max))
 
     def rows(self, batch: Batch, shared: Shared) -> StageRows:
-        """Measure one batch; its warnings become flags of the report."""
-        probe = self._probe
-        if probe is None:
-            probe = self._probe = self._build(shared.view.model)
-            probe._meter = shared.view.meter
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ReliabilityWarning)
-            result = probe.measure(batch.images, labels_of(batch), ids=batch.ids)
+        """Test the rows that are right; no clean image is predicted again."""
+        probe, labels = self._probe, labels_of(batch)
+        if self._provenance is None:
+            self._provenance = self._begin(batch, shared)
+        stream = Stream(
+            batch.images,
+            labels,
+            ids=batch.ids,
+            batch_size=len(batch),
+            bounds=self.plan.bounds,
+            prepare=lambda images: images,
+        )
+        table, keeper = Table(), Keeper(probe.keep)
+        for rows in self._walk(stream, shared):
+            keeper.add(rows)
+            table.append(Rows(rows.index, rows.columns))
+        result = ProbRobustness.from_table(
+            table,
+            settings=probe.settings(),
+            provenance=self._provenance,
+            sidecars=keeper.finish(),
+        )
+        result = result.with_flags(probe._flags(result))
+        if not probe.sampler.replayable:
+            return StageRows(result)
 
         def worst(rows: Tensor) -> Tensor:
-            draws = result.worst_draw[rows]
-            shown = probe.replay(batch.images[rows], batch.ids[rows], draws.clamp_min(0))
-            clean = (draws < 0).reshape(-1, *[1] * (shown.dim() - 1)).to(shown.device)
-            return batch.images[rows].where(clean, shown)
+            draws = result.worst_draw.to(rows.device)[rows]
+            images = batch.images[rows]
+            shown = probe.replay(images, batch.ids[rows], draws.clamp_min(0))
+            none = (draws < 0).reshape(-1, *[1] * (shown.dim() - 1))
+            return torch.where(none, images, shown)
 
         return StageRows(result, worst)
+
+    def _begin(self, batch: Batch, shared: Shared) -> dict[str, Any]:
+        """Once, with the first batch: the model, and whether a user's law repeats itself."""
+        probe, model = self._probe, shared.view.model
+        probe.set_model(model)
+        probe._meter = shared.view.meter
+        law, few = probe.sampler, batch.images[:2]
+        if isinstance(law, CallableSampler):
+            ids = torch.arange(len(few), device=few.device)
+            law.check_replayable(few, keyed(probe.seed, ids, 0, law.name))
+        return {
+            "model": describe_model(model),
+            "device": str(batch.images.device),
+            "batch_size": self.plan.batch_size,
+            "normalised_input": False,
+            "versions": versions(),
+        }
+
+    def _walk(self, stream: Stream, shared: Shared) -> Iterator[Rows]:
+        """The rows of `PRTest.measure`; where labels count, from the shared clean answers on."""
+        probe = self._probe
+        if probe.reference != "label":
+            return probe._rows(stream)
+        walk = _SharedWalk(
+            boundaries=boundaries(probe.tolerance, probe.significance, probe.n_max),
+            judge=shared.judge,
+            sampler=probe.sampler,
+            seed=probe.seed,
+            reference=probe._reference,
+            clean_known=True,
+            keeps=probe.keep != "none",
+            clean=shared.clean,
+        )
+        return walk.rows(stream)
+
+
+def _build(plan: Plan, settings: Mapping[str, Any]) -> PRTest:
+    """The test on a stand-in for the model: wrong settings fail here. Its doubts become flags."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ReliabilityWarning)
+        return PRTest(
+            _stand_in,
+            eps=plan.eps,
+            norm=plan.norm,
+            seed=plan.seed,
+            batch_size=plan.batch_size,
+            bounds=plan.bounds,
+            outputs=plan.outputs,
+            **settings,
+        )
 
 
 def _stand_in(images: Tensor) -> Tensor:
     return images.flatten(1)[:, :2]
-
