@@ -6,6 +6,7 @@ import doctest
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,11 @@ def test_a_wrong_example_is_found() -> None:
     run_block("assert x == 2\n", names, 0)
     with pytest.raises(AssertionError, match="Expected"):
         run_block(">>> x\n3\n", names, 0)
+
+
+def test_tables_say_what_the_committed_records_say() -> None:
+    script = ROOT / "benchmarks" / "readme_tables.py"
+    run = subprocess.run(
+        [sys.executable, str(script), "--check"], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr

@@ -1,4 +1,4 @@
-"""What do tests of the command line share? A runner of one line, and a folder with a model."""
+"""What do tests of the command line share? A runner, and a folder with a model."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The current folder, with the module `shed` in it; imports are undone afterwards."""
+    """The current folder, with the module `shed`; imports are undone afterwards."""
     (tmp_path / "shed.py").write_text(MODEL, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))

@@ -1,4 +1,4 @@
-"""Does the demo train, compare and write what it says? With few epochs here; CI runs it whole."""
+"""Does the demo train, compare and write? With one epoch here; CI runs it whole."""
 
 from __future__ import annotations
 

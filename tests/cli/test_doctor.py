@@ -29,7 +29,10 @@ def with_versions(**versions: str | None) -> Environment:
 
 def test_a_sound_environment_has_no_conflict() -> None:
     assert conflicts(SOUND) == []
-    assert conflicts(with_versions(requests=None, pyautoattack=None, autoattack="0.1")) == []
+    assert (
+        conflicts(with_versions(requests=None, pyautoattack=None, autoattack="0.1"))
+        == []
+    )
     assert conflicts(with_versions(requests="2.25.9")) == []
 
 
@@ -63,7 +66,9 @@ def test_a_sound_environment_has_no_conflict() -> None:
         ),
     ],
 )
-def test_a_conflict_is_found_with_its_fix(seen: Environment, code: str, fix: str) -> None:
+def test_a_conflict_is_found_with_its_fix(
+    seen: Environment, code: str, fix: str
+) -> None:
     (found,) = conflicts(seen)
     assert found.code == code and fix in found.fix
 

@@ -1,4 +1,4 @@
-"""Does one command lead from a model to a report, and refuse what it cannot do before it starts?"""
+"""Does one command lead from a model to a report, and refuse early what cannot be?"""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def test_the_text_and_the_files(run: Run, workshop: Path) -> None:
     assert sorted(path.name for path in out.iterdir()) == names
     report = EvaluationReport.from_json(out / "report.json")
     assert len(report["prtest"].result or ()) == 12
-    assert (out / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert (
+        (out / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    )
 
 
 def test_the_same_line_gives_the_same_numbers(run: Run) -> None:
@@ -99,8 +101,18 @@ def test_a_dry_run_checks_and_runs_nothing(run: Run, workshop: Path) -> None:
 
 
 def test_a_plan_file_and_flags(run: Run, workshop: Path) -> None:
-    (workshop / "plan.yaml").write_text("eps: 8/255\nstages: [clean, {name: BIM, steps: 2}]")
-    line = ["evaluate", "--model", "shed:build", "--data", "digits", "--plan", "plan.yaml"]
+    (workshop / "plan.yaml").write_text(
+        "eps: 8/255\nstages: [clean, {name: BIM, steps: 2}]"
+    )
+    line = [
+        "evaluate",
+        "--model",
+        "shed:build",
+        "--data",
+        "digits",
+        "--plan",
+        "plan.yaml",
+    ]
     facts = json.loads(run(*line, "--dry-run", "--json", "--norm", "Linf").out)
     assert [stage["name"] for stage in facts["stages"]] == ["clean", "BIM"]
     assert facts["plan"]["eps"] == 8 / 255

@@ -68,6 +68,7 @@ def error_lines(err: str) -> list[str]:
         (MemoryError(), "MemoryError"),
         (SystemExit(0), "something called sys.exit(0)"),
         (RecursionError("deep"), "RecursionError: deep"),
+        (BrokenPipeError(32, "of a worker"), "BrokenPipeError: [Errno 32] of a worker"),
     ],
 )
 def test_an_exception_ends_with_2_and_one_line(

@@ -51,10 +51,15 @@ def save_attack(
     save_clean_inputs: bool,
     save_type: str,
 ) -> tuple[float, float, float] | None:
-    """The work of :meth:`Probe.save`; see there. Raises ConfigError, InputError before any pass."""
+    """The work of :meth:`Probe.save`; see there. Raises ConfigError, InputError before any pass.
+
+    In mode "targeted(label)" the labels are targets: robust are then the images that are not at their
+    target, and true labels given by mistake cannot raise the accuracy.
+    """
     if save_type not in ("float", "int"):
         raise ConfigError(f"save_type={save_type!r} is not one of ('float', 'int')")
     pile, started = _Pile(), time.perf_counter()
+    aimed = probe.attack_mode == "targeted(label)"
     right = total = 0
     l2_sum, l2_n = 0.0, 0
     for batch in data_loader:
@@ -64,7 +69,7 @@ def save_attack(
         given, labels = torch.as_tensor(raw.images), torch.as_tensor(raw.labels)
         clean, found, logits = _one_batch(probe, given, labels, save_type)
         prediction = logits.argmax(1).cpu()
-        wrong = prediction != labels.cpu().flatten()
+        wrong = (prediction == labels.cpu().flatten()) == aimed
         l2 = (found - clean).flatten(1).norm(dim=1).cpu()[wrong]
         right += int((~wrong).sum())
         total += len(wrong)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from reprlib import recursive_repr
 from typing import Any
 
 import torch
@@ -45,6 +46,7 @@ class TamedAttack(Attack):
     # torchattacks' __setattr__ walks through lists and dicts looking for attacks to adopt: it fails on
     # lists of tensors and overwrites the models of nested attacks.
     __setattr__ = object.__setattr__
+    __repr__ = recursive_repr("...")(Attack.__repr__)
 
     def __init__(self, name: str, model: Any, outputs: Outputs) -> None:
         if not callable(model):
@@ -156,6 +158,26 @@ class TamedAttack(Attack):
         mean, std = self._moments(inputs)
         return inputs * std + mean
 
+    @staticmethod
+    def load(
+        load_path: Any,
+        batch_size: int = 128,
+        shuffle: bool = False,
+        normalize: Any = None,
+        load_predictions: bool = False,
+        load_clean_inputs: bool = False,
+    ) -> Any:
+        """A DataLoader of what `save` wrote, as `Attack.load` gives it; nothing is printed."""
+        with silenced():
+            return Attack.load(
+                load_path,
+                batch_size,
+                shuffle,
+                normalize,
+                load_predictions,
+                load_clean_inputs,
+            )
+
     # ------------------------------------------------------------------ modes and targets
     def set_mode_default(self) -> None:
         """Untargeted mode: a failure is argmax != label."""
@@ -169,6 +191,35 @@ class TamedAttack(Attack):
             )
         with silenced():
             super()._set_mode_targeted(mode, quiet)
+
+    # torchattacks' own setters go by the name wrapper_func and have neither signature nor words; they also
+    # change the mode before they look at kth_min.
+    def set_mode_targeted_by_function(
+        self, target_map_function: Callable[..., Tensor], quiet: bool = False
+    ) -> None:
+        """Targets (N,) are target_map_function(images, labels); a failure is argmax == target."""
+        if not callable(target_map_function):
+            raise ConfigError(
+                f"target_map_function is {type(target_map_function).__name__}, expected a function of "
+                "(images, labels); for targets in place of labels: set_mode_targeted_by_label()"
+            )
+        super().set_mode_targeted_by_function(target_map_function, quiet)
+
+    def set_mode_targeted_random(self, quiet: bool = False) -> None:
+        """Targets are drawn by (seed, content of the image); a failure is argmax == target."""
+        super().set_mode_targeted_random(quiet)
+
+    def set_mode_targeted_least_likely(
+        self, kth_min: int = 1, quiet: bool = False
+    ) -> None:
+        """Targets are the classes of the kth_min-th smallest score; a failure is argmax == target."""
+        if not isinstance(kth_min, int) or kth_min < 1:
+            raise ConfigError(f"kth_min={kth_min!r} must be a whole number >= 1")
+        super().set_mode_targeted_least_likely(kth_min, quiet)
+
+    def set_mode_targeted_by_label(self, quiet: bool = False) -> None:
+        """Targets are given in the place of labels; a failure is argmax == target."""
+        super().set_mode_targeted_by_label(quiet)
 
     def set_model_training_mode(
         self,
@@ -191,13 +242,16 @@ class TamedAttack(Attack):
         return IdBook().assign(images, labels, self.bounds).to(images.device)
 
     def get_random_target_label(self, inputs: Tensor, labels: Any = None) -> Tensor:
-        """Targets (N,) drawn by (seed, content of the image), never the label.
+        """Targets (N,) drawn by (seed, content of the image and label), never the label.
 
-        Where labels is None, never the prediction. N forward row-passes.
+        Where labels is None, never the prediction. The targets of a call, and of a `measure` that is given
+        no ids. N forward row-passes.
         """
         images = self.inverse_normalize(inputs) if self._normalization_applied else inputs
         logits = self.get_output_with_eval_nograd(inputs)
-        ids = self._ids(images.detach(), None)
+        if labels is not None:  # part of the id, as in a call and in `measure`
+            labels = check_labels(labels, len(images)).to(images.device)
+        ids = self._ids(images.detach(), labels)
         return targets.random_targets(self.seed, ids, logits, labels)
 
     def get_least_likely_label(self, inputs: Tensor, labels: Any = None) -> Tensor:

@@ -106,9 +106,17 @@ def write_files(out: Path, texts: Mapping[str, str]) -> None:
             ) from error
 
 
+class ReaderGone(Exception):
+    """Whoever read stdout (`| head`) has closed it before all was written."""
+
+
 def show(text: str) -> None:
-    """Print on stdout."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    """Print on stdout at once. Raises ReaderGone where nobody reads it."""
+    try:
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise ReaderGone() from error
 
 
 def show_json(value: Any) -> None:

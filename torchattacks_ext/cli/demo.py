@@ -25,8 +25,8 @@ def demo(
 ) -> int:
     """Compare two nets, trained on the spot.
 
-    A standard and an adversarially trained one, on the digits of scikit-learn; a minute,
-    no network, no GPU. Writes report.html, report.md,
+    A standard and an adversarially trained one, on the digits of scikit-learn; no
+    network, no GPU. Writes report.html, report.md,
     standard.json and adversarial.json. Exit 1 if a stage failed.
     """
     if seed < 0:

@@ -158,6 +158,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         raw = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        if not zipfile.is_zipfile(path):  # older than PyTorch 1.6, or anything
+            raise InputError(f"{path} is not a file of torch.save") from error
         raise InputError(
             f"{path} holds pickled objects, which could run code; save the weights "
             "only: torch.save(model.state_dict(), PATH)"
@@ -193,7 +195,8 @@ def _fill(model: nn.Module, state: dict[str, Tensor], spec: str, arch: str) -> N
     missing = [key for key in wanted if key not in state]
     unexpected = [key for key in state if key not in wanted]
     odd = [
-        f"{key} {tuple(value.shape)} in the file, {tuple(wanted[key].shape)} in the model"
+        f"{key} {tuple(value.shape)} in the file, {tuple(wanted[key].shape)} in the "
+        "model"
         for key, value in state.items()
         if key in wanted and value.shape != wanted[key].shape
     ]

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .common import one_line
+from .common import ReaderGone, one_line
 from .demo import demo
 from .doctor import doctor
 from .evaluate import evaluate
@@ -78,10 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = [arg for arg in args if arg != "--debug"]
     try:
         with _log(debug):
-            code = _invoke(args)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # the reader (`| head`) has gone: it did not get all of it
+            return _invoke(args)
+    except ReaderGone:  # it did not get all of it, so this is no pass; it knows why
         _drop_stdout()
         return ERROR
     except (KeyboardInterrupt, typer.Abort):
@@ -141,7 +139,7 @@ def _say(line: str, code: int, debug: bool) -> int:
 
 def _drop_stdout() -> None:
     """Python flushes stdout once more at its end; that must not fail again."""
-    with contextlib.suppress(OSError, ValueError, io.UnsupportedOperation):
+    with contextlib.suppress(OSError, ValueError):
         sink = os.open(os.devnull, os.O_WRONLY)
         os.dup2(sink, sys.stdout.fileno())
         os.close(sink)

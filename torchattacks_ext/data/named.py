@@ -143,13 +143,14 @@ def _arrays(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     if not path.is_file():
         raise InputError(f"{path} is not a file; give npz:PATH of a NumPy archive")
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise InputError(
-                f"{path} holds one array; expected an archive with images and labels "
-                "(numpy.savez)"
-            )
-        with archive:
+        # numpy leaves a file open that it opened itself and that is no archive
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise InputError(
+                    f"{path} holds one array; expected an archive with images and "
+                    "labels (numpy.savez)"
+                )
             for pair in NPZ_KEYS:
                 if all(key in archive for key in pair):
                     return archive[pair[0]], archive[pair[1]]

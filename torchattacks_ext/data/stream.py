@@ -167,7 +167,10 @@ class Stream:
             return
         dataset = hasattr(data, "__getitem__") or isinstance(data, IterableDataset)
         if dataset and not isinstance(data, (DataLoader, list)):
-            data = DataLoader(data, batch_size=self._batch_size)
+            # with a generator of its own: a loader draws from the global one when it starts
+            data = DataLoader(
+                data, batch_size=self._batch_size, generator=torch.Generator()
+            )
         for batch in data:
             yield open_batch(batch)
 

@@ -81,9 +81,9 @@ class Gallery:
             rate = np.full(len(margin), np.nan)
         first = -np.nan_to_num(rate)
         usable = np.flatnonzero(~clean.failed & (margin < np.inf))
-        order = usable[np.lexsort((margin[usable], first[usable]))][:SIZE]
+        ranked = usable[np.lexsort((margin[usable], first[usable]))][:SIZE]
         bar = shelf[-1].rank if len(shelf) == SIZE else (np.inf, np.inf)
-        order = [row for row in order.tolist() if (first[row], margin[row]) < bar]
+        order = [row for row in ranked.tolist() if (first[row], margin[row]) < bar]
         if not order or rows.worst is None:
             return []
         place = torch.tensor(order, device=batch.images.device)

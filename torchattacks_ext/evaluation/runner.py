@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,26 +11,24 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from .._typing import Status
-from ..data.door import check_images
-from ..data.stream import Batch, RawBatch, Stream
+from ..data.stream import Batch, Stream
 from ..engines.active import Judge
 from ..errors import (
     ConfigError,
-    InputError,
     ModelContractError,
     TorchattacksExtError,
 )
-from ..models.checks import ModelTraits, inspect_model
+from ..models.checks import ModelTraits
 from ..models.fingerprint import describe_model
-from ..models.logits import LogitsView, working_dtype
+from ..models.logits import LogitsView
 from ..models.session import first_tensor, session
 from ..results.base import Result
 from ..results.evaluation import EvaluationReport, GalleryItem, StageReport
 from ..results.facts import Cost, Flag, versions, warn_flags
 from .gallery import Gallery
+from .intake import DataFacts, open_stream
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -42,7 +39,7 @@ logger = logging.getLogger("torchattacks_ext")
 
 @dataclass
 class _Running:
-    """A stage at work: the rows it has finished, what it cost, and why it ended early, if it did."""
+    """A stage at work: its finished rows, what it cost, and why it ended early, if it did."""
 
     stage: RowStage
     results: list[Result] = field(default_factory=list)
@@ -54,6 +51,7 @@ class _Running:
         whole = None
         if self.error is None and self.results:
             whole = type(self.results[0]).concat(self.results)
+            whole = replace(whole, cost=self.cost)
         stage = self.stage
         return StageReport(
             name=stage.label,
@@ -109,21 +107,21 @@ def evaluate(
     started = time.perf_counter()
     with torch.inference_mode(False):
         view = LogitsView(model, checked.outputs)
-        stream = _stream(view, data, checked, n)
-        gallery, facts = Gallery(checked.bounds), _DataFacts()
+        stream = open_stream(view, data, checked, n)
+        gallery, facts, finite = Gallery(checked.bounds), DataFacts(), False
         with _bar(stream.total, progress) as bar:
             for batch in stream:
                 facts.add(batch)
                 with session(model):
-                    _run_batch(running, batch, view, checked, stream, gallery)
+                    finite |= _run_batch(running, batch, view, checked, stream, gallery)
                 bar.update(len(batch))
         described = facts.describe()
-        stages = tuple(run.report() for run in running)
-        if all(_non_finite(stages[0].result)):
+        if not finite:
             raise ModelContractError(
                 f"all {described['n']} images gave NaN or infinite logits; check the weights, the "
                 "dtype and the scale of the input"
             )
+        stages = tuple(run.report() for run in running)
         with session(model):
             failed = [stage.name for stage in stages if stage.error is not None]
             shown = gallery.items(_judge(view, checked), _device(view), failed)
@@ -131,59 +129,6 @@ def evaluate(
     report = _report(name, checked, view, stream, stages, described, shown, cost)
     warn_flags(report.flags)
     return report
-
-
-class _Head(Stream):
-    """The first `n` rows of a stream (None: all); later batches are not loaded at all."""
-
-    n: int | None = None
-
-    def _raw(self) -> Iterator[RawBatch]:
-        left = self.n
-        for raw in super()._raw():
-            if left is None:
-                yield raw
-                continue
-            sides = (raw.images, raw.labels, raw.ids, raw.groups)
-            yield RawBatch(*(None if side is None else side[:left] for side in sides))
-            left -= min(left, len(raw.images))
-            if not left:
-                return
-
-
-def _stream(view: LogitsView, data: Any, plan: Plan, n: int | None) -> Stream:
-    if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
-        raise InputError(f"n={n!r} must be an integer >= 1, or None for all images")
-    if isinstance(data, tuple) and len(data) == 2:
-        images, labels = data
-    else:
-        images, labels = data, None
-
-    def prepare(raw: Any) -> Tensor:
-        sample = first_tensor(view.model)
-        if isinstance(raw, Tensor) and sample is not None:
-            raw = raw.to(sample.device)
-        pixels = check_images(raw, plan.bounds, working_dtype(view.model))
-        if sample is not None:
-            pixels = pixels.to(sample.device)
-        return pixels.clone() if pixels.is_inference() else pixels
-
-    def look(pixels: Tensor) -> ModelTraits:
-        with session(view.model):
-            return inspect_model(view.model, view, pixels, plan.outputs)
-
-    stream = _Head(
-        images,
-        labels,
-        batch_size=plan.batch_size,
-        bounds=plan.bounds,
-        prepare=prepare,
-        look=look,
-    )
-    stream.n = n
-    if n is not None and stream.total is not None:
-        stream.total = min(n, stream.total)
-    return stream
 
 
 def _judge(view: LogitsView, plan: Plan) -> Judge:
@@ -202,8 +147,11 @@ def _run_batch(
     plan: Plan,
     stream: Stream,
     gallery: Gallery,
-) -> None:
-    """Every stage on one batch; the clean answers are computed once and booked on the first."""
+) -> bool:
+    """Every stage on one batch; the clean answers are computed once and booked on the first.
+
+    Returns whether any clean answer was finite.
+    """
     from .stages import Shared
     from .stages.clean import labels_of
 
@@ -218,6 +166,7 @@ def _run_batch(
     shared = Shared(view, judge, clean, traits.n_classes)
     for run in running:
         _run_stage(run, batch, shared, gallery, traits)
+    return bool(clean.finite.any())
 
 
 def _run_stage(
@@ -233,8 +182,76 @@ def _run_stage(
         gallery.offer(run.stage, batch, shared.clean, rows)
     except Exception as error:
         logger.warning("stage %s failed", run.stage.label, exc_info=error)
-        kind = "" if isinstance(error, TorchattacksExtError) else f"{type(error).__name__}: "
+        kind = (
+            ""
+            if isinstance(error, TorchattacksExtError)
+            else f"{type(error).__name__}: "
+        )
         run.error = f"{kind}{error}"
     else:
         run.results.append(rows.result.with_flags(_doubts(rows.result, traits)))
     run.cost += meter.since(before, time.perf_counter() - started)
+
+
+def _doubts(result: Result, traits: ModelTraits) -> Iterator[Flag]:
+    """What every result must say: traits of the model, rows without finite logits."""
+    yield from traits.flags()
+    status = getattr(result, "status", None)
+    bad = 0 if status is None else int((status == int(Status.NON_FINITE)).sum())
+    if bad:
+        yield Flag("non_finite", "NaN or infinite logits; counted as failures", bad)
+
+
+def _largest(flags: Iterable[Flag]) -> tuple[Flag, ...]:
+    """One flag a code, that of the largest count: stages see the same rows, so no sums."""
+    found: dict[str, Flag] = {}
+    for flag in flags:
+        old = found.get(flag.code)
+        if old is None or (flag.count or 0) > (old.count or 0):
+            found[flag.code] = flag
+    return tuple(found.values())
+
+
+@contextlib.contextmanager
+def _bar(total: int | None, progress: bool) -> Iterator[Any]:
+    from tqdm.auto import tqdm
+
+    with tqdm(
+        total=total, desc="evaluate", unit="image", disable=None if progress else True
+    ) as bar:
+        yield bar
+
+
+def _report(
+    name: str | None,
+    plan: Plan,
+    view: LogitsView,
+    stream: Stream,
+    stages: tuple[StageReport, ...],
+    described: dict[str, Any],
+    gallery: tuple[GalleryItem, ...],
+    cost: Cost,
+) -> EvaluationReport:
+    flags = [flag for stage in stages if stage.result for flag in stage.result.flags]
+    if stream.n_duplicates:
+        text = (
+            "the data hold images that occur more than once; they are not independent"
+        )
+        flags.append(Flag("duplicates", text, stream.n_duplicates))
+    model = describe_model(view.model)
+    return EvaluationReport(
+        name=name or model["class"],
+        plan=plan.facts(),
+        model=model,
+        data=described,
+        stages=stages,
+        flags=_largest(flags),
+        cost=cost,
+        provenance={
+            "versions": versions(),
+            "device": str(_device(view)),
+            "threads": torch.get_num_threads(),
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        },
+        gallery=gallery,
+    )

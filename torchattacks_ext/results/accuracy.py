@@ -17,7 +17,15 @@ from .columns import column
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Accuracy(Result):
-    """Clean predictions; one row an image. `margin` is z_label - max of the others (> 0 = correct)."""
+    """Clean predictions; one row an image, in input order, next to the fields of :class:`Result`.
+
+    Arguments:
+        status (Tensor): (N,) int8 codes of :class:`Status`.
+        reference (Tensor): (N,) int64 labels.
+        prediction (Tensor): (N,) int64 argmax.
+        clean_correct (Tensor): (N,) int8, 1 or 0.
+        margin (Tensor): (N,) float64, z_label - max of the other logits; > 0 = correct.
+    """
 
     schema: ClassVar[str] = "accuracy/1"
 

@@ -20,9 +20,19 @@ class AttackResult(Result):
     """Result of one attack; one row an image.
 
     `verdict` is NOT_ROBUST with a witness inside the ball, MISCLASSIFIED when the clean image is wrong,
-    else UNDECIDED: no attack proves robustness. `margin` is that of the judged candidate, projected on the
-    ball; `found_norm` is the norm of what the attack returned, before projection, where it fools the model
-    (nan elsewhere), so that a minimum-norm attack keeps its own number.
+    else UNDECIDED: no attack proves robustness. A candidate counts only projected on the ball.
+
+    Arguments:
+        verdict (Tensor): (N,) int8 codes of :class:`Verdict`.
+        status (Tensor): (N,) int8 codes of :class:`Status`.
+        reference (Tensor): (N,) int64 labels.
+        clean_correct (Tensor): (N,) int8, 1 or 0.
+        prediction (Tensor): (N,) int64 answer for the judged candidate.
+        margin (Tensor): (N,) float64 margin of the judged candidate; < 0 = fooled.
+        clean_margin (Tensor): (N,) float64 margin of the clean image.
+        norm (Tensor): (N,) float64 norm of the judged change.
+        found_norm (Tensor): (N,) float64 norm of what the attack returned, before projection, where it
+            fools the model (nan elsewhere): a minimum-norm attack keeps its own number.
     """
 
     schema: ClassVar[str] = "attack/1"

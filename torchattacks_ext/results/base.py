@@ -32,8 +32,14 @@ ResultT = TypeVar("ResultT", bound="Result")
 class Result:
     """Base of all results; one row an image, in input order, tensors on the CPU.
 
-    ids: (N,) int64 sample ids. settings: what decides a decision (part of the digest). provenance:
-    versions, model, device, batch size (not part of it). flags: doubts. cost: row-passes and seconds.
+    Arguments:
+        ids (Tensor): (N,) int64 sample ids.
+        settings (dict): what decides a decision; part of the digest.
+        provenance (dict): versions, model, device, batch size; not part of it.
+        flags (tuple): doubts, as :class:`Flag`.
+        cost (Cost): row-passes and seconds.
+        sidecars (tuple): where kept images lie.
+        extra (dict): fields of a newer file that this version does not know; written back unchanged.
     """
 
     schema: ClassVar[str] = ""

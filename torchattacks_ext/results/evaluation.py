@@ -122,9 +122,16 @@ def _unpack(data: Mapping[str, Any]) -> Tensor:
 class EvaluationReport:
     """Everything that one `evaluate` found; renderers turn it into text, Markdown, HTML.
 
-    name: of the model, for people. plan: as validated. model, data, provenance: what was measured, with
-    hashes and versions. stages: in the order of the plan, the clean one first. flags: doubts about the
-    whole. gallery: a few images that fail most.
+    Arguments:
+        name (str): of the model, for people.
+        plan (dict): as validated.
+        model (dict): class, weight hash, number of parameters.
+        data (dict): number of images, shape, class counts, hash of the ids.
+        stages (tuple): :class:`StageReport`, in the order of the plan, the clean one first.
+        flags (tuple): doubts about the whole.
+        cost (Cost): row-passes and seconds of all stages.
+        provenance (dict): versions, device, time.
+        gallery (tuple): a few images that fail most.
     """
 
     schema: ClassVar[str] = "evaluation/1"

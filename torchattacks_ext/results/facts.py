@@ -39,7 +39,11 @@ class Cost:
 class Flag:
     """A reason to doubt a number: a stable code, a sentence, how many rows it concerns.
 
-    count: rows concerned, or None when it is about the model or the run as a whole.
+    Arguments:
+        code (str): stable name, say "randomised_model".
+        message (str): one sentence for the reader.
+        count (int): rows concerned; None when it is about the model or the run as a whole.
+        details (dict): more, in JSON types.
     """
 
     code: str

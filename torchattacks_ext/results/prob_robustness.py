@@ -23,7 +23,28 @@ class ProbRobustness(Result):
     rejected "failure rate <= tolerance", each at level `significance`, whenever the run stopped.
     `p_fail_lower` and `p_fail_upper` invert the same tests, so they never disagree with the verdict; each
     side holds with probability 1 - significance for each image. Counts are those of the last completed
-    look. `p_fail` is the plain estimate, biased by stopping: read the bounds.
+    look.
+
+    Arguments:
+        verdict (Tensor): (N,) int8 codes of :class:`Verdict`.
+        status (Tensor): (N,) int8 codes of :class:`Status`.
+        reference (Tensor): (N,) int64 class that counts: label, clean prediction or target.
+        clean_correct (Tensor): (N,) int8, 1, 0 or -1 (not known).
+        n_samples (Tensor): (N,) int64 draws at the last completed look.
+        n_failures (Tensor): (N,) int64 failures among them.
+        p_fail (Tensor): (N,) float64 n_failures / n_samples (nan without draws): a plain estimate, biased
+            by stopping; read the bounds.
+        p_fail_lower (Tensor): (N,) float64 lower bound of the failure rate, in [0, 1].
+        p_fail_upper (Tensor): (N,) float64 upper bound, in [0, 1].
+        p_value_robust (Tensor): (N,) float64, against "failure rate >= tolerance"; anytime-valid.
+        p_value_not_robust (Tensor): (N,) float64, against "failure rate <= tolerance"; anytime-valid.
+        log_e_robust (Tensor): (N,) float64 log of the e-value at the stop, against ">= tolerance".
+        log_e_not_robust (Tensor): (N,) float64 the same against "<= tolerance".
+        clean_margin (Tensor): (N,) float64 margin of the clean image; > 0 = no failure.
+        worst_margin (Tensor): (N,) float64 smallest margin of all draws (inf without draws).
+        worst_draw (Tensor): (N,) int64 its number, for :meth:`PRTest.replay`; -1 without draws.
+        n_close (Tensor): (N,) int64 draws decided again at batch size 1.
+        n_drawn (Tensor): (N,) int64 draws of this image in all its runs.
     """
 
     schema: ClassVar[str] = "prob_robustness/1"

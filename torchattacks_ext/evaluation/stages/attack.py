@@ -62,6 +62,12 @@ class AttackStage(RowStage):
         if name is None:
             raise ConfigError("an attack stage needs attack=, the name of an attack")
         self.info = attack_info(str(name))
+        for key in ("eps", "norm", "seed"):
+            if key in arguments:
+                raise ConfigError(
+                    f"{self.info.name}: {key}={arguments[key]!r} is that of the plan, which judges "
+                    f"all stages; set {key} there, and leave it out of the stage"
+                )
         check_attack(self.info.name, eps=plan.eps, norm=plan.norm, **arguments)
         self.arguments = _checked(self.info.name, arguments)
         self.settings = {"attack": self.info.name} | self.arguments
@@ -172,9 +178,7 @@ class AttackStage(RowStage):
             return torch.from_numpy(after)
 
         unseen = np.full(len(batch), np.nan)
-        broken = np.where(
-            seen.failed, int(Verdict.NOT_ROBUST), int(Verdict.UNDECIDED)
-        )
+        broken = np.where(seen.failed, int(Verdict.NOT_ROBUST), int(Verdict.UNDECIDED))
         wrong = np.full(len(batch), int(Verdict.MISCLASSIFIED), dtype=np.int8)
         status = status_of(clean)
         status[torch.from_numpy(right[~seen.finite])] = int(Status.NON_FINITE)
@@ -221,9 +225,7 @@ def _judge(judge: Judge, images: Tensor, labels: Tensor) -> Judged:
         none = np.zeros(0, dtype=bool)
         return Judged(np.zeros(0), none, none, none, np.zeros(0, dtype=np.int64))
     with torch.inference_mode():
-        seen = judge.judge(
-            len(images), lambda part: (images[part], labels[part]), None
-        )
+        seen = judge.judge(len(images), lambda part: (images[part], labels[part]), None)
     assert seen is not None  # no budget was given
     return seen
 

@@ -50,8 +50,8 @@ class PRTestStage(RowStage):
 
     kind = "prtest"
     guarantee = (
-        "each verdict is wrong with probability at most `significance`, whenever the run stopped; a "
-        "claim about random draws only, not about an adversary"
+        "each verdict is wrong with probability at most `significance`, whenever the run stopped; "
+        "a claim about random draws only, not about an adversary"
     )
 
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:

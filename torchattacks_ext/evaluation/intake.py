@@ -1,0 +1,113 @@
+"""Which rows does an evaluation see? The stream at its door, and what is written down of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..data.door import check_images
+from ..data.stream import Batch, RawBatch, Stream
+from ..errors import InputError
+from ..models.checks import ModelTraits, inspect_model
+from ..models.logits import LogitsView, working_dtype
+from ..models.session import first_tensor, session
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+
+class _Head(Stream):
+    """The first `n` rows of a stream (None: all); later batches are not loaded at all."""
+
+    n: int | None = None
+
+    def _raw(self) -> Iterator[RawBatch]:
+        left = self.n
+        for raw in super()._raw():
+            if left is None:
+                yield raw
+                continue
+            sides = (raw.images, raw.labels, raw.ids, raw.groups)
+            yield RawBatch(*(None if side is None else side[:left] for side in sides))
+            left -= min(left, len(raw.images))
+            if not left:
+                return
+
+    def _label(self, raw: RawBatch, n: int, device: torch.device) -> Tensor | None:
+        found = super()._label(raw, n, device)
+        return found.clone() if found is not None and found.is_inference() else found
+
+
+def open_stream(view: LogitsView, data: Any, plan: Plan, n: int | None) -> Stream:
+    """The checked rows of `data`, in its order, at most `n`; `traits` of the model after the first.
+
+    data: (images, labels), Dataset, DataLoader or iterable of batches. Raises InputError at the
+    door. Cost: at most 65 forward row-passes to look at the model.
+    """
+    if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
+        raise InputError(f"n={n!r} must be an integer >= 1, or None for all images")
+    if isinstance(data, tuple) and len(data) == 2:
+        images, labels = data
+    else:
+        images, labels = data, None
+
+    def prepare(raw: Any) -> Tensor:
+        sample = first_tensor(view.model)
+        if isinstance(raw, Tensor) and sample is not None:
+            raw = raw.to(sample.device)
+        pixels = check_images(raw, plan.bounds, working_dtype(view.model))
+        if sample is not None:
+            pixels = pixels.to(sample.device)
+        return pixels.clone() if pixels.is_inference() else pixels
+
+    def look(pixels: Tensor) -> ModelTraits:
+        with session(view.model):
+            return inspect_model(view.model, view, pixels, plan.outputs)
+
+    stream = _Head(
+        images,
+        labels,
+        batch_size=plan.batch_size,
+        bounds=plan.bounds,
+        prepare=prepare,
+        look=look,
+    )
+    stream.n = n
+    if n is not None and stream.total is not None:
+        stream.total = min(n, stream.total)
+    return stream
+
+
+class DataFacts:
+    """What the data were: how many, which (a hash of their ids), of which shape and classes."""
+
+    def __init__(self) -> None:
+        self._ids: list[Tensor] = []
+        self._labels: list[Tensor] = []
+        self._shape: list[int] = []
+
+    def add(self, batch: Batch) -> None:
+        """Take note of a batch; its images are not kept."""
+        self._ids.append(batch.ids.cpu())
+        self._shape = list(batch.images.shape[1:])
+        if batch.labels is not None:
+            self._labels.append(batch.labels.cpu())
+
+    def describe(self) -> dict[str, Any]:
+        """n, shape, class_counts and sha256, in JSON types. Raises InputError for no rows at all."""
+        if not self._ids:
+            raise InputError(
+                "the data are empty: nothing to evaluate; give at least one image"
+            )
+        ids = torch.cat(self._ids).sort().values
+        counts = torch.cat(self._labels).bincount().tolist() if self._labels else []
+        return {
+            "n": len(ids),
+            "shape": self._shape,
+            "class_counts": counts,
+            "sha256": hashlib.sha256(ids.numpy().tobytes()).hexdigest(),
+        }
