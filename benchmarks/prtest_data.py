@@ -1,8 +1,9 @@
 """How often do real models fail under uniform Linf noise, and what does it cost to know?
 
-PRTest at tolerance .01 and significance .001 on the first n test images of two adversarially trained
-models, at the radius they were trained for. Resumable: finished images are kept in the JSON's folder as a
-result file and not measured again; the record says from how many images it comes.
+PRTest at tolerance .01 and significance .001 on the first n test images of two adversarially
+trained models, at the radius they were trained for. Resumable: finished images are kept in the
+JSON's folder as a result file and not measured again; the record says from how many images it
+comes.
 
 Run: python benchmarks/prtest_data.py [--n 500]
 """
@@ -18,7 +19,7 @@ import record
 import tax_data
 import torch
 
-from torchattacks_ext import PRTest, ProbRobustness, ReliabilityWarning
+from torchattacks_ext import ProbRobustness, PRTest, ReliabilityWarning
 from torchattacks_ext.results.facts import versions
 
 CASES = (

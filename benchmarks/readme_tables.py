@@ -1,4 +1,6 @@
-"""Do the tables of the READMEs say what the JSON records say? This writes them; a test compares them.
+"""Do the tables of the READMEs say what the JSON records say?
+
+This writes them; a test compares them.
 
 Run: python benchmarks/readme_tables.py [--check]
 """
@@ -77,7 +79,12 @@ def import_time(data: dict[str, Any]) -> str:
         f"{data['ratio']:.3f} [{low:.3f}, {high:.3f}]",
         str(data["n"]),
     ]
-    head = ["import torchattacks", "import torchattacks_ext", "ratio of minima", "starts"]
+    head = [
+        "import torchattacks",
+        "import torchattacks_ext",
+        "ratio of minima",
+        "starts",
+    ]
     return _table(head, [row]) + _origin(data)
 
 

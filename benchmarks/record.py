@@ -1,4 +1,7 @@
-"""What does every benchmark record beside its numbers? Machine, versions, and a file written in one step."""
+"""What does every benchmark record beside its numbers?
+
+Machine, versions, and a file written in one step.
+"""
 
 from __future__ import annotations
 

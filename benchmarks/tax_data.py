@@ -1,4 +1,7 @@
-"""Where are the real images and models? In the folder that TAX_DATA names; see DATA.md for their sources."""
+"""Where are the real images and models?
+
+In the folder that TAX_DATA names; see DATA.md for their sources.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,9 @@ def bare_model(name: str) -> tuple[nn.Module, list[float] | None, list[float] | 
 def pixels(images: np.ndarray) -> Tensor:
     """uint8 (N, H, W[, 3]) to float32 (N, C, H, W) in [0, 1]."""
     found = torch.from_numpy(images).float() / 255
-    return found.permute(0, 3, 1, 2).contiguous() if found.dim() == 4 else found[:, None]
+    return (
+        found.permute(0, 3, 1, 2).contiguous() if found.dim() == 4 else found[:, None]
+    )
 
 
 def test_images(dataset: str, n: int) -> tuple[Tensor, Tensor]:
@@ -67,7 +72,8 @@ test_images.__test__ = False  # type: ignore[attr-defined]
 def verified_rows(verdict: str) -> list[dict[str, Any]]:
     """Rows with a formal verdict ("robust", "falsified", "unknown"): image, label, eps, model, row.
 
-    eps is rounded down to 1e-6, so that float noise of the recorded radius cannot leave the proved ball.
+    eps is rounded down to 1e-6, so that float noise of the recorded radius cannot leave the
+    proved ball.
     """
     rows = []
     for dataset in ("cifar10", "mnist"):
@@ -77,7 +83,9 @@ def verified_rows(verdict: str) -> list[dict[str, Any]]:
         with open(place / f"{dataset}_instances.csv", encoding="utf-8") as handle:
             for number, entry in enumerate(csv.DictReader(handle)):
                 if entry["model"] != models[number]:
-                    raise SystemExit(f"{dataset} row {number}: images and verdicts differ")
+                    raise SystemExit(
+                        f"{dataset} row {number}: images and verdicts differ"
+                    )
                 if entry["verdict"] == verdict:
                     rows.append(
                         {

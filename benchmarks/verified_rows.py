@@ -1,7 +1,7 @@
 """Does PRTest ever find a failure where a verifier proved that there is none? Any failure is a bug.
 
-All rows of the verified instances with verdict "robust", each at its own radius rounded down to 1e-6:
-PRTest at tolerance .01 and significance .001 draws at least 744 times an image.
+All rows of the verified instances with verdict "robust", each at its own radius rounded down
+to 1e-6: PRTest at tolerance .01 and significance .001 draws at least 744 times an image.
 
 Run: python benchmarks/verified_rows.py [--n 175]
 """
@@ -18,7 +18,7 @@ import record
 import tax_data
 import torch
 
-from torchattacks_ext import PRTest, ProbRobustness, Verdict
+from torchattacks_ext import ProbRobustness, PRTest, Verdict
 from torchattacks_ext.results.facts import versions
 
 
@@ -54,7 +54,9 @@ def main() -> None:
     """Measure all rows and write the record."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--n", type=int, default=175, help="rows, 175 are all")
-    parser.add_argument("--out", type=Path, default=record.RESULTS / "verified_rows.json")
+    parser.add_argument(
+        "--out", type=Path, default=record.RESULTS / "verified_rows.json"
+    )
     args = parser.parse_args()
     rows = tax_data.verified_rows("robust")[: args.n]
     started = time.perf_counter()

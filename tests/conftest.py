@@ -81,8 +81,8 @@ def torch_state_is_given_back() -> Iterator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Two threads: the nets are small, more threads only fight over the machine."""
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    """One thread: the nets are small, more threads only wait for each other."""
+    torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

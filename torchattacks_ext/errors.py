@@ -1,9 +1,9 @@
 """What can go wrong, and whose move is it? One exception tree for the whole package.
 
 Every message names the value, its domain and the remedy. All classes inherit from
-:class:`TorchattacksExtError` and from the built-in exception that fits, so that ``except ValueError``
-keeps working. Doubt about a measurement is not an exception but a flag in the result, with one
-:class:`ReliabilityWarning` a code.
+:class:`TorchattacksExtError` and from the built-in exception that fits, so that ``except
+ValueError`` keeps working. Doubt about a measurement is not an exception but a flag in the
+result, with one :class:`ReliabilityWarning` a code.
 """
 
 

@@ -64,7 +64,9 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_outputs_of_every_form_give_the_same_decisions(net: nn.Module, form: str) -> None:
+def test_outputs_of_every_form_give_the_same_decisions(
+    net: nn.Module, form: str
+) -> None:
     y = labels_of(net)
     whole = quick(net).measure(IMAGES, y)
     assert quick(Wrapped(FORMS[form])).measure(IMAGES, y).digest() == whole.digest()
@@ -179,7 +181,9 @@ def test_frozen_batchnorm_stays_frozen_but_not_inside_multiattack() -> None:
     assert not net[1].training
     multi = torchattacks.MultiAttack([quick(net), quick(net)])
     multi(IMAGES, y)
-    assert net[1].training  # torchattacks' own loss of the mode: documented, not repaired
+    assert net[
+        1
+    ].training  # torchattacks' own loss of the mode: documented, not repaired
 
 
 def test_rows_leave_the_consumer_its_own_modes() -> None:
@@ -187,7 +191,9 @@ def test_rows_leave_the_consumer_its_own_modes() -> None:
     y = labels_of(small_net())
     seen = []
     for _ in quick(net, batch_size=2).rows(IMAGES, y):
-        seen.append((net.training, torch.is_grad_enabled(), torch.is_inference_mode_enabled()))
+        seen.append(
+            (net.training, torch.is_grad_enabled(), torch.is_inference_mode_enabled())
+        )
     assert seen and set(seen) == {(True, True, False)}
 
 
@@ -382,7 +388,9 @@ def test_a_run_cut_by_its_budget_is_gone_on_with_by_resume(net: nn.Module) -> No
 
 
 # ---------------------------------------------------------------- targeted modes
-def test_targets_are_never_the_label_and_do_not_depend_on_the_batch(net: nn.Module) -> None:
+def test_targets_are_never_the_label_and_do_not_depend_on_the_batch(
+    net: nn.Module,
+) -> None:
     y = labels_of(net)
     probe = quick(net)
     probe.set_mode_targeted_random(quiet=True)
@@ -517,7 +525,9 @@ def test_all_non_finite_is_a_broken_model_and_some_is_a_flag() -> None:
         quick(lambda x: net(x) * float("nan")).measure(IMAGES, y)
 
     def partly(images: Tensor) -> Tensor:
-        marked = (images[:, 0, 0, 0] * 255).round() == (IMAGES[0, 0, 0, 0] * 255).round()
+        marked = (images[:, 0, 0, 0] * 255).round() == (
+            IMAGES[0, 0, 0, 0] * 255
+        ).round()
         return net(images).masked_fill(marked[:, None], float("nan"))
 
     with pytest.warns(ReliabilityWarning, match="non_finite"):

@@ -1,4 +1,7 @@
-"""Does PRTest say what it claims? Exact numbers, one answer for any batching, error rates by simulation."""
+"""Does PRTest say what it claims?
+
+Exact numbers, one answer for any batching, error rates by simulation.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ from torchattacks_ext import (
     ConfigError,
     LinfUniform,
     NormalizedModel,
-    PRTest,
     ProbRobustness,
+    PRTest,
     ReliabilityWarning,
     StateError,
     StatusError,
@@ -111,7 +114,9 @@ def variants(test: Any, images: Tensor, labels: Tensor) -> dict[str, ProbRobustn
     """The same measurement in every way that must not matter."""
     n = len(images)
     order = torch.from_numpy(np.random.default_rng(0).permutation(n))
-    found = {f"batch {size}": test(size).measure(images, labels) for size in (1, 7, 128)}
+    found = {
+        f"batch {size}": test(size).measure(images, labels) for size in (1, 7, 128)
+    }
     found["shuffled"] = test(64).measure(images[order], labels[order])
     halves = [slice(None, n // 2), slice(n // 2, None)]
     found["halves"] = ProbRobustness.concat(
@@ -175,7 +180,9 @@ def test_normalised_and_plain_wrapping_give_one_digest() -> None:
     outside = PRTest(net, **options)
     outside.set_normalization_used(mean, std)
     shape = (1, 3, 1, 1)
-    scaled = (images - torch.tensor(mean).reshape(shape)) / torch.tensor(std).reshape(shape)
+    scaled = (images - torch.tensor(mean).reshape(shape)) / torch.tensor(std).reshape(
+        shape
+    )
     found = outside.measure(scaled, labels)
     assert found.digest() == inside.digest()
     measurements_agree(found, inside)
@@ -223,7 +230,11 @@ def test_wrong_certificates_stay_below_the_level(tolerance: float) -> None:
     images, labels, ids = greys(2000)
     level = 0.05
     test = PRTest(
-        RateVictim(tolerance), eps=0.1, tolerance=tolerance, significance=level, n_max=600
+        RateVictim(tolerance),
+        eps=0.1,
+        tolerance=tolerance,
+        significance=level,
+        n_max=600,
     )
     result = test.measure(images, labels, ids=ids)
     most = stats.binom.isf(1e-7, 2000, level)
@@ -233,7 +244,9 @@ def test_wrong_certificates_stay_below_the_level(tolerance: float) -> None:
 
 def test_bounds_cover_the_true_rate_at_any_stop() -> None:
     images, labels, ids = greys(2000)
-    test = PRTest(RateVictim(0.02), eps=0.1, tolerance=0.1, significance=0.05, n_max=300)
+    test = PRTest(
+        RateVictim(0.02), eps=0.1, tolerance=0.1, significance=0.05, n_max=300
+    )
     result = test.measure(images, labels, ids=ids)
     most = stats.binom.isf(1e-7, 2000, 0.05)
     assert int((result.p_fail_upper < 0.02).sum()) <= most
@@ -241,7 +254,10 @@ def test_bounds_cover_the_true_rate_at_any_stop() -> None:
 
 
 def test_counts_follow_the_closed_form_of_a_linear_model_under_gaussian_noise() -> None:
-    """A caller's own sampler: Box-Muller on the keyed uniforms; exact rate Phi(-margin / (sigma |w|))."""
+    """A caller's own sampler.
+
+    Box-Muller on the keyed uniforms; exact rate Phi(-margin / (sigma |w|)).
+    """
     sigma = 0.5
 
     def gaussian(images: Tensor, u: Any) -> Tensor:
@@ -275,7 +291,9 @@ def test_a_sampler_that_draws_elsewhere_is_flagged() -> None:
         return images + 0.01 * torch.rand(images.shape, generator=generator)
 
     with pytest.warns(ReliabilityWarning, match="not_replayable"):
-        PRTest(RateVictim(0.0), eps=0.1, sampler=elsewhere, n_max=800).measure(GREY, ZERO)
+        PRTest(RateVictim(0.0), eps=0.1, sampler=elsewhere, n_max=800).measure(
+            GREY, ZERO
+        )
 
 
 @pytest.mark.parametrize(
@@ -312,7 +330,9 @@ def test_the_worst_draw_is_replayed_and_kept(keep: str, tmp_path: Any) -> None:
         logits = net(shown)
     rest = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
     margin = logits.gather(1, labels[:, None])[:, 0] - rest
-    torch.testing.assert_close(margin.double(), result.worst_margin, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        margin.double(), result.worst_margin, rtol=1e-4, atol=1e-5
+    )
     failing = result.n_failures > 0
     assert bool((logits.argmax(1) != labels)[failing].all())
     back = type(result).from_json(result.to_json())
@@ -336,7 +356,9 @@ def test_the_worst_draw_is_the_worst_of_all_draws() -> None:
         rest = logits.scatter(1, label[:, None], -torch.inf).amax(1)
         margin = logits.gather(1, label[:, None])[:, 0] - rest
         assert int((logits.argmax(1) != label).sum()) == int(result.n_failures[row])
-        assert float(margin.min()) == pytest.approx(float(result.worst_margin[row]), abs=1e-5)
+        assert float(margin.min()) == pytest.approx(
+            float(result.worst_margin[row]), abs=1e-5
+        )
 
 
 def test_a_call_shows_the_worst_of_its_draws() -> None:
@@ -396,7 +418,9 @@ def test_resume_through_a_file() -> None:
     assert resumed.digest() == whole.digest()
     measurements_agree(resumed, whole)
     again = test.measure(images, labels, resume=resumed)
-    assert again.digest() == whole.digest() and again.cost.forward == resumed.cost.forward
+    assert (
+        again.digest() == whole.digest() and again.cost.forward == resumed.cost.forward
+    )
 
 
 def test_prediction_is_a_reference_that_needs_no_labels() -> None:
@@ -406,7 +430,9 @@ def test_prediction_is_a_reference_that_needs_no_labels() -> None:
     test = PRTest(net, eps=0.1, tolerance=0.1, reference="prediction")
     result = test.measure(images)
     assert torch.equal(result.reference, predicted)
-    assert result.count(Verdict.MISCLASSIFIED) == 0 and (result.clean_correct == -1).all()
+    assert (
+        result.count(Verdict.MISCLASSIFIED) == 0 and (result.clean_correct == -1).all()
+    )
     assert test(images).shape == images.shape
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from torchattacks_ext import NormalizedModel, PRTest, ProbRobustness
+from torchattacks_ext import NormalizedModel, ProbRobustness, PRTest
 
 
 def ways(net: nn.Module, images: Tensor, labels: Tensor, **options: Any) -> Any:
@@ -21,7 +21,9 @@ def ways(net: nn.Module, images: Tensor, labels: Tensor, **options: Any) -> Any:
     n = len(images)
     order = torch.arange(n - 1, -1, -1)
     whole = test(256).measure(images, labels)
-    found = {f"batch {size}": test(size).measure(images, labels) for size in (1, 7, 128)}
+    found = {
+        f"batch {size}": test(size).measure(images, labels) for size in (1, 7, 128)
+    }
     found["reversed"] = test(64).measure(images[order], labels[order])
     halves = (slice(None, n // 2), slice(n // 2, None))
     found["halves"] = ProbRobustness.concat(
@@ -47,9 +49,7 @@ def agree(one: ProbRobustness, other: ProbRobustness) -> None:
 @pytest.mark.parametrize("kind", ["standard", "adversarial"])
 def test_digits_nets_give_one_answer(digits: dict[str, Any], kind: str) -> None:
     images, labels = digits["images"][:24], digits["labels"][:24]
-    options: dict[str, Any] = dict(
-        eps=0.3, tolerance=0.1, significance=0.05, n_max=300
-    )
+    options: dict[str, Any] = dict(eps=0.3, tolerance=0.1, significance=0.05, n_max=300)
     whole, others = ways(digits[kind], images, labels, **options)
     for name, other in others.items():
         assert other.digest() == whole.digest(), name

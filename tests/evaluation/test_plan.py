@@ -212,7 +212,7 @@ def test_a_stage_is_called_by_its_own_spelling_or_by_its_label() -> None:
 
 
 def test_numbers_of_an_attack_may_be_text() -> None:
-    (_, pgd) = build_stages(check_plan(stage(name="PGD", alpha="2/255", steps=3)))
+    _, pgd = build_stages(check_plan(stage(name="PGD", alpha="2/255", steps=3)))
     assert pgd.settings == {"attack": "PGD", "alpha": 2 / 255, "steps": 3}
 
 
@@ -255,7 +255,7 @@ def test_a_sampler_stands_in_the_facts_by_its_settings() -> None:
         found = check_plan(stage(name="prtest", sampler=sampler))
         (entry,) = found.facts()["stages"]
         assert json.dumps(entry["sampler"])
-        (_, test) = build_stages(found)
+        _, test = build_stages(found)
         assert test.settings["sampler"] == entry["sampler"]
 
 

@@ -23,8 +23,8 @@ TOLERANCES = (0.9, 0.5, 0.1, 0.01, 1e-3, 1e-5, 1e-8)
 
 
 def by_quadrature(n: int, s: int, tolerance: float, edge: float, *, low: bool) -> float:
-    """ln E by its definition: two integrals over q, in 30 digits."""
-    with mp.workdps(30):
+    """ln E by its definition: two integrals over q, with singular ends, in 60 digits."""
+    with mp.workdps(60):
         a, b, x = mp.mpf("0.25"), mp.mpf("0.25") / mp.mpf(tolerance), mp.mpf(edge)
         side = [0, x / 2, x] if low else [x, (1 + 3 * x) / 4, 1]
 
@@ -204,7 +204,8 @@ def test_bounds_are_where_log_e_reaches_the_bar(tolerance: float, significance: 
         one_float = (k + m * p) * np.spacing(p) / (p * (1 - p))
         exact = p != np.nextafter(tolerance, 1)
         assert (excess[exact] >= 0).all()
-        assert (excess <= 1.01e-9 + 16 * one_float).all()
+        rounding = 1e-16 / tolerance * np.maximum(1, -np.log1p(-p))  # of the prior
+        assert (excess <= 1.01e-9 + 16 * one_float + rounding).all()
 
 
 @pytest.mark.parametrize("significance", [0.05, 0.001])
@@ -223,7 +224,7 @@ def test_a_verdict_and_its_interval_never_disagree(
             np.where(upper <= tolerance, Verdict.ROBUST, Verdict.UNDECIDED),
         )
         np.testing.assert_array_equal(by_bounds, table.decide(i, s))
-        assert (np.diff(lower) > 0).all() and (np.diff(upper[:-1]) > 0).all()
+        assert (np.diff(lower) > 0).all() and (np.diff(upper) >= 0).all()
 
 
 def test_a_tie_with_the_bar_follows_the_table():
@@ -252,10 +253,13 @@ def test_every_rate_beyond_a_bound_is_rejected(tolerance: float):
     s = np.concatenate([rng.binomial(n[:30], tolerance), rng.integers(0, n[30:])])
     lower, upper = failure_bounds(n, s, tolerance, 0.01)
     steps = np.linspace(1e-6, 1 - 1e-6, 400)[:, None]
-    above, below = upper + (1 - upper) * steps, lower * steps
-    assert (log_e_low(n, s, tolerance, threshold=above) >= bar_of(0.01)).all()
+    some = upper < 1 - 1e-9
+    above = (upper + (1 - upper) * steps)[:, some]
+    low = log_e_low(n[some], s[some], tolerance, threshold=above)
+    assert (low >= bar_of(0.01)).all()
     some = lower > 0
-    high = log_e_high(n[some], s[some], tolerance, threshold=below[:, some])
+    below = (lower * steps)[:, some]
+    high = log_e_high(n[some], s[some], tolerance, threshold=below)
     assert (high >= bar_of(0.01)).all()
 
 

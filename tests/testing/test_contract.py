@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from torchattacks_ext import PRTest, Probe
+from torchattacks_ext import Probe, PRTest
 from torchattacks_ext.testing import check_probe
 
 PROBES = [PRTest]

@@ -9,8 +9,8 @@ import torch
 from scipy import stats
 
 from torchattacks_ext import ConfigError
-from torchattacks_ext.samplers import LinfUniform
 from torchattacks_ext.engines.active import keyed
+from torchattacks_ext.samplers import LinfUniform
 from torchattacks_ext.testing import HalfSpace, LinearGaussian, RateVictim, small_net
 
 
@@ -42,7 +42,9 @@ def test_rate_victim_refuses_what_it_cannot_do(wrong: dict) -> None:
 def test_half_space_radius_is_attained_and_never_beaten(norm: str) -> None:
     weight = torch.tensor([3.0, -1.0, 0.5, 2.0], dtype=torch.float64)
     victim = HalfSpace(weight, 0.2)
-    images = torch.tensor([[0.3, 0.9, 0.4, 0.5], [0.9, 0.1, 0.2, 0.8]], dtype=torch.float64)
+    images = torch.tensor(
+        [[0.3, 0.9, 0.4, 0.5], [0.9, 0.1, 0.2, 0.8]], dtype=torch.float64
+    )
     radius = victim.radius(images, norm)
     sign = victim.score(images).sign()[:, None]
     if norm == "Linf":
@@ -50,7 +52,10 @@ def test_half_space_radius_is_attained_and_never_beaten(norm: str) -> None:
     elif norm == "L2":
         direction = (weight / weight.norm()).expand(2, -1)
     else:
-        direction = torch.nn.functional.one_hot(weight.abs().argmax(), 4).double() * weight.sign()
+        direction = (
+            torch.nn.functional.one_hot(weight.abs().argmax(), 4).double()
+            * weight.sign()
+        )
         direction = direction.expand(2, -1)
     for factor, crossed in ((0.999, False), (1.001, True)):
         moved = images - factor * sign * direction * radius[:, None]
@@ -77,5 +82,7 @@ def test_small_net_is_the_same_everywhere_and_draws_nothing() -> None:
     for name, tensor in one.state_dict().items():
         assert torch.equal(tensor, two.state_dict()[name])
     assert not torch.equal(one[0].weight, other[0].weight)
-    logits = one.eval()(torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
+    logits = one.eval()(
+        torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    )
     assert logits.shape == (4, 3) and math.isfinite(float(logits.detach().abs().sum()))

@@ -1,4 +1,7 @@
-"""Attacks: one class a file, file name = class name in lower case; a new one is a file and a line here."""
+"""Attacks.
+
+One class a file, file name = class name in lower case; a new one is a file and a line here.
+"""
 
 from .probe import Probe as Probe
 from .prtest import PRTest as PRTest

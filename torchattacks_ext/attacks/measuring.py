@@ -1,4 +1,7 @@
-"""What happens around the rows of a measurement? Kept images, flags, provenance, resume, the bar."""
+"""What happens around the rows of a measurement?
+
+Kept images, flags, provenance, resume, the bar.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +87,9 @@ def check_resume(probe: Probe, resume: Result) -> None:
             f"resume={type(resume).__name__} cannot be gone on with by {probe.attack}; "
             f"expected {probe.result_type.__name__}"
         )
-    ours, theirs = dict(codec.plain(probe.settings())), dict(codec.plain(resume.settings))
+    ours, theirs = dict(codec.plain(probe.settings())), dict(
+        codec.plain(resume.settings)
+    )
     for key in probe.resumable:
         ours.pop(key, None)
         theirs.pop(key, None)
@@ -115,8 +120,8 @@ def _flags(probe: Probe, result: Result, stream: Stream) -> Iterator[Flag]:
     if probe._model_training or probe._dropout_training:
         yield Flag(
             "training_mode",
-            "the model ran in training mode as set_model_training_mode asked; numbers are not those "
-            "of the deployed model",
+            "the model ran in training mode as set_model_training_mode asked; numbers are not "
+            "those of the deployed model",
         )
     status = getattr(result, "status", torch.zeros(0))
     bad = int((status == int(Status.NON_FINITE)).sum())
@@ -159,8 +164,8 @@ def summarise(
     status = getattr(result, "status", None)
     if status is not None and len(status) and (status == int(Status.NON_FINITE)).all():
         raise ModelContractError(
-            f"all {len(status)} images gave NaN or infinite logits; check the weights, the dtype and "
-            "the scale of the input"
+            f"all {len(status)} images gave NaN or infinite logits; check the weights, the dtype "
+            "and the scale of the input"
         )
     flags = merge_flags([_flags(probe, result, stream)])
     warn_flags(flags, stacklevel=5)

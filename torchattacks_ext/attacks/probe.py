@@ -1,7 +1,10 @@
-"""What is common to every class of this package? A torchattacks attack with a second verb: `measure`.
+"""What is common to every class of this package?
 
-`Probe` owns what must never go wrong: the model is given back as it was, numbers do not depend on batch
-size or order, nothing is drawn from the global generator, and every refusal says what to do.
+Each is a torchattacks attack with a second verb: `measure`.
+
+`Probe` owns what must never go wrong: the model is given back as it was, numbers do not depend
+on batch size or order, nothing is drawn from the global generator, and every refusal says what
+to do.
 """
 
 from __future__ import annotations
@@ -35,8 +38,9 @@ class Probe(TamedAttack):
 
     Arguments:
         name (str): name of the method.
-        model (nn.Module or callable): maps images (N, ...) to scores (N, K); tuples, dicts, objects with
-            .logits, a single logit and (with outputs="probs") probabilities are understood.
+        model (nn.Module or callable): maps images (N, ...) to scores (N, K); tuples, dicts,
+            objects with .logits, a single logit and (with outputs="probs") probabilities are
+            understood.
         eps (float): radius of the ball, in pixel units of [0, 1].
         norm (str): "Linf", "L2" or "L1".
         seed (int): of every random number. (Default: 0)
@@ -50,10 +54,11 @@ class Probe(TamedAttack):
         keep (str): images to keep: "none", "memory", or a folder for safetensors files.
             (Default: "none")
 
-    A subclass writes `forward` (pixels, labels -> pixels) and `_rows` (stream -> finished rows), and sets
-    `result_type`, `citation` and, where it can, ``supported_mode = ["default", "targeted"]``. Inside
-    `torchattacks.MultiAttack` only a Module that returns a tensor (N, K) works, and what the outer attack
-    itself leaves behind (frozen BatchNorm, its flag after an exception) is not repaired.
+    A subclass writes `forward` (pixels, labels -> pixels) and `_rows` (stream -> finished
+    rows), and sets `result_type`, `citation` and, where it can, ``supported_mode = ["default",
+    "targeted"]``. Inside `torchattacks.MultiAttack` only a Module that returns a tensor (N, K)
+    works, and what the outer attack itself leaves behind (frozen BatchNorm, its flag after an
+    exception) is not repaired.
     """
 
     result_type: ClassVar[type[Result]]
@@ -134,8 +139,9 @@ class Probe(TamedAttack):
     def __call__(
         self, inputs: Tensor, labels: Any = None, *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Perturbed images in the shape, dtype and scale of `inputs` (N, ...), on the model's device.
+        """Perturbed images in the shape, dtype and scale of `inputs` (N, ...).
 
+        They lie on the model's device.
         Raises InputError at the door; model and attack are then as before. Works under no_grad and
         inference_mode, and never returns inference tensors.
         """
@@ -170,10 +176,10 @@ class Probe(TamedAttack):
     ) -> tuple[float, float, float] | None:
         """Perturb every batch of a loader and write one file that `Attack.load` reads.
 
-        As torchattacks' `save`, with its slips mended: the file is written once; "int" rounds inside the
-        ball and is scored again; the seconds are those of the whole run; nothing is printed. Returns
-        (robust accuracy in percent, mean L2 over successes (nan without any), seconds) if
-        `return_verbose`.
+        As torchattacks' `save`, with its slips mended: the file is written once; "int" rounds
+        inside the ball and is scored again; the seconds are those of the whole run; nothing is
+        printed. Returns (robust accuracy in percent, mean L2 over successes (nan without any),
+        seconds) if `return_verbose`.
         """
         return save_attack(
             self,
@@ -215,7 +221,9 @@ class Probe(TamedAttack):
         """Doubts that only the subclass knows of."""
         return ()
 
-    def _stream(self, data: Any, labels: Any, ids: Any, resume: Result | None) -> Stream:
+    def _stream(
+        self, data: Any, labels: Any, ids: Any, resume: Result | None
+    ) -> Stream:
         normalised = self._normalization_applied is True
         if resume is not None:
             measuring.check_resume(self, resume)
@@ -268,11 +276,12 @@ class Probe(TamedAttack):
     ) -> Any:
         """Measure every image of `data`; the result is in input order.
 
-        data: tensor (N, ...) with `labels` (N,), Dataset, DataLoader or iterable of batches (tuples, or
-        dicts with image(s) | img | pixel_values, label(s), optional sample_ids, groups). ids: own sample
-        ids (ints or strings), else the content is hashed. resume: an earlier result of the same settings
-        and data, gone on with. progress: show a bar. Raises InputError for data, StateError for a resume
-        that does not fit, ModelContractError when no image got finite logits.
+        data: tensor (N, ...) with `labels` (N,), Dataset, DataLoader or iterable of batches
+        (tuples, or dicts with image(s) | img | pixel_values, label(s), optional sample_ids,
+        groups). ids: own sample ids (ints or strings), else the content is hashed. resume: an
+        earlier result of the same settings and data, gone on with. progress: show a bar.
+        Raises InputError for data, StateError for a resume that does not fit,
+        ModelContractError when no image got finite logits.
         """
         stream = self._stream(data, labels, ids, resume)
         before, started = self._meter.snapshot(), time.perf_counter()
@@ -289,4 +298,3 @@ class Probe(TamedAttack):
         self, table: Table, stream: Stream, cost: Cost, keeper: measuring.Keeper
     ) -> Result:
         return measuring.summarise(self, table, stream, cost, keeper)
-

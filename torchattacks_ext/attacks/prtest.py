@@ -1,4 +1,7 @@
-"""How often does a model fail under random perturbation? An anytime-valid hypothesis test for each image."""
+"""How often does a model fail under random perturbation?
+
+An anytime-valid hypothesis test for each image.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +36,13 @@ DEFAULT_QUERIES = 100
 class PRTest(Probe):
     r"""Test of probabilistic robustness: is the failure rate of each image at most `tolerance`?
 
-    The failure rate of an image is p_fail = P(argmax f(x + delta) != label), delta drawn by `sampler`.
-    For each image two mixture e-processes are followed at once (Ville's inequality), one against
-    "p_fail >= tolerance", one against "p_fail <= tolerance". ROBUST and NOT_ROBUST are each wrong with
-    probability at most `significance`, at whatever sample size the run stops; where neither is reached by
-    `n_max` draws the verdict is UNDECIDED. The claim is about random draws from this sampler only: it says
-    nothing about an adversary. Probabilistic robustness: Mu & Lim 2024 (doi:10.1145/3639478.3643519).
+    The failure rate of an image is p_fail = P(argmax f(x + delta) != label), delta drawn by
+    `sampler`. For each image two mixture e-processes are followed at once (Ville's
+    inequality), one against "p_fail >= tolerance", one against "p_fail <= tolerance". ROBUST
+    and NOT_ROBUST are each wrong with probability at most `significance`, at whatever sample
+    size the run stops; where neither is reached by `n_max` draws the verdict is UNDECIDED. The
+    claim is about random draws from this sampler only: it says nothing about an adversary.
+    Probabilistic robustness: Mu & Lim 2024 (doi:10.1145/3639478.3643519).
 
     Distance Measure : Linf (other laws through `sampler`)
 
@@ -46,8 +50,8 @@ class PRTest(Probe):
         model (nn.Module or callable): maps images (N, ...) to scores (N, K).
         eps (float): radius of the ball, in pixel units of [0, 1]. (Default: 8/255)
         norm (str): "Linf", "L2" or "L1". (Default: "Linf")
-        sampler (Sampler or callable): law of the perturbation, or f(images, u) -> images; None draws
-            uniformly from the ball within the pixel range. (Default: None)
+        sampler (Sampler or callable): law of the perturbation, or f(images, u) -> images; None
+            draws uniformly from the ball within the pixel range. (Default: None)
         tolerance (float): tolerated failure rate, in (0, 1). (Default: 1e-2)
         significance (float): error probability of each side, in (0, 0.5). (Default: 1e-3)
         n_max (int): most draws an image, rounded down to a look. (Default: 20000)
@@ -62,9 +66,9 @@ class PRTest(Probe):
         - labels: (N,) in [0, K).
         - output: as images; the draw of smallest margin among `n_queries` (100) draws.
 
-    Cost of `measure`: n_samples forward row-passes an image (505 when it never fails, at tolerance =
-    significance = .01), one for the clean image and one for each close draw (decided again at batch 1); at
-    most 65 for the whole run to look at the model.
+    Cost of `measure`: n_samples forward row-passes an image (505 when it never fails, at
+    tolerance = significance = .01), one for the clean image and one for each close draw
+    (decided again at batch 1); at most 65 for the whole run to look at the model.
 
     Examples::
         >>> from torchattacks_ext.testing import RateVictim
@@ -164,8 +168,9 @@ class PRTest(Probe):
     ) -> Tensor:
         """The draw of smallest margin among `n_queries` (100) for each image, failing or not.
 
-        `n_queries` forward row-passes an image; one of them goes to the clean image where the reference
-        or the target comes from the model. Draws are those of `measure` for the same content and label.
+        `n_queries` forward row-passes an image; one of them goes to the clean image where the
+        reference or the target comes from the model. Draws are those of `measure` for the same
+        content and label.
         """
         ids = self._ids(inputs, labels)
         before = self._meter.forward
@@ -185,7 +190,7 @@ class PRTest(Probe):
     def _worst(
         self, images: Tensor, ids: Tensor, reference: Tensor, n_draws: int
     ) -> Tensor:
-        """The draw of smallest margin of each image, batches filled with several draws at a time."""
+        """The draw of smallest margin of each image; batches hold several draws at a time."""
         n, lot = len(images), max(1, self.batch_size // len(images))
         lowest = images.new_full((n,), float("inf"))
         best = images
@@ -194,7 +199,10 @@ class PRTest(Probe):
             count = min(lot, n_draws - start)
             draws = torch.arange(start, start + count, device=images.device)
             noise = keyed(
-                self.seed, ids.repeat(count), draws.repeat_interleave(n), self.sampler.name
+                self.seed,
+                ids.repeat(count),
+                draws.repeat_interleave(n),
+                self.sampler.name,
             )
             tile = (count,) + (1,) * (images.dim() - 1)
             drawn = self.sampler.sample(images.repeat(tile), noise)
@@ -224,7 +232,7 @@ class PRTest(Probe):
 
     def _predict(self, images: Tensor) -> Tensor:
         """argmax (N,); rows with two almost equal classes are decided at batch size 1."""
-        parts = images.split(self.batch_size)
+        parts = torch.split(images, self.batch_size)
         logits = torch.cat([self.get_logits(part) for part in parts])
         found = logits.argmax(1)
         top = logits.topk(2, dim=1).values

@@ -1,4 +1,4 @@
-"""How do the slots of PRTest become rows of its result, and rows of an earlier result slots again?"""
+"""How do slots of PRTest become rows of its result, and rows of an earlier result slots again?"""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def fresh_slots(batch: Batch, reference: Tensor, clean: Judged, rows: Array) -> 
     )
 
 
-def resumed_slots(batch: Batch, earlier: ProbRobustness, rows: Array, old: Tensor) -> Slots:
+def resumed_slots(
+    batch: Batch, earlier: ProbRobustness, rows: Array, old: Tensor
+) -> Slots:
     """Slots of the `rows` of a batch that go on from the rows `old` of an earlier result."""
 
     def column(name: str) -> Array:
@@ -117,7 +119,10 @@ def plain_rows(
     clean_correct: int,
     keep: bool,
 ) -> Rows:
-    """Rows that end without a draw: misclassified, already at the target, or not reached (clean None)."""
+    """Rows that end without a draw.
+
+    Misclassified, already at the target, or not reached (clean None).
+    """
     place = torch.from_numpy(rows)
     images = batch.images[place.to(batch.images.device)] if keep else None
     n = len(rows)

@@ -1,4 +1,7 @@
-"""How does PRTest walk many images to their verdicts at once? Rounds of looks over an active set."""
+"""How does PRTest walk many images to their verdicts at once?
+
+Rounds of looks over an active set.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,9 @@ from . import prtest_rows as to
 class Walk:
     """The settings of one walk and its steps.
 
-    boundaries: the integer table of the test. judge: decides failures. reference: (ids, images, labels)
-    -> the class that counts. clean_known: whether passing the clean image means "correct". keeps: whether
-    the worst draws travel with the rows.
+    boundaries: the integer table of the test. judge: decides failures. reference: (ids, images,
+    labels) -> the class that counts. clean_known: whether passing the clean image means
+    "correct". keeps: whether the worst draws travel with the rows.
     """
 
     boundaries: Boundaries
@@ -57,14 +60,14 @@ class Walk:
                 slots = slots.take(np.zeros(0, dtype=np.int64))
                 continue
             verdict = self._decide(slots)
-            ended = (verdict != int(Verdict.UNDECIDED)) | (slots.n >= self.boundaries.n_max)
+            ended = (verdict != int(Verdict.UNDECIDED)) | (
+                slots.n >= self.boundaries.n_max
+            )
             if ended.any():
                 yield self._close(slots.take(np.flatnonzero(ended)), verdict[ended])
                 slots = slots.take(np.flatnonzero(~ended))
 
-    def _admit(
-        self, batch: Batch, stream: Stream
-    ) -> tuple[list[Rows], Slots]:
+    def _admit(self, batch: Batch, stream: Stream) -> tuple[list[Rows], Slots]:
         """Rows of a batch that need no draw, and slots for those that do."""
         done: list[Rows] = []
         again: Slots | None
@@ -82,14 +85,22 @@ class Walk:
             with torch.inference_mode():
                 reference = self.reference(ids, images, labels)
                 clean = self.judge.judge(
-                    len(new), lambda part: (images[part], reference[part]), stream.budget
+                    len(new),
+                    lambda part: (images[part], reference[part]),
+                    stream.budget,
                 )
             reference = reference.clone()
         fresh = Batch(ids, images, labels, batch.index[torch.from_numpy(new)])
         if clean is None:
             known = labels if labels is not None else torch.zeros_like(ids) - 1
             rest = to.plain_rows(
-                fresh, np.arange(len(new)), known, None, Verdict.UNDECIDED, -1, self.keeps
+                fresh,
+                np.arange(len(new)),
+                known,
+                None,
+                Verdict.UNDECIDED,
+                -1,
+                self.keeps,
             )
             done += [rest] if len(new) else []
             none = np.zeros(0, dtype=np.int64)
@@ -120,28 +131,34 @@ class Walk:
         old = earlier.find(batch.ids.cpu())
         if bool((old < 0).any()):
             raise StateError(
-                f"{int((old < 0).sum())} images are not in the result to resume; give the same data "
-                "(and the same ids=)"
+                f"{int((old < 0).sum())} images are not in the result to resume; give the same "
+                "data (and the same ids=)"
             )
         if bool((earlier.n_samples[old] > self.boundaries.n_max).any()):
             raise StateError(
-                f"n_max={self.boundaries.n_max} is below the {int(earlier.n_samples.max())} draws that the "
-                "result to resume has; give a larger n_max"
+                f"n_max={self.boundaries.n_max} is below the {int(earlier.n_samples.max())} draws "
+                "that the result to resume has; give a larger n_max"
             )
         undecided = earlier.verdict[old] == int(Verdict.UNDECIDED)
         started = (earlier.n_samples[old] > 0) & undecided
-        stay = ((~undecided) | (earlier.n_samples[old] >= self.boundaries.n_max)).numpy()
+        stay = (
+            (~undecided) | (earlier.n_samples[old] >= self.boundaries.n_max)
+        ).numpy()
         going = (started.numpy()) & ~stay
         new = np.flatnonzero(~stay & ~going)
         rows = []
         if stay.any():
             place = np.flatnonzero(stay)
-            rows.append(to.old_rows(batch, earlier, place, old[torch.from_numpy(place)]))
+            rows.append(
+                to.old_rows(batch, earlier, place, old[torch.from_numpy(place)])
+            )
         if not going.any():
             return rows, new, None
         place = np.flatnonzero(going)
-        return rows, new, to.resumed_slots(
-            batch, earlier, place, old[torch.from_numpy(place)]
+        return (
+            rows,
+            new,
+            to.resumed_slots(batch, earlier, place, old[torch.from_numpy(place)]),
         )
 
     def _round(self, slots: Slots, stream: Stream) -> bool:

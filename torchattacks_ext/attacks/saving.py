@@ -53,8 +53,8 @@ def save_attack(
 ) -> tuple[float, float, float] | None:
     """The work of :meth:`Probe.save`; see there. Raises ConfigError, InputError before any pass.
 
-    In mode "targeted(label)" the labels are targets: robust are then the images that are not at their
-    target, and true labels given by mistake cannot raise the accuracy.
+    In mode "targeted(label)" the labels are targets: robust are then the images that are not
+    at their target, and true labels given by mistake cannot raise the accuracy.
     """
     if save_type not in ("float", "int"):
         raise ConfigError(f"save_type={save_type!r} is not one of ('float', 'int')")

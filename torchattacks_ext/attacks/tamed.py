@@ -1,4 +1,7 @@
-"""How does a torchattacks attack hold a model without harming it? `Attack` with its traps taken out."""
+"""How does a torchattacks attack hold a model without harming it?
+
+`Attack` with its traps taken out.
+"""
 
 from __future__ import annotations
 
@@ -35,24 +38,25 @@ def silenced() -> Iterator[None]:
 
 
 class TamedAttack(Attack):
-    """torchattacks' Attack that gives back what it borrows, prints nothing and draws nothing global.
+    """torchattacks' Attack that gives back what it borrows, prints and draws nothing global.
 
-    Base of :class:`~torchattacks_ext.Probe`; not for use by itself. `self.model` stays the caller's object
-    (MultiAttack compares it); adapters live in a view that only `get_logits` sees.
+    Base of :class:`~torchattacks_ext.Probe`; not for use by itself. `self.model` stays the
+    caller's object (MultiAttack compares it); adapters live in a view that only `get_logits`
+    sees.
     """
 
     seed: int
     bounds: Any
-    # torchattacks' __setattr__ walks through lists and dicts looking for attacks to adopt: it fails on
-    # lists of tensors and overwrites the models of nested attacks.
+    # torchattacks' __setattr__ walks through lists and dicts looking for attacks to adopt: it
+    # fails on lists of tensors and overwrites the models of nested attacks.
     __setattr__ = object.__setattr__
     __repr__ = recursive_repr("...")(Attack.__repr__)
 
     def __init__(self, name: str, model: Any, outputs: Outputs) -> None:
         if not callable(model):
             raise ConfigError(
-                f"model is {type(model).__name__}, expected a Module or a callable that maps images "
-                "(N, ...) to scores (N, K)"
+                f"model is {type(model).__name__}, expected a Module or a callable that maps "
+                "images (N, ...) to scores (N, K)"
             )
         self._meter = Meter()
         self.outputs = outputs
@@ -62,7 +66,10 @@ class TamedAttack(Attack):
     # ------------------------------------------------------------------ the model
     @property
     def device(self) -> torch.device | None:
-        """Where the model is now: that of its first parameter or buffer, else what `set_device` said."""
+        """Where the model is now.
+
+        That of its first parameter or buffer, else what `set_device` said.
+        """
         sample = first_tensor(self.model)
         chosen: torch.device | None = self.__dict__.get("_chosen_device")
         return chosen if sample is None else sample.device
@@ -91,7 +98,10 @@ class TamedAttack(Attack):
     def get_logits(
         self, inputs: Tensor, labels: Any = None, *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Logits (N, K) of pixels (inside a call) or of the caller's inputs. N forward row-passes."""
+        """Logits (N, K) of pixels (inside a call) or of the caller's inputs.
+
+        N forward row-passes.
+        """
         if self._normalization_applied is False:
             inputs = self.normalize(inputs)
         logits: Tensor = self._view(inputs)
@@ -125,8 +135,9 @@ class TamedAttack(Attack):
             self._normalization_applied = flag
 
     def set_normalization_used(self, mean: Any, std: Any) -> None:
-        """The model wants (images - mean) / std, and so come the caller's inputs. mean, std: per channel.
+        """The model wants (images - mean) / std, and so come the caller's inputs.
 
+        mean, std: per channel.
         Raises ConfigError for unequal lengths or a std that is not positive.
         """
         mean, std = (torch.as_tensor(side).flatten().tolist() for side in (mean, std))
@@ -192,16 +203,16 @@ class TamedAttack(Attack):
         with silenced():
             super()._set_mode_targeted(mode, quiet)
 
-    # torchattacks' own setters go by the name wrapper_func and have neither signature nor words; they also
-    # change the mode before they look at kth_min.
+    # torchattacks' own setters go by the name wrapper_func and have neither signature nor
+    # words; they also change the mode before they look at kth_min.
     def set_mode_targeted_by_function(
         self, target_map_function: Callable[..., Tensor], quiet: bool = False
     ) -> None:
         """Targets (N,) are target_map_function(images, labels); a failure is argmax == target."""
         if not callable(target_map_function):
             raise ConfigError(
-                f"target_map_function is {type(target_map_function).__name__}, expected a function of "
-                "(images, labels); for targets in place of labels: set_mode_targeted_by_label()"
+                f"target_map_function is {type(target_map_function).__name__}, expected a function "
+                "of (images, labels); for targets in place of labels: set_mode_targeted_by_label()"
             )
         super().set_mode_targeted_by_function(target_map_function, quiet)
 
@@ -212,7 +223,10 @@ class TamedAttack(Attack):
     def set_mode_targeted_least_likely(
         self, kth_min: int = 1, quiet: bool = False
     ) -> None:
-        """Targets are the classes of the kth_min-th smallest score; a failure is argmax == target."""
+        """Targets are the classes of the kth_min-th smallest score.
+
+        A failure is argmax == target.
+        """
         if not isinstance(kth_min, int) or kth_min < 1:
             raise ConfigError(f"kth_min={kth_min!r} must be a whole number >= 1")
         super().set_mode_targeted_least_likely(kth_min, quiet)
@@ -233,8 +247,8 @@ class TamedAttack(Attack):
         """
         if batchnorm_training:
             raise ConfigError(
-                "batchnorm_training=True makes the rows of a batch depend on each other, so that no "
-                "per-image number holds; leave it False"
+                "batchnorm_training=True makes the rows of a batch depend on each other, so that "
+                "no per-image number holds; leave it False"
             )
         super().set_model_training_mode(model_training, False, dropout_training)
 
@@ -244,10 +258,12 @@ class TamedAttack(Attack):
     def get_random_target_label(self, inputs: Tensor, labels: Any = None) -> Tensor:
         """Targets (N,) drawn by (seed, content of the image and label), never the label.
 
-        Where labels is None, never the prediction. The targets of a call, and of a `measure` that is given
-        no ids. N forward row-passes.
+        Where labels is None, never the prediction. The targets of a call, and of a `measure`
+        that is given no ids. N forward row-passes.
         """
-        images = self.inverse_normalize(inputs) if self._normalization_applied else inputs
+        images = (
+            self.inverse_normalize(inputs) if self._normalization_applied else inputs
+        )
         logits = self.get_output_with_eval_nograd(inputs)
         if labels is not None:  # part of the id, as in a call and in `measure`
             labels = check_labels(labels, len(images)).to(images.device)
@@ -255,7 +271,10 @@ class TamedAttack(Attack):
         return targets.random_targets(self.seed, ids, logits, labels)
 
     def get_least_likely_label(self, inputs: Tensor, labels: Any = None) -> Tensor:
-        """Targets (N,): the class of the kth_min-th smallest score, never the label. N row-passes."""
+        """Targets (N,).
+
+        The class of the kth_min-th smallest score, never the label. N row-passes.
+        """
         logits = self.get_output_with_eval_nograd(inputs)
         return targets.least_likely_targets(logits, labels, self._kth_min)
 
@@ -266,5 +285,7 @@ class TamedAttack(Attack):
             return targets.random_targets(self.seed, ids, logits, labels)
         found = self.get_target_label(images, labels)
         if found is None:
-            raise InputError("targets are the labels here; pass measure(images, labels)")
+            raise InputError(
+                "targets are the labels here; pass measure(images, labels)"
+            )
         return check_labels(found, len(images)).to(images.device)

@@ -1,4 +1,7 @@
-"""Which class should a targeted method aim at? Random and least likely targets, for all rows at once."""
+"""Which class should a targeted method aim at?
+
+Random and least likely targets, for all rows at once.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ def _labels(logits: Tensor, labels: Any) -> Tensor:
     return checked
 
 
-def random_targets(seed: int, ids: Tensor, logits: Tensor, labels: Any = None) -> Tensor:
+def random_targets(
+    seed: int, ids: Tensor, logits: Tensor, labels: Any = None
+) -> Tensor:
     """Targets (N,) int64, uniform over the K - 1 other classes, a function of (seed, id) alone.
 
     logits (N, K) give K and, where labels is None, the class to avoid.
@@ -30,7 +35,9 @@ def random_targets(seed: int, ids: Tensor, logits: Tensor, labels: Any = None) -
     return draw + (draw >= avoid).long()
 
 
-def least_likely_targets(logits: Tensor, labels: Any = None, kth_min: int = 1) -> Tensor:
+def least_likely_targets(
+    logits: Tensor, labels: Any = None, kth_min: int = 1
+) -> Tensor:
     """Targets (N,) int64: the class with the kth_min-th smallest logit among the others.
 
     Raises ConfigError unless 1 <= kth_min <= K - 1.

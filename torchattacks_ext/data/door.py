@@ -62,10 +62,10 @@ def check_images(images: Any, bounds: Bounds | None, dtype: torch.dtype) -> Tens
             "dimension; use images.unsqueeze(0) for one image"
         )
     _check_dtype(images)
-    images = images.detach().to(dtype).contiguous()
-    if images.numel() == 0:
-        return images
-    return _check_range(images, bounds)
+    pixels: Tensor = images.detach().to(dtype).contiguous()
+    if pixels.numel() == 0:
+        return pixels
+    return _check_range(pixels, bounds)
 
 
 def _check_dtype(images: Tensor) -> None:
@@ -133,7 +133,8 @@ def check_labels(labels: Any, n: int) -> Tensor:
         )
     if labels.dtype.is_floating_point and not torch.equal(labels, labels.round()):
         raise InputError("labels hold fractions, expected class numbers 0 .. K-1")
-    return labels.long()
+    found: Tensor = labels.long()
+    return found
 
 
 def check_label_range(labels: Tensor, n_classes: int) -> None:

@@ -83,7 +83,7 @@ def _slices(images: Tensor, labels: Any, ids: Any, size: int) -> Iterator[RawBat
 
 
 def _size(data: Any) -> int | None:
-    source = data.dataset if isinstance(data, DataLoader) else data
+    source: Any = data.dataset if isinstance(data, DataLoader) else data
     try:
         return len(source)
     except TypeError:

@@ -1,10 +1,11 @@
 """How are the draws of many images packed into full batches? An active set, judged once a round.
 
-Each image walks its own looks (sample sizes at which a decision may fall). A round takes every active
-image to its next look: the work items (image, draw) of all of them lie end to end and are cut into batches,
-so that batches stay full while images finish. The host is asked for numbers once a round. Networks do not
-give the same bits for other batch sizes, so a draw whose margin is within 1e-4 of its largest logit is
-decided by a second forward pass at batch size 1: counts then do not depend on the batch size.
+Each image walks its own looks (sample sizes at which a decision may fall). A round takes every
+active image to its next look: the work items (image, draw) of all of them lie end to end and
+are cut into batches, so that batches stay full while images finish. The host is asked for
+numbers once a round. Networks do not give the same bits for other batch sizes, so a draw whose
+margin is within 1e-4 of its largest logit is decided by a second forward pass at batch size 1:
+counts then do not depend on the batch size.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +28,7 @@ from ..samplers.base import Sampler
 CLOSE = 1e-4
 """Share of the largest logit below which a margin is decided again at batch size 1."""
 
-Array = np.ndarray
+Array = np.ndarray[Any, Any]
 
 
 @dataclass
@@ -54,33 +56,20 @@ class Slots:
     def take(self, rows: Array) -> Slots:
         """The slots `rows` (int64 positions)."""
         place = torch.from_numpy(rows).to(self.images.device)
-        return Slots(
-            **{
-                f.name: (
-                    value[place]
-                    if isinstance(value := getattr(self, f.name), Tensor)
-                    else value[rows]
-                )
-                for f in fields(self)
-            }
-        )
+        chosen: dict[str, Any] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            chosen[f.name] = value[place if isinstance(value, Tensor) else rows]
+        return Slots(**chosen)
 
     def join(self, other: Slots) -> Slots:
         """These slots and then the others."""
-        pairs = {
-            f.name: (getattr(self, f.name), getattr(other, f.name))
-            for f in fields(self)
-        }
-        return Slots(
-            **{
-                name: (
-                    torch.cat(pair)
-                    if isinstance(pair[0], Tensor)
-                    else np.concatenate(pair)
-                )
-                for name, pair in pairs.items()
-            }
-        )
+        joined: dict[str, Any] = {}
+        for f in fields(self):
+            pair = getattr(self, f.name), getattr(other, f.name)
+            tensors = isinstance(pair[0], Tensor)
+            joined[f.name] = torch.cat(pair) if tensors else np.concatenate(pair)
+        return Slots(**joined)
 
 
 @dataclass(frozen=True)
@@ -129,8 +118,8 @@ class Judge:
     ) -> Judged | None:
         """Judge `n` rows in batches; `rows(slice)` gives their images and references.
 
-        None when the budget ended before the last of them. n forward row-passes, and one for each close
-        row; one host sync.
+        None when the budget ended before the last of them. n forward row-passes, and one for
+        each close row; one host sync.
         """
         parts = []
         for start in range(0, n, self.batch_size):
@@ -161,7 +150,7 @@ def draw_rows(
     sampler: Sampler,
     seed: int,
 ) -> Callable[[slice], tuple[Tensor, Tensor]]:
-    """The work items (slot, draw) as perturbed images with their references, made when asked for."""
+    """The work items (slot, draw) as perturbed images with references, made when asked for."""
 
     def rows(part: slice) -> tuple[Tensor, Tensor]:
         device = slots.images.device
@@ -177,7 +166,10 @@ def draw_rows(
 def keyed(
     seed: int, ids: Tensor, draw: int | Tensor, name: str
 ) -> Callable[..., Tensor]:
-    """u(size, purpose="") -> (B, size) in [0, 1): the uniforms of (seed, id, draw) for one sampler."""
+    """u(size, purpose="") -> (B, size) in [0, 1).
+
+    The uniforms of (seed, id, draw) for one sampler.
+    """
     return partial(_uniforms, seed, ids, draw, name)
 
 
@@ -188,7 +180,9 @@ def _uniforms(
     return uniform(seed, ids, key, draw, size)
 
 
-def advance(slots: Slots, looks: Array, judged: Judged, slot: Array, draw: Array) -> None:
+def advance(
+    slots: Slots, looks: Array, judged: Judged, slot: Array, draw: Array
+) -> None:
     """Add a whole round of judged draws to the slots, in place; afterwards n equals `looks`."""
     starts = np.searchsorted(slot, np.arange(len(slots)))
     slots.s += np.add.reduceat(judged.failed.astype(np.int64), starts)

@@ -98,7 +98,7 @@ class DataFacts:
             self._labels.append(batch.labels.cpu())
 
     def describe(self) -> dict[str, Any]:
-        """n, shape, class_counts and sha256, in JSON types. Raises InputError for no rows at all."""
+        """n, shape, class_counts, sha256, in JSON types. Raises InputError for no rows at all."""
         if not self._ids:
             raise InputError(
                 "the data are empty: nothing to evaluate; give at least one image"

@@ -181,13 +181,12 @@ def _run_stage(
         rows = run.stage.rows(batch, shared)
         gallery.offer(run.stage, batch, shared.clean, rows)
     except Exception as error:
-        logger.warning("stage %s failed", run.stage.label, exc_info=error)
-        kind = (
-            ""
-            if isinstance(error, TorchattacksExtError)
-            else f"{type(error).__name__}: "
+        foreign = not isinstance(error, TorchattacksExtError)
+        run.error = f"{type(error).__name__}: {error}" if foreign else str(error)
+        trace = error if foreign or error.__cause__ is not None else None
+        logger.warning(
+            "stage %s failed: %s", run.stage.label, run.error, exc_info=trace
         )
-        run.error = f"{kind}{error}"
     else:
         run.results.append(rows.result.with_flags(_doubts(rows.result, traits)))
     run.cost += meter.since(before, time.perf_counter() - started)

@@ -88,7 +88,8 @@ class LogitsView(nn.Module):
         if logits.dtype != torch.float64:
             logits = logits.float()
         if logits.requires_grad:
-            logits.register_hook(self._count_backward)
+            hook: Any = logits.register_hook
+            hook(self._count_backward)
         return logits
 
     def _count_backward(self, gradient: Tensor) -> None:
@@ -104,8 +105,9 @@ def working_dtype(model: object) -> torch.dtype:
 
 def class_name(model: object) -> str:
     """The class of the model itself, below DataParallel, DDP and torch.compile."""
-    parallel = isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel))
-    inner = model.module if parallel else getattr(model, "_orig_mod", None)
+    inner = getattr(model, "_orig_mod", None)
+    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        inner = model.module
     if isinstance(inner, nn.Module):
         return class_name(inner)
     return str(getattr(model, "__name__", type(model).__name__))

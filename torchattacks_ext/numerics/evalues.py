@@ -27,7 +27,7 @@ IntArray = NDArray[np.int64]
 PRIOR = 0.25
 """First shape of the prior, and its second one times the tolerance."""
 GUARD = 1e-6
-"""How far log E must exceed log(1 / significance), against rounding (1e-11 at n = 1e9)."""
+"""How far log E must exceed log(1 / significance); far above its rounding error."""
 _CLOSE = 1e-9
 """A bound is final when log E is this near to its target."""
 
@@ -39,7 +39,7 @@ def log_e_low(
 
     At ``log E >= log(1 / significance)`` the failure rate is shown to be below the threshold, at
     any stopping time. Never positive where ``s >= n * threshold``; falls with ``s``, rises with
-    ``n``. The true value however small, to about 1e-11 up to n = 1e9.
+    ``n``. It is the true value however small, but for a rounding near 1e-16 (n + 1 / tolerance).
 
     Args:
         n: Draws, integers, broadcast with ``s`` and ``threshold``.
@@ -166,9 +166,10 @@ def _checked_log_e(
 ) -> FloatArray:
     check_levels(tolerance, 0.25)
     edge = np.asarray(tolerance if threshold is None else threshold, dtype=np.float64)
-    if not ((edge > 0) & (edge < 1)).all():
+    wrong = edge[~((edge > 0) & (edge < 1))]
+    if wrong.size:
         raise ConfigError(
-            f"threshold={threshold!r} is not inside (0, 1); give a failure rate"
+            f"threshold={wrong[0]} is not inside (0, 1); give a failure rate"
         )
     n, s = as_counts(n, s)
     return log_e(n, s, tolerance, edge, tail)

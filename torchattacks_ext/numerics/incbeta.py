@@ -26,7 +26,7 @@ _UNDERFLOW = 1e-280
 """Below this, ``betainc`` may be subnormal or zero."""
 _NEARLY_ONE = 0.999
 """Above this, ``1 - betainc`` has lost more than three digits."""
-_MAX_TERMS = 100_000
+_MAX_TERMS = 5_000
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360)
 
 

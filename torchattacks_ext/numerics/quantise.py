@@ -11,9 +11,10 @@ LEVELS = 255
 def quantise_towards(images: Tensor, perturbed: Tensor) -> Tensor:
     """`perturbed` (N, ...) in [0, 1] on the grid k/255, no pixel farther from `images` than before.
 
-    The nearest grid value is taken where it is not farther from the clean pixel, else the next one towards
-    it. With 8-bit clean images every Lp norm of the change can only fall; off the grid a pixel may end at
-    most 0.5/255 from the clean one when its own change was smaller. Same dtype.
+    The nearest grid value is taken where it is not farther from the clean pixel, else the next
+    one towards it. With 8-bit clean images every Lp norm of the change can only fall; off the
+    grid a pixel may end at most 0.5/255 from the clean one when its own change was smaller.
+    Same dtype.
 
     >>> clean = torch.tensor([[100 / 255]])
     >>> quantise_towards(clean, clean - 1.6 / 255) * 255

@@ -38,7 +38,9 @@ class Accuracy(Result):
     @property
     def clean_accuracy(self) -> float:
         """Share of correct images; nan for none."""
-        return float((self.clean_correct == 1).double().mean()) if len(self) else float("nan")
+        if not len(self):
+            return float("nan")
+        return float((self.clean_correct == 1).double().mean())
 
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
         """`clean_accuracy` with its two-sided exact interval (Clopper & Pearson 1934).

@@ -1,4 +1,4 @@
-"""What did an attack leave? One row an image, success judged by the runner and never by the attack."""
+"""What did an attack leave? One row an image, judged by the runner and never by the attack."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from .columns import column
 class AttackResult(Result):
     """Result of one attack; one row an image.
 
-    `verdict` is NOT_ROBUST with a witness inside the ball, MISCLASSIFIED when the clean image is wrong,
-    else UNDECIDED: no attack proves robustness. A candidate counts only projected on the ball.
+    `verdict` is NOT_ROBUST with a witness inside the ball, MISCLASSIFIED when the clean image is
+    wrong, else UNDECIDED: no attack proves robustness. A candidate counts only projected on the
+    ball.
 
     Arguments:
         verdict (Tensor): (N,) int8 codes of :class:`Verdict`.
@@ -31,8 +32,8 @@ class AttackResult(Result):
         margin (Tensor): (N,) float64 margin of the judged candidate; < 0 = fooled.
         clean_margin (Tensor): (N,) float64 margin of the clean image.
         norm (Tensor): (N,) float64 norm of the judged change.
-        found_norm (Tensor): (N,) float64 norm of what the attack returned, before projection, where it
-            fools the model (nan elsewhere): a minimum-norm attack keeps its own number.
+        found_norm (Tensor): (N,) float64 norm of what the attack returned, before projection,
+            where it fools the model (nan elsewhere): a minimum-norm attack keeps its own number.
     """
 
     schema: ClassVar[str] = "attack/1"
@@ -54,13 +55,24 @@ class AttackResult(Result):
 
     @property
     def robust_accuracy(self) -> float:
-        """Share of images that are correct and not broken: an upper bound of the true one."""
-        return float(self.robust.double().mean()) if len(self) else float("nan")
+        """Share of images that are correct and not broken: an upper bound of the true one.
+
+        nan for no images, and where the attack failed on one: a row that raised is no pass.
+        """
+        if not len(self) or self._failed:
+            return float("nan")
+        return float(self.robust.double().mean())
+
+    @property
+    def _failed(self) -> int:
+        return int((self.status == int(Status.FAILED)).sum())
 
     @property
     def clean_accuracy(self) -> float:
         """Share of images that the model classifies rightly without any change."""
-        return float((self.clean_correct == 1).double().mean()) if len(self) else float("nan")
+        if not len(self):
+            return float("nan")
+        return float((self.clean_correct == 1).double().mean())
 
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
         """Accuracies with two-sided exact intervals (Clopper & Pearson 1934) over the data set.
@@ -71,13 +83,14 @@ class AttackResult(Result):
             raise ConfigError(f"confidence={confidence} must lie in (0, 1), say 0.95")
         n = len(self)
         left, right = int(self.robust.sum()), int((self.clean_correct == 1).sum())
-        low, high = clopper_pearson(left, n, confidence) if n else (0.0, 1.0)
-        failed = int((self.status == int(Status.FAILED)).sum())
+        failed = self._failed
+        known = n and not failed
+        low, high = clopper_pearson(left, n, confidence) if known else (0.0, 1.0)
         success = (right - left) / right if right and not failed else float("nan")
         return {
             "n": n,
             "clean_accuracy": self.clean_accuracy,
-            "robust_accuracy": self.robust_accuracy if not failed else float("nan"),
+            "robust_accuracy": self.robust_accuracy,
             "robust_accuracy_interval": [float(low), float(high)],
             "confidence": confidence,
             "success_rate": success,

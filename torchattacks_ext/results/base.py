@@ -1,11 +1,10 @@
-"""What is a result? Frozen per-sample columns with their settings, doubts, cost and digest; JSON both ways.
+"""What is a result? Frozen per-sample columns, settings, doubts, cost and digest; JSON both ways.
 
 Nothing of the size of images is inside; kept images lie in side-cars (:mod:`.sidecar`).
 """
 
 from __future__ import annotations
 
-import html
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,10 +16,11 @@ from torch import Tensor
 
 from ..errors import InputError, MissingExtra, StateError, StatusError
 from ..numerics.ids import from_hex, to_hex
-from . import codec
+from . import codec, words
 from .columns import ColumnSpec, Table, column_specs
 from .facts import Cost, Flag, merge_flags
 from .sidecar import SideCar, lookup
+from .unknown import check_rows, join_rows, known_fields, take_rows
 
 if TYPE_CHECKING:
     import pandas
@@ -39,7 +39,7 @@ class Result:
         flags (tuple): doubts, as :class:`Flag`.
         cost (Cost): row-passes and seconds.
         sidecars (tuple): where kept images lie.
-        extra (dict): fields of a newer file that this version does not know; written back unchanged.
+        extra (dict): fields of a newer file that this version does not know; written back.
     """
 
     schema: ClassVar[str] = ""
@@ -53,13 +53,17 @@ class Result:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for spec in self.columns():
-            values = getattr(self, spec.name)
-            if values.shape != self.ids.shape or values.dtype != spec.dtype:
+        n = len(self.ids) if self.ids.dim() else 0
+        kinds = {"ids": torch.int64} | {s.name: s.dtype for s in self.columns()}
+        for name, dtype in kinds.items():
+            values = getattr(self, name)
+            shape, device = tuple(values.shape), values.device.type
+            if (shape, values.dtype, device) != ((n,), dtype, "cpu"):
                 raise StateError(
-                    f"column {spec.name!r} is {tuple(values.shape)} {values.dtype}, expected "
-                    f"{tuple(self.ids.shape)} {spec.dtype}: one entry an image"
+                    f"column {name!r} is {shape} {values.dtype} on {device}, expected "
+                    f"{(n,)} {dtype} on cpu: one entry an image"
                 )
+        check_rows(self.extra, n)
 
     @classmethod
     def columns(cls) -> tuple[ColumnSpec, ...]:
@@ -69,7 +73,8 @@ class Result:
     @classmethod
     def from_table(cls: type[ResultT], table: Table, **facts: Any) -> ResultT:
         """Build the result of finished rows; `facts` are the other fields of the class."""
-        return cls(**table.columns(cls.columns()), **facts)
+        values: dict[str, Any] = dict(table.columns(cls.columns()))
+        return cls(**values, **facts)
 
     # ------------------------------------------------------------------ rows
     def __len__(self) -> int:
@@ -77,13 +82,24 @@ class Result:
 
     def _take(self: ResultT, rows: Tensor) -> ResultT:
         names = ["ids", *(spec.name for spec in self.columns())]
-        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+        taken: dict[str, Any] = {name: getattr(self, name)[rows] for name in names}
+        taken["extra"] = take_rows(self.extra, rows)
+        return replace(self, **taken)
 
     def find(self, ids: Tensor) -> Tensor:
-        """Row numbers (M,) of `ids` (M,) int64; -1 where an id is not in this result."""
+        """Row numbers (M,) of `ids` (M,) int64; -1 where an id is not in this result.
+
+        Raises InputError for ids of another dtype or shape.
+        """
+        if ids.dtype != torch.int64 or ids.dim() != 1:
+            raise InputError(
+                f"ids are {tuple(ids.shape)} {ids.dtype}, expected (M,) int64; take them from "
+                "result.ids"
+            )
+        ids = ids.cpu().contiguous()
         if not len(self):
             return torch.full_like(ids, -1)
-        order = self.ids.argsort()
+        order = self.ids.argsort(stable=True)
         place = torch.searchsorted(self.ids[order], ids).clamp(max=len(self) - 1)
         rows = order[place]
         return torch.where(self.ids[rows] == ids, rows, -1)
@@ -93,6 +109,10 @@ class Result:
 
         Cost and flags stay those of the whole run. Raises InputError for an unknown id.
         """
+        if not isinstance(ids, Tensor) and not all(isinstance(i, str) for i in ids):
+            raise InputError(
+                "ids are neither an int64 tensor nor strings of 16 hex digits"
+            )
         wanted = ids if isinstance(ids, Tensor) else from_hex(list(ids))
         rows = self.find(wanted)
         missing = wanted[rows < 0]
@@ -105,13 +125,14 @@ class Result:
 
     def sort(self: ResultT) -> ResultT:
         """The rows in ascending order of id, an order that no shuffling changes."""
-        return self._take(self.ids.argsort())
+        return self._take(self.ids.argsort(stable=True))
 
     @classmethod
     def concat(cls: type[ResultT], results: Iterable[ResultT]) -> ResultT:
         """Results of disjoint data with the same settings as one; costs and flag counts add up.
 
-        Raises StatusError for another class, StateError for other settings or repeated ids, InputError
+        Provenance is that of the first; unknown fields stay where all parts agree. Raises
+        StatusError for another class, StateError for other settings or repeated ids, InputError
         for nothing at all.
         """
         parts = list(results)
@@ -119,23 +140,19 @@ class Result:
             raise InputError("concat needs at least one result, got none")
         first = parts[0]
         for part in parts:
-            if type(part) is not type(first):
-                raise StatusError(
-                    f"cannot concat {type(part).__name__} to {type(first).__name__}"
-                )
-            if codec.canonical(part.settings) != codec.canonical(first.settings):
-                keys = part.settings.keys() | first.settings.keys()
-                odd = {
-                    key: (first.settings.get(key), part.settings.get(key))
-                    for key in sorted(keys)
-                    if first.settings.get(key) != part.settings.get(key)
-                }
+            if type(part) is not type(first) or not isinstance(part, cls):
+                wanted = type(first) if isinstance(first, cls) else cls
+                pair = f"{type(part).__name__} as {wanted.__name__}"
+                raise StatusError(f"cannot concat {pair}; give results of one class")
+            odd = codec.differences(first.settings, part.settings)
+            if odd:
                 raise StateError(
                     f"results of different settings {odd} cannot be one; measure again"
                 )
         names = ["ids", *(spec.name for spec in first.columns())]
+        merged: dict[str, Any]
         merged = {n: torch.cat([getattr(p, n) for p in parts]) for n in names}
-        repeated = len(merged["ids"]) - len(merged["ids"].unique())
+        repeated = len(merged["ids"]) - len(set(merged["ids"].tolist()))
         if repeated:
             raise StateError(
                 f"{repeated} ids occur twice (the same image in two parts?); "
@@ -147,6 +164,7 @@ class Result:
             flags=merge_flags(part.flags for part in parts),
             cost=sum((part.cost for part in parts), Cost()),
             sidecars=tuple(car for part in parts for car in part.sidecars),
+            extra=join_rows(part.extra for part in parts),
         )
 
     def with_flags(self: ResultT, flags: Iterable[Flag]) -> ResultT:
@@ -154,12 +172,12 @@ class Result:
         return replace(self, flags=merge_flags([self.flags, tuple(flags)]))
 
     def images(self) -> Tensor:
-        """(N, ...) kept images in row order, in the pixel scale. Raises InputError if none were kept."""
+        """(N, ...) kept images in row order, in pixels. Raises InputError if none were kept."""
         return lookup(self.sidecars, self.ids)
 
     # ------------------------------------------------------------------ identity
     def digest(self) -> str:
-        """SHA-256 over ids, decision columns and settings; equal for any batch size, order or shard."""
+        """SHA-256 over ids, decision columns and settings; the same for any order of the rows."""
         ordered = self.sort()
         parts = [self.schema.encode(), codec.canonical(self.settings)]
         parts.append(ordered.ids.numpy().astype("<i8").tobytes())
@@ -196,13 +214,27 @@ class Result:
     def from_dict(cls: type[ResultT], data: Mapping[str, Any]) -> ResultT:
         """The inverse of :meth:`to_dict`; older schemas are migrated, unknown fields are kept.
 
-        Raises InputError for another schema, missing or damaged columns.
+        Those inside flags, cost and side-cars are not; the digest is computed anew. Raises
+        InputError for another schema, missing or damaged columns.
         """
         raw = codec.migrate(dict(data), cls.schema)
+        try:
+            return cls._read(raw)
+        except InputError:
+            raise
+        except (AttributeError, StateError, TypeError, ValueError) as error:
+            raise InputError(
+                f"not a whole {cls.schema}: {error}; is the file damaged?"
+            ) from error
+
+    @classmethod
+    def _read(cls: type[ResultT], raw: dict[str, Any]) -> ResultT:
         columns = dict(raw.pop("columns", {}))
         lost = [s.name for s in cls.columns() if s.name not in columns]
         if lost or "ids" not in raw:
-            raise InputError(f"fields {lost or ['ids']} are missing; is the file damaged?")
+            raise InputError(
+                f"fields {lost or ['ids']} are missing; is the file damaged?"
+            )
         values = {s.name: codec.decode(columns.pop(s.name), s) for s in cls.columns()}
         known = ("settings", "provenance", "flags", "cost", "sidecars", "ids")
         facts = {key: raw.pop(key) for key in known if key in raw}
@@ -211,9 +243,9 @@ class Result:
             ids=from_hex(facts["ids"]),
             settings=facts.get("settings", {}),
             provenance=facts.get("provenance", {}),
-            flags=tuple(Flag(**flag) for flag in facts.get("flags", ())),
-            cost=Cost(**facts.get("cost", {})),
-            sidecars=tuple(SideCar(**car) for car in facts.get("sidecars", ())),
+            flags=tuple(known_fields(Flag, f) for f in facts.get("flags", ())),
+            cost=known_fields(Cost, facts.get("cost", {})),
+            sidecars=tuple(known_fields(SideCar, c) for c in facts.get("sidecars", ())),
             extra=extra | ({"columns": columns} if columns else {}),
             **values,
         )
@@ -249,7 +281,10 @@ class Result:
         for spec in self.columns():
             values = getattr(self, spec.name)
             coded = spec.nullable or spec.enum is not None
-            frame[spec.name] = codec.encode(values, spec) if coded else values.numpy()
+            # a copy: writing into the frame must not reach the frozen columns
+            frame[spec.name] = (
+                codec.encode(values, spec) if coded else values.numpy().copy()
+            )
         return frame.set_index("id")
 
     # ------------------------------------------------------------------ words
@@ -258,18 +293,7 @@ class Result:
         return {"n": len(self), "confidence": confidence}
 
     def __repr__(self) -> str:
-        facts = {k: v for k, v in self.summary().items() if not isinstance(v, dict)}
-        shown = ", ".join(
-            f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
-            for key, value in facts.items()
-        )
-        flags = f", flags={[flag.code for flag in self.flags]}" if self.flags else ""
-        return f"{type(self).__name__}({shown}{flags})"
+        return words.one_line(type(self).__name__, self.summary(), self.flags)
 
     def _repr_html_(self) -> str:
-        cells = "".join(
-            f"<tr><th>{html.escape(str(key))}</th><td>{html.escape(str(value))}</td></tr>"
-            for key, value in self.summary().items()
-        )
-        name = html.escape(type(self).__name__)
-        return f"<table><caption>{name}</caption>{cells}</table>"
+        return words.html_table(type(self).__name__, self.summary())

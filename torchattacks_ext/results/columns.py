@@ -1,8 +1,8 @@
-"""What does one column of a result hold, and may it change a decision? Columns, rows and their table.
+"""What does one column of a result hold, and may it change a decision? Columns, rows, table.
 
-Columns are of three kinds. *decision*: verdicts, statuses, integer counts; equal for every batch size,
-order and shard, and part of the digest. *measurement*: margins, bounds, p-values; equal within float
-noise. *provenance*: cost, which draw was worst; free to differ.
+Columns are of three kinds. *decision*: verdicts, statuses, integer counts; equal for every batch
+size, order and shard, and part of the digest. *measurement*: margins, bounds, p-values; equal
+within float noise. *provenance*: cost, which draw was worst; free to differ.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def column_specs(cls: type[Any]) -> tuple[ColumnSpec, ...]:
 class Rows:
     """Finished rows on their way into a table.
 
-    index: (n,) int64, positions in the input. columns: name -> (n,) tensor, `ids` among them. images:
-    (n, ...) tensor for the side-car, or None.
+    index: (n,) int64, positions in the input. columns: name -> (n,) tensor, `ids` among them.
+    images: (n, ...) tensor for the side-car, or None.
     """
 
     index: Tensor
@@ -84,16 +84,25 @@ class Table:
         return sum(len(part) for part in self._rows)
 
     def append(self, rows: Rows) -> None:
-        """Add finished rows. Raises StateError if their columns differ from those seen before."""
+        """Add finished rows. Raises StateError for other columns than before or another length."""
         if self._rows and set(rows.columns) != set(self._rows[0].columns):
             odd = sorted(set(rows.columns) ^ set(self._rows[0].columns))
-            raise StateError(f"rows disagree about the columns {odd}; expected the same in all")
+            raise StateError(
+                f"rows disagree about the columns {odd}; expected the same in all"
+            )
+        odd = sorted(n for n, v in rows.columns.items() if v.shape != rows.index.shape)
+        if odd:
+            raise StateError(
+                f"columns {odd} are not ({len(rows)},), one entry for each of the rows' positions"
+            )
         self._rows.append(rows)
 
     def columns(self, specs: Iterable[ColumnSpec]) -> dict[str, Tensor]:
         """ids and every declared column as CPU tensors of shape (N,), in input order."""
         empty = torch.zeros(0, dtype=torch.int64)
-        order = torch.cat([part.index.cpu() for part in self._rows] or [empty]).argsort()
+        order = torch.cat(
+            [part.index.cpu() for part in self._rows] or [empty]
+        ).argsort()
         wanted = {"ids": torch.int64} | {spec.name: spec.dtype for spec in specs}
         return {
             name: torch.cat(

@@ -1,4 +1,4 @@
-"""What did a whole evaluation say? Its plan, one result a stage, the worst case over all, a few images."""
+"""What did a whole evaluation say? Its plan, one result a stage, the worst case, a few images."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import base64
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,6 +22,7 @@ from .attack import AttackResult
 from .base import Result
 from .facts import Cost, Flag
 from .prob_robustness import ProbRobustness
+from .unknown import known_fields
 
 FAMILIES: dict[str, type[Result]] = {
     family.schema: family for family in (Accuracy, AttackResult, ProbRobustness)
@@ -33,8 +33,9 @@ FAMILIES: dict[str, type[Result]] = {
 class StageReport:
     """One stage: its result, or the reason why there is none. A stage that raised is never a pass.
 
-    name: unique label ("clean", "PGD", "prtest"). kind: "clean", "attack" or "prtest". result: None when it
-    failed; then `error` says why. notes: caveats for the reader. settings: the arguments used.
+    name: unique label ("clean", "PGD", "prtest"). kind: "clean", "attack" or "prtest". result: None
+    when it failed; then `error` says why. notes: caveats for the reader. settings: the arguments
+    used.
     """
 
     name: str
@@ -73,11 +74,11 @@ class StageReport:
         return cls(
             name=data["name"],
             kind=data["kind"],
-            result=None if family is None else family.from_dict(raw or {}),
+            result=None if family is None or raw is None else family.from_dict(raw),
             error=data.get("error"),
             settings=data.get("settings", {}),
             notes=tuple(data.get("notes", ())),
-            cost=Cost(**data.get("cost", {})),
+            cost=known_fields(Cost, data.get("cost", {})),
         )
 
 
@@ -96,16 +97,21 @@ class GalleryItem:
 
     def to_dict(self) -> dict[str, Any]:
         """In JSON types; images as base64 of their bytes."""
-        facts = {k: codec.plain(v) for k, v in vars(self).items() if k not in ("clean", "worst")}
+        images = ("clean", "worst")
+        facts = {k: codec.plain(v) for k, v in vars(self).items() if k not in images}
         return facts | {"clean": _pack(self.clean), "worst": _pack(self.worst)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> GalleryItem:
         """The inverse of :meth:`to_dict`."""
         facts = dict(data)
-        facts["p_fail"], facts["margin"] = float(facts["p_fail"]), float(facts["margin"])
-        facts["clean"], facts["worst"] = _unpack(facts["clean"]), _unpack(facts["worst"])
-        return cls(**facts)
+        facts["p_fail"], facts["margin"] = float(facts["p_fail"]), float(
+            facts["margin"]
+        )
+        facts["clean"], facts["worst"] = _unpack(facts["clean"]), _unpack(
+            facts["worst"]
+        )
+        return known_fields(cls, facts)
 
 
 def _pack(image: Tensor) -> dict[str, Any]:
@@ -132,6 +138,7 @@ class EvaluationReport:
         cost (Cost): row-passes and seconds of all stages.
         provenance (dict): versions, device, time.
         gallery (tuple): a few images that fail most.
+        extra (dict): fields of a newer file that this version does not know; written back.
     """
 
     schema: ClassVar[str] = "evaluation/1"
@@ -145,13 +152,15 @@ class EvaluationReport:
     cost: Cost = Cost()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     gallery: tuple[GalleryItem, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> StageReport:
         """The stage called `name`. Raises InputError naming the stages that exist."""
         for stage in self.stages:
             if stage.name == name:
                 return stage
-        raise InputError(f"no stage {name!r}; this report has {[s.name for s in self.stages]}")
+        names = [stage.name for stage in self.stages]
+        raise InputError(f"no stage {name!r}; this report has {names}")
 
     @property
     def failed(self) -> tuple[StageReport, ...]:
@@ -159,27 +168,33 @@ class EvaluationReport:
         return tuple(stage for stage in self.stages if stage.error is not None)
 
     def survivors(self) -> Tensor | None:
-        """(N,) bool: correct, broken by no attack, failing in no draw of PRTest; rows as in `clean`.
+        """(N,) bool, rows as in `clean`: correct, broken by no attack, no failing draw of PRTest.
 
-        None without a clean stage or without any attack stage that ran.
+        A row that a stage found MISCLASSIFIED does not survive it; one that a stage did not see
+        does. None without a clean stage or without any attack stage that ran.
         """
-        clean = next((s.result for s in self.stages if isinstance(s.result, Accuracy)), None)
-        tried = [s.result for s in self.stages if isinstance(s.result, (AttackResult, ProbRobustness))]
+        results = [stage.result for stage in self.stages]
+        clean = next((r for r in results if isinstance(r, Accuracy)), None)
+        tried = [r for r in results if isinstance(r, (AttackResult, ProbRobustness))]
         if clean is None or not tried:
             return None
         alive = clean.clean_correct == 1
         for result in tried:
-            rows = result.select(clean.ids)
-            broken = getattr(rows, "verdict") == int(Verdict.NOT_ROBUST)
-            if isinstance(rows, ProbRobustness):
-                broken = rows.n_failures > 0
-            alive = alive & ~broken
+            broken = (result.verdict == int(Verdict.NOT_ROBUST)) | (
+                result.verdict == int(Verdict.MISCLASSIFIED)
+            )
+            if isinstance(result, ProbRobustness):
+                broken |= result.n_failures > 0
+            rows = result.find(clean.ids)
+            # the last row answers for position -1 and is then overruled
+            alive = alive & ~(broken[rows] & (rows >= 0) if len(result) else rows >= 0)
         return alive
 
     def worst_case(self, confidence: float = 0.95) -> dict[str, Any] | None:
         """Share of images that survive every stage, with its exact interval: an upper bound.
 
-        None where :meth:`survivors` is None. Failed stages are not counted, but named.
+        None where :meth:`survivors` is None. Failed stages are not counted, but named. Raises
+        ConfigError for a confidence outside (0, 1).
         """
         alive = self.survivors()
         if alive is None:
@@ -209,6 +224,7 @@ class EvaluationReport:
     def to_dict(self) -> dict[str, Any]:
         """In JSON types, gallery included."""
         return {
+            **self.extra,
             "schema": self.schema,
             "name": self.name,
             "plan": codec.plain(self.plan),
@@ -223,8 +239,12 @@ class EvaluationReport:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> EvaluationReport:
-        """The inverse of :meth:`to_dict`. Raises InputError for another schema or missing fields."""
+        """The inverse of :meth:`to_dict`; unknown fields are kept.
+
+        Raises InputError for another schema, missing or damaged fields.
+        """
         raw = codec.migrate(dict(data), cls.schema)
+        known = {"schema"} | {item.name for item in fields(cls)}
         try:
             return cls(
                 name=raw["name"],
@@ -232,13 +252,18 @@ class EvaluationReport:
                 model=raw["model"],
                 data=raw["data"],
                 stages=tuple(StageReport.from_dict(stage) for stage in raw["stages"]),
-                flags=tuple(Flag(**flag) for flag in raw.get("flags", ())),
-                cost=Cost(**raw.get("cost", {})),
+                flags=tuple(known_fields(Flag, flag) for flag in raw.get("flags", ())),
+                cost=known_fields(Cost, raw.get("cost", {})),
                 provenance=raw.get("provenance", {}),
                 gallery=tuple(GalleryItem.from_dict(g) for g in raw.get("gallery", ())),
+                extra={k: v for k, v in raw.items() if k not in known},
             )
-        except (KeyError, TypeError) as error:
-            raise InputError(f"not a whole evaluation report: {error!r}") from error
+        except InputError:
+            raise
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError(
+                f"not a whole evaluation report: {error!r}; is the file damaged?"
+            ) from error
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """JSON text; with `path` also written there in one step."""
@@ -249,7 +274,7 @@ class EvaluationReport:
 
     @classmethod
     def from_json(cls, source: str | os.PathLike[str]) -> EvaluationReport:
-        """From JSON text or a file's path."""
+        """From JSON text or a file's path. Raises InputError if it is neither."""
         return cls.from_dict(codec.read_json(source))
 
     def __repr__(self) -> str:

@@ -21,9 +21,9 @@ class ProbRobustness(Result):
 
     `verdict` is ROBUST only if the test rejected "failure rate >= tolerance", NOT_ROBUST only if it
     rejected "failure rate <= tolerance", each at level `significance`, whenever the run stopped.
-    `p_fail_lower` and `p_fail_upper` invert the same tests, so they never disagree with the verdict; each
-    side holds with probability 1 - significance for each image. Counts are those of the last completed
-    look.
+    `p_fail_lower` and `p_fail_upper` invert the same tests, so they never disagree with the
+    verdict; each side holds with probability 1 - significance for each image. Counts are those of
+    the last completed look.
 
     Arguments:
         verdict (Tensor): (N,) int8 codes of :class:`Verdict`.
@@ -32,12 +32,12 @@ class ProbRobustness(Result):
         clean_correct (Tensor): (N,) int8, 1, 0 or -1 (not known).
         n_samples (Tensor): (N,) int64 draws at the last completed look.
         n_failures (Tensor): (N,) int64 failures among them.
-        p_fail (Tensor): (N,) float64 n_failures / n_samples (nan without draws): a plain estimate, biased
-            by stopping; read the bounds.
+        p_fail (Tensor): (N,) float64 n_failures / n_samples (nan without draws), biased by
+            stopping: read the bounds.
         p_fail_lower (Tensor): (N,) float64 lower bound of the failure rate, in [0, 1].
         p_fail_upper (Tensor): (N,) float64 upper bound, in [0, 1].
         p_value_robust (Tensor): (N,) float64, against "failure rate >= tolerance"; anytime-valid.
-        p_value_not_robust (Tensor): (N,) float64, against "failure rate <= tolerance"; anytime-valid.
+        p_value_not_robust (Tensor): (N,) float64, against "failure rate <= tolerance", likewise.
         log_e_robust (Tensor): (N,) float64 log of the e-value at the stop, against ">= tolerance".
         log_e_not_robust (Tensor): (N,) float64 the same against "<= tolerance".
         clean_margin (Tensor): (N,) float64 margin of the clean image; > 0 = no failure.
@@ -85,8 +85,8 @@ class ProbRobustness(Result):
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
         """Counts of the verdicts, `pra` with its two-sided exact interval, samples used.
 
-        The interval (Clopper & Pearson 1934) is for the chance that a new image from the same source is
-        certified by this test; confidence in (0, 1). Raises ConfigError otherwise.
+        The interval (Clopper & Pearson 1934) is for the chance that a new image from the same
+        source is certified by this test; confidence in (0, 1). Raises ConfigError otherwise.
         """
         if not 0 < confidence < 1:
             raise ConfigError(f"confidence={confidence} must lie in (0, 1), say 0.95")

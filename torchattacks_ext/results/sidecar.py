@@ -1,10 +1,9 @@
-"""Where do the images of a result live? In memory or in a safetensors file beside it, never inside."""
+"""Where do the images of a result live? In memory or in a safetensors file, never inside."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, StateError
+from . import codec
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
@@ -28,8 +28,8 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
 class SideCar:
     """Images kept for some rows of a result.
 
-    Either `ids` (n,) and `stored` (n, ...) in memory, or `path` and `sha256` of a safetensors file with
-    the tensors "ids" and "images". Pixel scale of the input ([0, 1]).
+    Either `ids` (n,) and `stored` (n, ...) in memory, or `path` and `sha256` of a safetensors file
+    with the tensors "ids" and "images". Pixel scale of the input ([0, 1]).
     """
 
     path: str | None = None
@@ -39,20 +39,21 @@ class SideCar:
 
     @classmethod
     def save(cls, path: str | os.PathLike[str], ids: Tensor, images: Tensor) -> SideCar:
-        """Write the images and return the reference. Never leaves a half-written file behind."""
+        """Write the images and return the reference. Never leaves a half-written file behind.
+
+        Missing folders are made. Raises InputError for what the file system refuses.
+        """
         from safetensors.torch import save_file
 
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".part")
-        os.close(handle)
-        try:
-            tensors = {"ids": ids.cpu(), "images": images.cpu().contiguous()}
-            save_file(tensors, temporary)
-            os.replace(temporary, target)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-        return cls(path=str(target), sha256=file_sha256(target))
+        tensors = {
+            "ids": ids.detach().cpu().contiguous(),
+            "images": images.detach().cpu().contiguous(),
+        }
+        with codec.replacing(path) as part:
+            part.parent.mkdir(parents=True, exist_ok=True)
+            save_file(tensors, part)
+            sha256 = file_sha256(part)
+        return cls(path=str(path), sha256=sha256)
 
     def load(self) -> tuple[Tensor, Tensor]:
         """(ids, images). Raises InputError if the file is missing, StateError if it was changed."""
@@ -86,11 +87,13 @@ def lookup(sidecars: tuple[SideCar, ...], ids: Tensor) -> Tensor:
         raise InputError(
             'no images were kept; measure again with keep="memory" or keep=PATH'
         )
-    known = torch.cat([part[0] for part in parts])
-    order = known.argsort()
-    place = torch.searchsorted(known[order], ids).clamp(max=len(known) - 1)
-    rows = order[place]
-    if not torch.equal(known[rows], ids):
-        missing = int((known[rows] != ids).sum())
-        raise InputError(f"{missing} of {len(ids)} ids have no kept image; select fewer rows")
-    return torch.cat([part[1] for part in parts])[rows]
+    places = {
+        number: place
+        for place, number in enumerate(torch.cat([part[0] for part in parts]).tolist())
+    }
+    rows = [places.get(number, -1) for number in ids.tolist()]
+    if -1 in rows:
+        raise InputError(
+            f"{rows.count(-1)} of {len(rows)} ids have no kept image; select fewer rows"
+        )
+    return torch.cat([part[1] for part in parts])[torch.tensor(rows, dtype=torch.int64)]

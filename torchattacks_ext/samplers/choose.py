@@ -11,9 +11,10 @@ from .linf import LinfUniform
 
 
 def choose_sampler(sampler: Any, eps: float, norm: Norm, bounds: Any) -> Sampler:
-    """`sampler` as a Sampler: itself, a callable f(images, u) wrapped, or None for the uniform ball.
+    """`sampler` as a Sampler: itself, a wrapped callable f(images, u), or (None) the uniform ball.
 
-    Raises ConfigError if its own eps or norm is not the given one, or where there is no uniform law.
+    Raises ConfigError if its own eps or norm is not the given one, or where there is no
+    uniform law.
     """
     if sampler is None:
         if norm != "Linf":
@@ -31,7 +32,7 @@ def choose_sampler(sampler: Any, eps: float, norm: Norm, bounds: Any) -> Sampler
         own = getattr(sampler, name)
         if own is not None and own != given:
             raise ConfigError(
-                f"{name}={given!r} disagrees with the sampler's {name}={own!r}; pass the same, as in "
-                f"PRTest(model, eps=sampler.eps, norm=sampler.norm, sampler=sampler)"
+                f"{name}={given!r} disagrees with the sampler's {name}={own!r}; pass the same, as "
+                f"in PRTest(model, eps=sampler.eps, norm=sampler.norm, sampler=sampler)"
             )
     return sampler

@@ -1,4 +1,7 @@
-"""Testing: victims solved on paper, and the contract of a probe as one call; pytest is not needed."""
+"""Testing.
+
+Victims solved on paper, and the contract of a probe as one call; pytest is not needed.
+"""
 
 from .contract import check_probe as check_probe
 from .victims import HalfSpace as HalfSpace

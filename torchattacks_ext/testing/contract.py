@@ -49,12 +49,14 @@ def example_images(n: int = 10, shape: tuple[int, ...] = (1, 8, 8)) -> Tensor:
 def check_probe(
     make: Make, *, shape: tuple[int, ...] = (1, 8, 8), n: int = 10
 ) -> tuple[str, ...]:
-    """Run the whole contract on `make`, a function from a model to a probe; the names of its checks.
+    """Run the whole contract on `make`, a function from a model to a probe.
 
-    make: is called with fresh models, say ``lambda model: PRTest(model, eps=0.1, n_max=200)``; it must pass
-    nothing else to the probe than settings. shape: of one image; a convolutional net stands in where it is
-    (C, H, W). n: number of images. Raises AssertionError naming the first promise that is broken. Cost: about
-    forty calls and twelve measurements of n images.
+    Returns the names of its checks.
+
+    make: is called with fresh models, say ``lambda model: PRTest(model, eps=0.1, n_max=200)``;
+    it must pass nothing else to the probe than settings. shape: of one image; a convolutional
+    net stands in where it is (C, H, W). n: number of images. Raises AssertionError naming the
+    first promise that is broken. Cost: about forty calls and twelve measurements of n images.
 
     >>> from torchattacks_ext import PRTest
     >>> checks = check_probe(lambda model: PRTest(model, eps=0.1, n_max=100, significance=0.1), n=6)
@@ -88,7 +90,8 @@ def _victim(shape: tuple[int, ...]) -> tuple[nn.Module, Callable[[Tensor], Tenso
 
     def labels(images: Tensor) -> Tensor:
         with torch.no_grad():
-            return copy.deepcopy(net).eval()(images).argmax(1)
+            logits: Tensor = copy.deepcopy(net).eval()(images)
+        return logits.argmax(1)
 
     return net, labels
 
@@ -130,7 +133,9 @@ def _signature(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
     _require(any_keyword or base <= names, f"takes the base's arguments {sorted(base)}")
     for key, value in probe.settings().items():
         _require(isinstance(key, str), "settings have string keys")
-        _require(value is None or not isinstance(value, Tensor), "settings are JSON types")
+        _require(
+            value is None or not isinstance(value, Tensor), "settings are JSON types"
+        )
 
 
 def _images(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
@@ -144,8 +149,12 @@ def _images(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
     _require(not found.requires_grad and found.is_leaf, "images are detached")
     _require(bool((found >= 0).all() and (found <= 1).all()), "images stay in [0, 1]")
     far = norm_of(found - images, probe.norm)
-    _require(bool((far <= probe.eps * (1 + 1e-5) + 1e-6).all()), "images stay in the ball")
-    _require(torch.equal(found, make(net)(images, y)), "the same call gives the same images")
+    _require(
+        bool((far <= probe.eps * (1 + 1e-5) + 1e-6).all()), "images stay in the ball"
+    )
+    _require(
+        torch.equal(found, make(net)(images, y)), "the same call gives the same images"
+    )
     double = probe(images.double(), y)
     _require(double.dtype == torch.float64, "a float64 input comes back as float64")
 
@@ -191,7 +200,9 @@ def _exceptions(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
             verb(images, y)
             _require(False, "an exception of the model reaches the caller")
         _same_state(before, victim, "are as before after an exception")
-        _require(probe._normalization_applied is True, "the normalisation flag survives")
+        _require(
+            probe._normalization_applied is True, "the normalisation flag survives"
+        )
         victim.working = True
         _require(verb(images, y) is not None, "works again after an exception")
 
@@ -215,10 +226,15 @@ def _grad_modes(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
 def _generators(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
     net, labels = _victim(shape)
     probe, y = make(net), labels(images)
-    torch_state, numpy_state = torch.get_rng_state(), pickle.dumps(np.random.get_state())
+    torch_state, numpy_state = torch.get_rng_state(), pickle.dumps(
+        np.random.get_state()
+    )
     probe(images, y)
     probe.measure(images, y)
-    _require(torch.equal(torch_state, torch.get_rng_state()), "torch's generator is untouched")
+    _require(
+        torch.equal(torch_state, torch.get_rng_state()),
+        "torch's generator is untouched",
+    )
     same = numpy_state == pickle.dumps(np.random.get_state())
     _require(same, "numpy's generator is untouched")
 
@@ -241,7 +257,9 @@ def _normalised(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
     inputs = (images - 0.25) / 0.5
     found = scaled(inputs, y) * 0.5 + 0.25
     far = norm_of(found - images, plain.norm)
-    _require(bool((far <= plain.eps * (1 + 1e-4) + 1e-5).all()), "normalised: in the ball")
+    _require(
+        bool((far <= plain.eps * (1 + 1e-4) + 1e-5).all()), "normalised: in the ball"
+    )
     one, two = plain.measure(images, y), scaled.measure(inputs, y)
     _require(one.digest() == two.digest(), "normalised input gives the same decisions")
 
@@ -265,7 +283,9 @@ def _copies(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
     probe, y = make(net), labels(images)
     usual = probe(images, y)
     for twin in (copy.deepcopy(probe), pickle.loads(pickle.dumps(probe))):
-        _require(torch.equal(twin(images, y), usual), "copies and pickles give the same")
+        _require(
+            torch.equal(twin(images, y), usual), "copies and pickles give the same"
+        )
 
 
 def _refusals(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
@@ -289,7 +309,9 @@ def _refusals(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
 def _empty(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
     net, labels = _victim(shape)
     probe, y = make(net), labels(images)
-    _require(probe(images[:0], y[:0]).shape == images[:0].shape, "an empty batch is empty")
+    _require(
+        probe(images[:0], y[:0]).shape == images[:0].shape, "an empty batch is empty"
+    )
     _require(len(probe.measure(images[:0], y[:0])) == 0, "an empty measure is empty")
 
 

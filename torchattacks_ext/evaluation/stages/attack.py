@@ -16,13 +16,13 @@ from ..._typing import Status, Verdict
 from ...data.stream import Batch
 from ...engines.active import Array, Judge, Judged
 from ...engines.torchattacks import run_attack
-from ...errors import ConfigError
+from ...errors import ConfigError, InputError
 from ...numerics.norms import norm_of, project
 from ...results.attack import AttackResult
 from ...results.facts import Flag
 from ..plan import Plan, parse_number
 from ..zoo import attack_info, ball_of, check_attack, create_attack, reach
-from ..zoo_table import parameters_of
+from ..zoo_table import AttackInfo, parameters_of
 from .base import RowStage, Shared, StageRows
 from .clean import labels_of, status_of
 
@@ -117,6 +117,7 @@ class AttackStage(RowStage):
 
     def _try(self, batch: Batch, place: Tensor, shared: Shared) -> _Tried:
         """Run the attack on the rows `place` and judge what it returns."""
+        _check_shape(self.info, batch.images)
         images, wanted = batch.images[place], labels_of(batch)[place]
         plan, judge = self.plan, shared.judge
         raw = run_attack(
@@ -217,6 +218,17 @@ def _checked(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(value, bool) or not isinstance(value, int):
                 found[key] = parse_number(value, f"{name}: {key}")
     return found
+
+
+def _check_shape(info: AttackInfo, images: Tensor) -> None:
+    """Raises InputError for images (N, ...) on which the class fails, or mixes rows (PGDRS)."""
+    channels = "C" if info.channels is None else info.channels
+    fits = images.dim() == 4 and channels in ("C", images.shape[1])
+    if info.spatial and not fits:
+        raise InputError(
+            f"{info.name} needs images (N, {channels}, H, W), these are (N, "
+            f"{', '.join(map(str, images.shape[1:]))}); FGSM, PGD and FAB take any shape"
+        )
 
 
 def _judge(judge: Judge, images: Tensor, labels: Tensor) -> Judged:
