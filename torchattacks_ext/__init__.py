@@ -3,6 +3,8 @@
 Import it beside torchattacks: ``import torchattacks, torchattacks_ext as tax``.
 """
 
+import logging
+
 from ._typing import NORMS as NORMS
 from ._typing import Norm as Norm
 from ._typing import Status as Status
@@ -63,3 +65,6 @@ __all__ = [
     "TorchattacksExtError",
     "__version__",
 ]
+
+# Words go to this logger; without a handler of the user's they are not shown.
+logging.getLogger("torchattacks_ext").addHandler(logging.NullHandler())

@@ -27,7 +27,7 @@ from torchattacks_ext import (
 )
 from torchattacks_ext.engines.active import keyed
 from torchattacks_ext.testing import LinearGaussian, RateVictim, small_net
-from torchattacks_ext.testing.contract import example_images
+from torchattacks_ext.testing.props import example_images
 
 GREY = torch.full((1, 1, 4, 4), 0.5)
 ZERO = torch.zeros(1, dtype=torch.long)

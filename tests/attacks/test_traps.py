@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from torchattacks_ext import ConfigError, PRTest, evaluate
 from torchattacks_ext.testing import small_net
-from torchattacks_ext.testing.contract import example_images
+from torchattacks_ext.testing.props import example_images
 
 NOT_OURS: dict[int, str] = {}
 """Number of a trap -> why it cannot concern this package: none is left."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchattacks_ext import PRTest, Verdict, evaluate
 from torchattacks_ext.evaluation.zoo import attack_info, attack_names
 from torchattacks_ext.testing import small_net
-from torchattacks_ext.testing.contract import example_images
+from torchattacks_ext.testing.props import example_images
 
 SHAPE = (3, 8, 8)
 IMAGES = example_images(4, SHAPE)

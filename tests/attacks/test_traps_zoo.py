@@ -25,7 +25,7 @@ from torchattacks_ext import (
     evaluate,
 )
 from torchattacks_ext.testing import small_net
-from torchattacks_ext.testing.contract import example_images
+from torchattacks_ext.testing.props import example_images
 
 SHAPE = (3, 8, 8)
 IMAGES = example_images(4, SHAPE)

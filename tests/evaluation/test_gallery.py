@@ -14,7 +14,7 @@ from torchattacks_ext.evaluation import gallery
 from torchattacks_ext.numerics.ids import to_hex
 from torchattacks_ext.numerics.losses import margins
 from torchattacks_ext.testing import HalfSpace
-from torchattacks_ext.testing.contract import example_images
+from torchattacks_ext.testing.props import example_images
 
 TEST = {"tolerance": 0.2, "significance": 0.1, "n_max": 300}
 PRTEST = {"name": "prtest"} | TEST

@@ -16,12 +16,13 @@ from torch.utils.data import TensorDataset
 
 from torchattacks_ext import (
     EvaluationReport,
+    InputError,
     NormalizedModel,
     ReliabilityWarning,
     evaluate,
 )
 from torchattacks_ext.testing import HalfSpace, small_net
-from torchattacks_ext.testing.contract import example_images
+from torchattacks_ext.testing.props import example_images
 
 PRTEST = {"name": "prtest", "tolerance": 0.2, "significance": 0.1, "n_max": 300}
 SQUARE = {"name": "Square", "n_queries": 10}
@@ -217,6 +218,14 @@ def test_a_model_that_draws_advances_the_generator_by_its_own_draws_only() -> No
     for _ in range(net.calls):
         torch.rand(())
     assert torch.equal(after, torch.get_rng_state())
+
+
+def test_the_first_bad_row_of_a_later_batch_gives_the_model_back() -> None:
+    images, net = IMAGES.clone(), small_net().train()
+    images[25] = 7.0
+    with pytest.raises(InputError, match="images lie in"):
+        evaluate(net, (images, LABELS % 3), PLAN | {"batch_size": 10})
+    assert all(module.training for module in net.modules())
 
 
 # ---------------------------------------------------------------- kinds of models

@@ -16,7 +16,7 @@ from torchattacks_ext import (
     Status,
     evaluate,
 )
-from torchattacks_ext.testing.contract import example_images
+from torchattacks_ext.testing.props import example_images
 
 PRTEST = {"name": "prtest", "tolerance": 0.2, "significance": 0.1, "n_max": 300}
 PLAN = {"eps": 0.03, "stages": ["FGSM", PRTEST]}

@@ -19,7 +19,7 @@ from torchattacks_ext import (
 )
 from torchattacks_ext.numerics.norms import project
 from torchattacks_ext.testing import HalfSpace, small_net
-from torchattacks_ext.testing.contract import example_images
+from torchattacks_ext.testing.props import example_images
 
 TEST = {"tolerance": 0.2, "significance": 0.1, "n_max": 300}
 PRTEST = {"name": "prtest"} | TEST

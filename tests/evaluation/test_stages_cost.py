@@ -16,7 +16,7 @@ from torchattacks_ext import (
     evaluate,
 )
 from torchattacks_ext.testing import HalfSpace, RateVictim, small_net
-from torchattacks_ext.testing.contract import example_images
+from torchattacks_ext.testing.props import example_images
 
 TEST = {"tolerance": 0.2, "significance": 0.1, "n_max": 300}
 PRTEST = {"name": "prtest"} | TEST

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from ..errors import InputError
-from ..models.checks import ModelTraits
+from ..models.checks import ModelTraits, look_cost
 from ..models.meter import Budget
 from ..numerics.ids import IdBook
 from ..results.base import Result
@@ -182,7 +182,7 @@ class Stream:
             if not n:
                 continue
             labels = self._label(raw, n, images.device)
-            if self._look is not None and self.traits is None:
+            if self._look is not None and self.traits is None and self._affords(n):
                 self.traits = self._look(images)
             if self.traits is not None and labels is not None:
                 check_label_range(labels, self.traits.n_classes)
@@ -199,6 +199,10 @@ class Stream:
             raise InputError(
                 f"{start} images but {len(self._ids)} ids; expected as many, in the data's order"
             )
+
+    def _affords(self, n: int) -> bool:
+        """False where the budget has no room for a look at the model; then it has none at all."""
+        return self.budget is None or self.budget.allows(look_cost(n))
 
     def _identify(self, book: IdBook, raw: RawBatch, images: Tensor, start: int) -> Tensor:
         given = raw.ids

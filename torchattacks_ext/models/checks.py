@@ -80,6 +80,12 @@ def parameter_version(model: object) -> tuple[int, ...] | None:
     return (len(tensors), writes, sum(tensor.data_ptr() for tensor in tensors), modes)
 
 
+def look_cost(n: int) -> int:
+    """Forward row-passes of a look at `n` images when nothing is cached."""
+    rows = min(n, N_ROWS)
+    return N_REPEATS * rows + (3 * rows + 1 if rows > 1 else 0)
+
+
 def inspect_model(
     model: object, view: LogitsFn, images: Tensor, outputs: str = "logits"
 ) -> ModelTraits:

@@ -20,16 +20,19 @@ from torch import Tensor, nn
 from ..attacks.probe import Probe
 from ..errors import InputError, ReliabilityWarning
 from ..numerics.norms import norm_of
-from ..numerics.streams import uniform
 from ..results.base import Result
+from .props import (
+    Broken,
+    example_images,
+    half_frozen,
+    require,
+    same_state,
+    state,
+    victim_and_labels,
+)
 from .victims import small_net
 
 Make = Callable[[nn.Module], Probe]
-
-
-def _require(truth: object, claim: str) -> None:
-    if not truth:
-        raise AssertionError(f"the contract of a probe is broken: {claim}")
 
 
 @contextlib.contextmanager
@@ -37,13 +40,6 @@ def _quietly() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ReliabilityWarning)
         yield
-
-
-def example_images(n: int = 10, shape: tuple[int, ...] = (1, 8, 8)) -> Tensor:
-    """n distinct 8-bit images (n, ...) in [0, 1], the same on every machine."""
-    size = int(np.prod(shape))
-    noise = uniform(7, torch.arange(n), "images", 0, size)
-    return ((noise * 255).round() / 255).reshape(n, *shape)
 
 
 def check_probe(
@@ -85,162 +81,112 @@ def check_probe(
     return tuple(check.__name__.strip("_") for check in checks)
 
 
-def _victim(shape: tuple[int, ...]) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
-    net = small_net(shape)
-
-    def labels(images: Tensor) -> Tensor:
-        with torch.no_grad():
-            logits: Tensor = copy.deepcopy(net).eval()(images)
-        return logits.argmax(1)
-
-    return net, labels
-
-
-def _state(net: nn.Module) -> list[Any]:
-    modes = [module.training for module in net.modules()]
-    grads = [(id(p), p.requires_grad, id(p.grad)) for p in net.parameters()]
-    values = [tensor.clone() for tensor in net.state_dict().values()]
-    return [modes, grads, values]
-
-
-def _same_state(before: list[Any], net: nn.Module, claim: str) -> None:
-    now = _state(net)
-    _require(before[0] == now[0], f"train/eval modes {claim}")
-    _require(before[1] == now[1], f"requires_grad and grad {claim}")
-    _require(all(map(torch.equal, before[2], now[2])), f"weights and buffers {claim}")
-
-
-def _half_frozen(net: nn.Module) -> nn.Module:
-    """A net in train mode with one frozen layer, one frozen parameter and a gradient."""
-    net.train()
-    children = [m for m in net.modules() if isinstance(m, (nn.BatchNorm2d, nn.Dropout))]
-    children[0].eval()
-    parameters = list(net.parameters())
-    parameters[0].requires_grad_(False)
-    parameters[-1].grad = torch.ones_like(parameters[-1])
-    return net
-
-
 def _signature(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
     probe = make(small_net(shape))
-    _require(probe.citation.lstrip().startswith("@"), "citation is a BibTeX entry")
-    _require(issubclass(probe.result_type, Result), "result_type is a Result class")
-    _require(probe.attack in repr(probe), "repr shows the name")
+    require(probe.citation.lstrip().startswith("@"), "citation is a BibTeX entry")
+    require(issubclass(probe.result_type, Result), "result_type is a Result class")
+    require(probe.attack in repr(probe), "repr shows the name")
     parameters = inspect.signature(type(probe).__init__).parameters.values()
     any_keyword = any(p.kind is p.VAR_KEYWORD for p in parameters)
     names = {p.name for p in parameters}
     base = set(inspect.signature(Probe.__init__).parameters) - {"self", "name", "model"}
-    _require(any_keyword or base <= names, f"takes the base's arguments {sorted(base)}")
+    require(any_keyword or base <= names, f"takes the base's arguments {sorted(base)}")
     for key, value in probe.settings().items():
-        _require(isinstance(key, str), "settings have string keys")
-        _require(
+        require(isinstance(key, str), "settings have string keys")
+        require(
             value is None or not isinstance(value, Tensor), "settings are JSON types"
         )
 
 
 def _images(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
-    net, labels = _victim(shape)
+    net, labels = victim_and_labels(shape)
     probe, y = make(net), labels(images)
     before = images.clone()
     found = probe(images, y)
-    _require(torch.equal(images, before), "a call leaves its input as it is")
-    _require(found.shape == images.shape, "a call keeps the shape")
-    _require(found.dtype == images.dtype, "a call keeps the dtype")
-    _require(not found.requires_grad and found.is_leaf, "images are detached")
-    _require(bool((found >= 0).all() and (found <= 1).all()), "images stay in [0, 1]")
+    require(torch.equal(images, before), "a call leaves its input as it is")
+    require(found.shape == images.shape, "a call keeps the shape")
+    require(found.dtype == images.dtype, "a call keeps the dtype")
+    require(not found.requires_grad and found.is_leaf, "images are detached")
+    require(bool((found >= 0).all() and (found <= 1).all()), "images stay in [0, 1]")
     far = norm_of(found - images, probe.norm)
-    _require(
+    require(
         bool((far <= probe.eps * (1 + 1e-5) + 1e-6).all()), "images stay in the ball"
     )
-    _require(
+    require(
         torch.equal(found, make(net)(images, y)), "the same call gives the same images"
     )
     double = probe(images.double(), y)
-    _require(double.dtype == torch.float64, "a float64 input comes back as float64")
+    require(double.dtype == torch.float64, "a float64 input comes back as float64")
 
 
 def _model_given_back(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
-    net, labels = _victim(shape)
-    probe, y = make(_half_frozen(net)), labels(images)
-    before = _state(net)
+    net, labels = victim_and_labels(shape)
+    probe, y = make(half_frozen(net)), labels(images)
+    before = state(net)
     probe(images, y)
-    _same_state(before, net, "are as before after a call")
+    same_state(before, net, "are as before after a call")
     probe.measure(images, y)
-    _same_state(before, net, "are as before after measure")
+    same_state(before, net, "are as before after measure")
     probe.save([(images, y)], None, verbose=False)
-    _same_state(before, net, "are as before after save")
+    same_state(before, net, "are as before after save")
     probe.get_output_with_eval_nograd(images)
-    _same_state(before, net, "are as before after get_output_with_eval_nograd")
+    same_state(before, net, "are as before after get_output_with_eval_nograd")
     for _ in probe.rows(images, y):
-        _same_state(before, net, "are the caller's own between two rows")
-
-
-class _Broken(nn.Module):
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-        self.working = True
-
-    def forward(self, images: Tensor) -> Any:
-        if not self.working:
-            raise ZeroDivisionError("planted")
-        return self.net(images)
+        same_state(before, net, "are the caller's own between two rows")
 
 
 def _exceptions(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
-    net, labels = _victim(shape)
-    victim = _Broken(_half_frozen(net))
+    net, labels = victim_and_labels(shape)
+    victim = Broken(half_frozen(net))
     probe, y = make(victim), labels(images)
     channels = [0.0] * images.shape[1], [1.0] * images.shape[1]
     probe.set_normalization_used(*channels)
     for verb in (probe, probe.measure):
         victim.working = False
-        before = _state(victim)
+        before = state(victim)
         with contextlib.suppress(ZeroDivisionError):
             verb(images, y)
-            _require(False, "an exception of the model reaches the caller")
-        _same_state(before, victim, "are as before after an exception")
-        _require(
-            probe._normalization_applied is True, "the normalisation flag survives"
-        )
+            require(False, "an exception of the model reaches the caller")
+        same_state(before, victim, "are as before after an exception")
+        require(probe._normalization_applied is True, "the normalisation flag survives")
         victim.working = True
-        _require(verb(images, y) is not None, "works again after an exception")
+        require(verb(images, y) is not None, "works again after an exception")
 
 
 def _grad_modes(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
-    net, labels = _victim(shape)
+    net, labels = victim_and_labels(shape)
     probe, y = make(net), labels(images)
     usual = probe(images, y)
     with torch.no_grad():
-        _require(torch.equal(probe(images, y), usual), "works under no_grad")
+        require(torch.equal(probe(images, y), usual), "works under no_grad")
         probe.measure(images, y)
-        _require(not torch.is_grad_enabled(), "no_grad is still on afterwards")
+        require(not torch.is_grad_enabled(), "no_grad is still on afterwards")
     with torch.inference_mode():
         found = probe(images.clone(), y.clone())
-        _require(not found.is_inference(), "never returns inference tensors")
+        require(not found.is_inference(), "never returns inference tensors")
         probe.measure(images.clone(), y.clone())
-    _require(torch.equal(found, usual), "works under inference_mode")
+    require(torch.equal(found, usual), "works under inference_mode")
     net(found.requires_grad_()).sum().backward()
 
 
 def _generators(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
-    net, labels = _victim(shape)
+    net, labels = victim_and_labels(shape)
     probe, y = make(net), labels(images)
     torch_state, numpy_state = torch.get_rng_state(), pickle.dumps(
         np.random.get_state()
     )
     probe(images, y)
     probe.measure(images, y)
-    _require(
+    require(
         torch.equal(torch_state, torch.get_rng_state()),
         "torch's generator is untouched",
     )
     same = numpy_state == pickle.dumps(np.random.get_state())
-    _require(same, "numpy's generator is untouched")
+    require(same, "numpy's generator is untouched")
 
 
 def _normalised(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
-    net, labels = _victim(shape)
+    net, labels = victim_and_labels(shape)
     y, channels = labels(images), images.shape[1]
     mean, std = [0.25] * channels, [0.5] * channels
 
@@ -257,39 +203,37 @@ def _normalised(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
     inputs = (images - 0.25) / 0.5
     found = scaled(inputs, y) * 0.5 + 0.25
     far = norm_of(found - images, plain.norm)
-    _require(
+    require(
         bool((far <= plain.eps * (1 + 1e-4) + 1e-5).all()), "normalised: in the ball"
     )
     one, two = plain.measure(images, y), scaled.measure(inputs, y)
-    _require(one.digest() == two.digest(), "normalised input gives the same decisions")
+    require(one.digest() == two.digest(), "normalised input gives the same decisions")
 
 
 def _zoo(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
-    net, labels = _victim(shape)
+    net, labels = victim_and_labels(shape)
     net.eval()
     y = labels(images)
     multi = torchattacks.MultiAttack([make(net), make(net)])
-    _require(multi(images, y).shape == images.shape, "works inside MultiAttack")
+    require(multi(images, y).shape == images.shape, "works inside MultiAttack")
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "saved.pt")
         scores = make(net).save([(images, y)], path, verbose=False, return_verbose=True)
         saved = torch.load(path, weights_only=True)
-        _require(scores is not None and 0 <= scores[0] <= 100, "save returns percent")
-        _require(saved["adv_inputs"].shape == images.shape, "save writes the images")
+        require(scores is not None and 0 <= scores[0] <= 100, "save returns percent")
+        require(saved["adv_inputs"].shape == images.shape, "save writes the images")
 
 
 def _copies(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
-    net, labels = _victim(shape)
+    net, labels = victim_and_labels(shape)
     probe, y = make(net), labels(images)
     usual = probe(images, y)
     for twin in (copy.deepcopy(probe), pickle.loads(pickle.dumps(probe))):
-        _require(
-            torch.equal(twin(images, y), usual), "copies and pickles give the same"
-        )
+        require(torch.equal(twin(images, y), usual), "copies and pickles give the same")
 
 
 def _refusals(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
-    net, labels = _victim(shape)
+    net, labels = victim_and_labels(shape)
     probe, y = make(net), labels(images)
     wrong = {
         "uint8 images": (images * 255).to(torch.uint8),
@@ -299,39 +243,39 @@ def _refusals(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
     }
     for what, bad in wrong.items():
         for verb in (probe, probe.measure):
-            before = _state(net)
+            before = state(net)
             with contextlib.suppress(InputError):
                 verb(bad, y)
-                _require(False, f"{what} are refused with an InputError")
-            _same_state(before, net, f"are as before after {what} were refused")
+                require(False, f"{what} are refused with an InputError")
+            same_state(before, net, f"are as before after {what} were refused")
 
 
 def _empty(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
-    net, labels = _victim(shape)
+    net, labels = victim_and_labels(shape)
     probe, y = make(net), labels(images)
-    _require(
+    require(
         probe(images[:0], y[:0]).shape == images[:0].shape, "an empty batch is empty"
     )
-    _require(len(probe.measure(images[:0], y[:0])) == 0, "an empty measure is empty")
+    require(len(probe.measure(images[:0], y[:0])) == 0, "an empty measure is empty")
 
 
 def _result(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
-    net, labels = _victim(shape)
+    net, labels = victim_and_labels(shape)
     probe = make(net)
     result = probe.measure(images, labels(images))
     kind = probe.result_type
-    _require(type(result) is kind and len(result) == len(images), "one row an image")
+    require(type(result) is kind and len(result) == len(images), "one row an image")
     again = kind.from_json(result.to_json())
-    _require(again.to_dict() == result.to_dict(), "JSON there and back changes nothing")
-    _require(result.cost.forward > 0, "the cost is counted")
+    require(again.to_dict() == result.to_dict(), "JSON there and back changes nothing")
+    require(result.cost.forward > 0, "the cost is counted")
     kept = make(net)
     kept.keep = "memory"
     shown = kept.measure(images, labels(images)).images()
-    _require(shown.shape == images.shape, 'keep="memory" keeps one image a row')
+    require(shown.shape == images.shape, 'keep="memory" keeps one image a row')
 
 
 def _invariance(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
-    net, labels = _victim(shape)
+    net, labels = victim_and_labels(shape)
     y = labels(images)
 
     def measure(rows: Any, batch_size: int = 256) -> Any:
@@ -342,10 +286,10 @@ def _invariance(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
     whole, half = measure(slice(None)), len(images) // 2
     for size in (1, 7, 128):
         same = measure(slice(None), size).digest() == whole.digest()
-        _require(same, f"batch size {size} changes no decision")
+        require(same, f"batch size {size} changes no decision")
     back = torch.arange(len(images) - 1, -1, -1)
-    _require(measure(back).digest() == whole.digest(), "order changes no decision")
-    _require(torch.equal(measure(back).ids, whole.ids[back]), "rows are in input order")
+    require(measure(back).digest() == whole.digest(), "order changes no decision")
+    require(torch.equal(measure(back).ids, whole.ids[back]), "rows are in input order")
     parts = [measure(slice(None, half)), measure(slice(half, None))]
     joined = type(whole).concat(parts)
-    _require(joined.digest() == whole.digest(), "two halves are the whole")
+    require(joined.digest() == whole.digest(), "two halves are the whole")
