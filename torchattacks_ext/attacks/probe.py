@@ -178,7 +178,8 @@ class Probe(TamedAttack):
 
         As torchattacks' `save`, with its slips mended: the file is written once; "int" rounds
         inside the ball and is scored again; the seconds are those of the whole run; nothing is
-        printed. Returns (robust accuracy in percent, mean L2 over successes (nan without any),
+        printed. In mode "targeted(label)" the labels are targets, and reaching one is a failure.
+        Returns (robust accuracy in percent, mean L2 over successes (nan without any),
         seconds) if `return_verbose`.
         """
         return save_attack(

@@ -77,7 +77,9 @@ def session(
             yield
             return
         modes = [(module, module.training) for module in model.modules()]
-        loans = [(p, p.requires_grad, p.grad) for p in model.parameters()]
+        # inference tensors can never need a gradient, and refuse to be told so
+        owned = [p for p in model.parameters() if not p.is_inference()]
+        loans = [(p, p.requires_grad, p.grad) for p in owned]
         try:
             _set_modes(model, training, dropout)
             for parameter, needs, _ in loans:
