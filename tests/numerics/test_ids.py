@@ -56,7 +56,9 @@ def test_the_hash_is_what_the_docstring_says() -> None:
     assert raw == ["be9ffa62c4bc5da7", "37bbde3954d88f38"]
 
 
-@pytest.mark.parametrize("levels", [1, 2, 4, 8, 16, 17, 32, 51, 64, 128, 255, 1000, 1023])
+@pytest.mark.parametrize(
+    "levels", [1, 2, 4, 8, 16, 17, 32, 51, 64, 128, 255, 1000, 1023]
+)
 def test_float_noise_does_not_change_the_id(levels: int) -> None:
     clean = pictures(50, levels)
     noisy = round_trip(clean)

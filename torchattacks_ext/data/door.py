@@ -1,61 +1,68 @@
-"""What must images and labels be before a method touches them? One check each, one clear error each."""
+"""What must images and labels be before a method touches them? One check, one clear error each."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import ConfigError, InputError
+from ..numerics.norms import Bounds as Bounds
+from ..numerics.norms import bounds_for
 
-Bounds = tuple[float | Tensor, float | Tensor]
 TOLERANCE = 1e-4
-"""How far a pixel may lie outside the bounds (normalise and back costs 2e-7; a wrong scale far more)."""
+"""How far a pixel may be out of bounds (normalise and back costs 2e-7; a wrong scale far more)."""
 
 
 def as_bounds(bounds: Any) -> Bounds | None:
     """`bounds` as (low, high), each a float or a per-channel tensor; None = no box (embeddings).
 
-    Raises ConfigError if it is not a pair with low < high.
+    Raises ConfigError if it is not a pair of finite sides with low < high.
     """
     if bounds is None:
         return None
     try:
-        low, high = bounds
-    except (TypeError, ValueError):
+        low, high = (torch.as_tensor(side) for side in bounds)
+        ordered = bool((low < high).all())
+    except (TypeError, ValueError, RuntimeError):
         raise ConfigError(
             f"bounds={bounds!r} must be (low, high) or None (no box); images are (0, 1)"
         ) from None
-    if not bool((torch.as_tensor(low) < torch.as_tensor(high)).all()):
-        raise ConfigError(f"bounds={bounds!r} must have low < high; images are (0, 1)")
-    sides = (
-        side if isinstance(side, Tensor) else float(side) for side in (low, high)
-    )
-    return next(sides), next(sides)
+    if not ordered or not bool(low.isfinite().all() & high.isfinite().all()):
+        raise ConfigError(
+            f"bounds={bounds!r} must be finite with low < high; images are (0, 1), and None means "
+            "no box"
+        )
+    return low if low.dim() else float(low), high if high.dim() else float(high)
 
 
-def per_channel(side: float | Tensor, like: Tensor) -> float | Tensor:
-    """A bound ready to broadcast against images (N, C, ...): (C,) becomes (1, C, 1, ...)."""
-    if not isinstance(side, Tensor) or side.dim() == 0:
-        return float(side)
-    shape = (1, -1) + (1,) * (like.dim() - 2) if side.dim() == 1 else side.shape
-    return side.to(like).reshape(shape)
+def as_tensor(values: Any, what: str) -> Tensor:
+    """`values` as a tensor; an array that torch cannot share (read-only, reversed) is copied.
+
+    Raises InputError, naming `what`, for what is no array of numbers.
+    """
+    if isinstance(values, Tensor):
+        return values
+    try:
+        if hasattr(values, "__array__"):
+            values = np.require(np.asarray(values), requirements=["C", "W"])
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(
+            f"{what} are {type(values).__name__}, expected a tensor or an array of numbers"
+        ) from None
 
 
 def check_images(images: Any, bounds: Bounds | None, dtype: torch.dtype) -> Tensor:
-    """Images (N, ...) as a contiguous float tensor of `dtype` inside `bounds`; a copy only where needed.
+    """Images (N, ...) as a contiguous float tensor of `dtype` inside `bounds`; copied if need be.
 
-    Raises InputError for another type, integer or complex dtype, fewer than two dimensions, non-finite
-    values and values more than 1e-4 outside the bounds; within that they are clipped. One host sync.
+    Raises InputError for another type, integer or complex dtype, fewer than two dimensions,
+    non-finite values, values more than 1e-4 outside the bounds (within that they are clipped) and
+    bounds that do not fit the channels. One host sync.
     """
-    if not isinstance(images, Tensor):
-        try:
-            images = torch.as_tensor(images)
-        except (TypeError, ValueError, RuntimeError):
-            raise InputError(
-                f"images are {type(images).__name__}, expected a float tensor (N, ...)"
-            ) from None
+    images = as_tensor(images, "images")
     if images.dim() < 2:
         raise InputError(
             f"images have shape {tuple(images.shape)}, expected (N, ...) with a batch "
@@ -81,17 +88,13 @@ def _check_dtype(images: Tensor) -> None:
 
 
 def _check_range(images: Tensor, bounds: Bounds | None) -> Tensor:
-    if bounds is None:
-        low_side, high_side = torch.aminmax(images)
-        extremes = [0.0, 0.0, float(low_side), float(high_side)]
-        low, high = -float("inf"), float("inf")
-    else:
-        lows, highs = (per_channel(side, images) for side in bounds)
-        under, over = (images - lows).amin(), (images - highs).amax()
-        minimum, maximum = torch.aminmax(images)
-        extremes = torch.stack([under, over, minimum, maximum]).tolist()
-        low, high = lows, highs  # type: ignore[assignment]
-    under_by, over_by, least, most = extremes
+    minimum, maximum = torch.aminmax(images)
+    under = over = torch.zeros_like(minimum)
+    if bounds is not None:
+        low, high = bounds_for(bounds, images)
+        under, over = (images - low).amin(), (images - high).amax()
+    seen = torch.stack([under, over, minimum, maximum]).tolist()
+    under_by, over_by, least, most = seen
     if not all(abs(value) < float("inf") for value in (least, most)):
         raise InputError(
             f"images hold NaN or infinite values (range {least:g} to {most:g}); "
@@ -100,15 +103,13 @@ def _check_range(images: Tensor, bounds: Bounds | None) -> Tensor:
     if under_by < -TOLERANCE or over_by > TOLERANCE:
         raise InputError(_range_message(least, most, bounds))
     if under_by < 0 or over_by > 0:
-        images = torch.minimum(
-            torch.maximum(images, torch.as_tensor(low).to(images)),
-            torch.as_tensor(high).to(images),
-        )
+        return torch.minimum(torch.maximum(images, low), high)
     return images
 
 
 def _range_message(least: float, most: float, bounds: Bounds | None) -> str:
-    head = f"images lie in [{least:.4g}, {most:.4g}], expected bounds={bounds}"
+    shown = bounds and tuple(torch.as_tensor(side).tolist() for side in bounds)
+    head = f"images lie in [{least:.4g}, {most:.4g}], expected bounds={shown}"
     if least >= 0 and 1 < most <= 255:
         return f"{head}; this looks like 0..255: use images / 255"
     return (
@@ -121,18 +122,25 @@ def _range_message(least: float, most: float, bounds: Bounds | None) -> str:
 def check_labels(labels: Any, n: int) -> Tensor:
     """Labels as (N,) int64. (N, 1) is flattened, whole floats are cast.
 
-    Raises InputError for another shape or length, one-hot rows and fractions.
+    Raises InputError for what is no array of numbers, another shape or length, one-hot rows,
+    fractions and non-finite values.
     """
-    labels = torch.as_tensor(labels).detach()
+    labels = as_tensor(labels, "labels").detach()
     if labels.dim() == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.dim() != 1 or len(labels) != n:
-        hint = "use labels.argmax(1) for one-hot rows" if labels.dim() == 2 else "one an image"
+        hint = "one an image"
+        if labels.dim() == 2:
+            hint = "use labels.argmax(1) for one-hot rows"
         raise InputError(
             f"labels have shape {tuple(labels.shape)}, expected ({n},) class numbers; {hint}"
         )
-    if labels.dtype.is_floating_point and not torch.equal(labels, labels.round()):
-        raise InputError("labels hold fractions, expected class numbers 0 .. K-1")
+    if labels.dtype.is_floating_point and not bool((labels.frac() == 0).all()):
+        raise InputError(
+            "labels hold fractions, NaN or infinities, expected class numbers 0 .. K-1; round them"
+        )
+    if labels.dtype.is_complex:
+        raise InputError(f"labels are {labels.dtype}, expected class numbers 0 .. K-1")
     found: Tensor = labels.long()
     return found
 

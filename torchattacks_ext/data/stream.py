@@ -1,4 +1,4 @@
-"""How does any data set become a stream of checked batches with ids? Tensors, data sets, loaders, batches."""
+"""How does any data set, loader or iterable become a stream of checked batches with ids?"""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
@@ -15,7 +16,7 @@ from ..models.checks import ModelTraits, look_cost
 from ..models.meter import Budget
 from ..numerics.ids import IdBook
 from ..results.base import Result
-from .door import Bounds, check_label_range, check_labels
+from .door import Bounds, as_tensor, check_label_range, check_labels
 
 IMAGE_KEYS = ("images", "image", "img", "pixel_values")
 LABEL_KEYS = ("labels", "label")
@@ -23,7 +24,7 @@ LABEL_KEYS = ("labels", "label")
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Checked rows: ids (B,) int64, images (B, ...) pixels, labels (B,) or None, index (B,) positions."""
+    """Checked rows: ids (B,) int64, images (B, ...), labels (B,) or None, index (B,) positions."""
 
     ids: Tensor
     images: Tensor
@@ -59,9 +60,12 @@ def open_batch(batch: Any) -> RawBatch:
                 f"a batch has the keys {sorted(map(str, batch))}, expected one of {IMAGE_KEYS}"
             )
         return RawBatch(
-            images, _pick(batch, LABEL_KEYS), batch.get("sample_ids"), batch.get("groups")
+            images,
+            _pick(batch, LABEL_KEYS),
+            batch.get("sample_ids"),
+            batch.get("groups"),
         )
-    if isinstance(batch, Tensor):
+    if isinstance(batch, Tensor) or hasattr(batch, "__array__"):
         return RawBatch(batch)
     if isinstance(batch, (tuple, list)) and len(batch) in (1, 2):
         return RawBatch(*batch)
@@ -72,20 +76,37 @@ def open_batch(batch: Any) -> RawBatch:
     )
 
 
-def _slices(images: Tensor, labels: Any, ids: Any, size: int) -> Iterator[RawBatch]:
-    for start in range(0, len(images), size):
-        rows = slice(start, start + size)
-        yield RawBatch(
-            images[rows],
-            None if labels is None else labels[rows],
-            None if ids is None else ids[rows],
+def _as_list(values: Any, what: str) -> list[Any]:
+    """One entry a row, as a list. Raises InputError for anything else, a single string included."""
+    if isinstance(values, (Tensor, np.ndarray)):
+        values = values.tolist()
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise InputError(
+            f"{what}={values!r} must be a list or a tensor, one entry an image"
         )
+    return list(values)
+
+
+def _groups(groups: Any, n: int) -> tuple[str, ...] | None:
+    """Group names of n rows. Raises InputError for another number of them."""
+    if groups is None:
+        return None
+    names = tuple(map(str, _as_list(groups, "groups")))
+    if len(names) != n:
+        raise InputError(
+            f"a batch has {n} images but {len(names)} groups; one an image"
+        )
+    return names
 
 
 def _size(data: Any) -> int | None:
-    source: Any = data.dataset if isinstance(data, DataLoader) else data
+    """Number of rows, where the data know it."""
+    if isinstance(data, DataLoader):
+        data = None if data.batch_size is None else data.dataset
+    if isinstance(data, (list, IterableDataset)) or not hasattr(data, "__getitem__"):
+        return None
     try:
-        return len(source)
+        return len(data)
     except TypeError:
         return None
 
@@ -93,11 +114,13 @@ def _size(data: Any) -> int | None:
 class Stream:
     """Checked batches of `data`, each row with its id and its position.
 
-    data: tensor (N, ...) (or array), Dataset, DataLoader, or an iterable of batches; `labels` and `ids`
-    belong to tensors (ids also to anything, in the order of the data). prepare: maps raw images to checked
-    pixels on the device. look: asked once, with the first batch, what the model is like; then labels are
-    held against its number of classes. Iterating it twice starts a new count of occurrences. After a pass,
-    `n_duplicates` says how many rows had the content of an earlier one. Raises InputError at the door.
+    data: tensor or array (N, ...), Dataset, DataLoader, or an iterable of batches. labels (N,): of
+    a tensor only; other data bring their own. ids: one a row in the order of the data, before those
+    of the batches. prepare: maps raw images to checked pixels on the device. look: asked once, with
+    the first batch, what the model is like; then labels are held against its number of classes.
+    Batches are taken one at a time. Iterating it twice starts a new count of occurrences.
+    `n_duplicates` says how many rows so far had the content of an earlier one. Raises InputError at
+    the door, for a batch when it is its turn.
     """
 
     def __init__(
@@ -118,59 +141,61 @@ class Stream:
         self.traits: ModelTraits | None = None
         self.budget, self.resume, self._look = budget, resume, look
         self._bounds, self._prepare, self._need = bounds, prepare, need_labels
-        self._ids = ids
+        self._ids = None if ids is None else _as_list(ids, "ids")
         self._batch_size = batch_size
-        self._labels = labels
-        if hasattr(data, "__array__") and not isinstance(data, Tensor):
-            data = torch.as_tensor(data)
-        self._data = data
-        self._check()
-        self.total = len(data) if isinstance(data, Tensor) else self._length()
+        if hasattr(data, "__array__"):
+            data = as_tensor(data, "images")
+        self._data, self._labels = data, labels
+        if isinstance(data, Tensor):
+            self._check_tensor(data)
+        else:
+            self._check()
+        self.total = len(data) if isinstance(data, Tensor) else _size(data)
+
+    def _check_tensor(self, images: Tensor) -> None:
+        if not images.dim():
+            raise InputError("images are a single number, expected (N, ...)")
+        if self._labels is not None:
+            self._labels = check_labels(self._labels, len(images))
+        elif self._need:
+            raise InputError("labels are needed here; pass measure(images, labels)")
+        if self._ids is not None and len(self._ids) != len(images):
+            raise InputError(
+                f"{len(images)} images but {len(self._ids)} ids; expected as many"
+            )
 
     def _check(self) -> None:
         data = self._data
-        if isinstance(data, tuple):
+        if isinstance(data, (tuple, Mapping)):
             raise InputError(
-                "data is a tuple; pass images and labels as two arguments, or a list of batches"
+                f"data is a {type(data).__name__}; pass images and labels as two arguments, or a "
+                "list of batches"
             )
-        if not isinstance(data, (Tensor, Iterable)) and not hasattr(data, "__getitem__"):
+        indexed = hasattr(data, "__getitem__") and hasattr(data, "__len__")
+        if isinstance(data, (str, bytes)) or not (
+            indexed or isinstance(data, Iterable)
+        ):
             raise InputError(
-                f"data is {type(data).__name__}, expected a tensor, a Dataset, a DataLoader or an "
-                "iterable of batches"
+                f"data is {type(data).__name__}, expected a tensor, a Dataset with a length, a "
+                "DataLoader or an iterable of batches"
             )
-        if isinstance(data, Tensor):
-            if self._labels is not None and len(self._labels) != len(data):
-                raise InputError(
-                    f"{len(data)} images but {len(self._labels)} labels; expected as many"
-                )
-            if self._labels is None and self._need:
-                raise InputError("labels are needed here; pass measure(images, labels)")
-        elif self._labels is not None:
+        if self._labels is not None:
             raise InputError(
                 "labels= belongs to image tensors; a loader or data set brings its own labels"
             )
-        if self._ids is not None and isinstance(data, Tensor):
-            if len(self._ids) != len(data):
-                raise InputError(
-                    f"{len(data)} images but {len(self._ids)} ids; expected as many"
-                )
-
-    def _length(self) -> int | None:
-        data = self._data
-        batches = isinstance(data, (list, IterableDataset))
-        return None if batches else _size(data)
 
     def _raw(self) -> Iterator[RawBatch]:
-        data = self._data
+        data, size = self._data, self._batch_size
         if isinstance(data, Tensor):
-            yield from _slices(data, self._labels, None, self._batch_size)
+            for start in range(0, len(data), size):
+                rows = slice(start, start + size)
+                labels = None if self._labels is None else self._labels[rows]
+                yield RawBatch(data[rows], labels)
             return
         dataset = hasattr(data, "__getitem__") or isinstance(data, IterableDataset)
         if dataset and not isinstance(data, (DataLoader, list)):
             # with a generator of its own: a loader draws from the global one when it starts
-            data = DataLoader(
-                data, batch_size=self._batch_size, generator=torch.Generator()
-            )
+            data = DataLoader(data, batch_size=size, generator=torch.Generator())
         for batch in data:
             yield open_batch(batch)
 
@@ -186,15 +211,11 @@ class Stream:
                 self.traits = self._look(images)
             if self.traits is not None and labels is not None:
                 check_label_range(labels, self.traits.n_classes)
-            yield Batch(
-                self._identify(book, raw, images, start),
-                images,
-                labels,
-                torch.arange(start, start + n),
-                None if raw.groups is None else tuple(map(str, raw.groups)),
-            )
-            start += n
+            ids = self._identify(book, raw.ids, images, labels, start)
             self.n_duplicates = book.n_duplicates
+            index = torch.arange(start, start + n)
+            yield Batch(ids, images, labels, index, _groups(raw.groups, n))
+            start += n
         if self._ids is not None and len(self._ids) != start:
             raise InputError(
                 f"{start} images but {len(self._ids)} ids; expected as many, in the data's order"
@@ -204,8 +225,14 @@ class Stream:
         """False where the budget has no room for a look at the model; then it has none at all."""
         return self.budget is None or self.budget.allows(look_cost(n))
 
-    def _identify(self, book: IdBook, raw: RawBatch, images: Tensor, start: int) -> Tensor:
-        given = raw.ids
+    def _identify(
+        self,
+        book: IdBook,
+        given: Any,
+        images: Tensor,
+        labels: Tensor | None,
+        start: int,
+    ) -> Tensor:
         if self._ids is not None:
             given = self._ids[start : start + len(images)]
             if len(given) != len(images):
@@ -213,11 +240,14 @@ class Stream:
                     f"more than {len(self._ids)} images but {len(self._ids)} ids; "
                     "expected as many, in the data's order"
                 )
-        if given is not None:
-            ids = book.given(given)
-        else:
-            labels = None if raw.labels is None else check_labels(raw.labels, len(images))
+        if given is None:
             ids = book.assign(images, labels, self._bounds)
+        else:
+            ids = book.given(given)
+        if len(ids) != len(images):
+            raise InputError(
+                f"a batch has {len(images)} images but {len(ids)} sample_ids; expected as many"
+            )
         return ids.to(images.device)
 
     def _label(self, raw: RawBatch, n: int, device: torch.device) -> Tensor | None:

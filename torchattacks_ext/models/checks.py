@@ -1,4 +1,4 @@
-"""Is the model a fixed map from one image to one answer? Randomised and batch-dependent models are found here.
+"""Is the model a fixed map from one image to one answer? Randomised and coupled ones are found.
 
 The tests follow AutoAttack's check (five forwards, change of the normalised logits) and add what it does
 not see: answers that depend on the other rows of the batch.
@@ -16,11 +16,14 @@ from torch import Tensor
 
 from .._typing import LogitsFn
 from ..results.facts import Flag
+from .session import first_tensor
 
 N_ROWS = 8
 N_REPEATS = 5
 RANDOM_CHANGE = 1e-4
 BATCH_CHANGE = 1e-3
+ROUNDINGS = 4
+"""Units of rounding of a half or bf16 model below which no change is believed."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +71,21 @@ _cache: weakref.WeakKeyDictionary[Any, tuple[Any, ModelTraits]] = (
 
 
 def parameter_version(model: object) -> tuple[int, ...] | None:
-    """Changes whenever a parameter or buffer is written; None where torch does not count that."""
+    """Changes whenever a parameter, buffer or mode is; None where torch does not count that.
+
+    Writes through `.data` are not counted by torch, nor are those behind a callable that is no
+    Module (a closure may hold any network).
+    """
     if not isinstance(model, torch.nn.Module):
-        return ()
+        return None
     tensors = [*model.parameters(), *model.buffers()]
     try:
         writes = sum(tensor._version for tensor in tensors)
+        places = sum(tensor.data_ptr() for tensor in tensors)
     except RuntimeError:  # inference tensors keep no version
         return None
-    modes = sum(module.training << (i % 60) for i, module in enumerate(model.modules()))
-    return (len(tensors), writes, sum(tensor.data_ptr() for tensor in tensors), modes)
+    modes = hash(tuple(module.training for module in model.modules()))
+    return (len(tensors), writes, places, modes)
 
 
 def look_cost(n: int) -> int:
@@ -91,8 +99,8 @@ def inspect_model(
 ) -> ModelTraits:
     """Look at `model` through `view` (images to logits) on up to 8 rows of images (N, ...), N >= 1.
 
-    Runs inside a session. Cached per model and parameter version. Cost when not cached: at most
-    8 x 5 + 8 + 8 + 9 forward row-passes.
+    Runs inside a session. Cached per Module and parameter version. Cost when not cached: at most
+    8 x 5 + 8 + 8 + 9 forward row-passes. Models in half precision get the slack of their dtype.
     """
     version = parameter_version(model)
     key = (version, outputs, tuple(images.shape[1:]), len(images) > 1)
@@ -102,33 +110,48 @@ def inspect_model(
         known = None
     if known is not None and version is not None and known[0] == key:
         return known[1]
-    with torch.inference_mode():
-        traits = _look(view, images[:N_ROWS].contiguous(), outputs)
+    # not inference_mode: tensors that a model computes once and keeps must allow gradients later
+    with torch.no_grad():
+        traits = _look(view, images[:N_ROWS].contiguous(), outputs, _slack(model))
     with contextlib.suppress(TypeError):
         _cache[model] = (key, traits)
     return traits
 
 
-def _look(view: LogitsFn, rows: Tensor, outputs: str) -> ModelTraits:
+def _slack(model: object) -> float:
+    """What rounding alone may move: 0 for float32 and float64, some units of a shorter dtype."""
+    sample = first_tensor(model)
+    short = sample is not None and sample.element_size() < 4
+    return ROUNDINGS * torch.finfo(sample.dtype).eps if sample is not None and short else 0.0
+
+
+def _look(view: LogitsFn, rows: Tensor, outputs: str, slack: float) -> ModelTraits:
     answers = [view(rows) for _ in range(N_REPEATS)]
     first = answers[0]
-    randomised = any(_changed(first, other, RANDOM_CHANGE) for other in answers[1:])
-    coupled = False
-    if not randomised and len(rows) > 1:
-        coupled = any(
-            _changed(first, other, BATCH_CHANGE)
-            for other in (
-                torch.cat([view(row[None]) for row in rows]),
-                view(rows.flip(0)).flip(0),
-                view(torch.cat([rows[:1], rows.flip(0)]))[1:].flip(0),
-            )
-        )
+    limit = max(RANDOM_CHANGE, slack)
+    randomised = any(_changed(first, other, limit) for other in answers[1:])
+    coupled = not randomised and len(rows) > 1 and _coupled(view, rows, first, slack)
     return ModelTraits(
         n_classes=first.shape[1],
         randomised=randomised,
         batch_dependent=coupled,
-        looks_like_probs=outputs == "logits" and _are_probs(first),
+        looks_like_probs=outputs == "logits" and _are_probs(first, max(1e-3, slack)),
     )
+
+
+def _coupled(view: LogitsFn, rows: Tensor, first: Tensor, slack: float) -> bool:
+    """Do rows answer differently alone, in another order or beside another row?"""
+    limit = max(BATCH_CHANGE, slack)
+    turned = view(rows.flip(0)).flip(0)
+    joined = view(torch.cat([rows[:1], rows.flip(0)]))[1:].flip(0)
+    try:
+        alone = torch.cat([view(row[None]) for row in rows])
+    except ValueError as error:
+        # torch refuses the batch statistics of a single row
+        if "more than 1 value per channel" in str(error):
+            return True
+        raise
+    return any(_changed(first, other, limit) for other in (turned, joined, alone))
 
 
 def _changed(first: Tensor, other: Tensor, limit: float) -> bool:
@@ -136,13 +159,15 @@ def _changed(first: Tensor, other: Tensor, limit: float) -> bool:
     size = first.norm(dim=1).clamp_min(1e-12)
     moved = (first - other).norm(dim=1) / size > limit
     top = first.topk(2, dim=1).values
-    clear = (top[:, 0] - top[:, 1]) > 1e-4 * first.abs().amax(1)
+    # near ties flip by rounding: at most RANDOM_CHANGE, or what a short dtype loses
+    tie = limit if limit > BATCH_CHANGE else RANDOM_CHANGE
+    clear = (top[:, 0] - top[:, 1]) > tie * first.abs().amax(1)
     flipped = (first.argmax(1) != other.argmax(1)) & clear
     return bool((moved | flipped).any())
 
 
-def _are_probs(logits: Tensor) -> bool:
+def _are_probs(logits: Tensor, slack: float) -> bool:
     if logits.shape[1] < 2:
         return False
     inside = (logits >= 0).all() & (logits <= 1).all()
-    return bool(inside & ((logits.sum(1) - 1).abs() < 1e-3).all())
+    return bool(inside & ((logits.sum(1) - 1).abs() < slack).all())
