@@ -63,7 +63,7 @@ def test_files_are_written_whole_and_nothing_else_is_left(tmp_path: Path) -> Non
     found = {path.name: path.read_text() for path in out.iterdir()}
     assert found == {"one.txt": "new", "two.txt": "2"}
     (out / "dir").mkdir()
-    with pytest.raises(InputError, match="dir cannot be written"):
+    with pytest.raises(InputError, match="dir' cannot be written"):
         common.write_files(out, {"dir": "x"})
 
 

@@ -27,7 +27,7 @@ from ..models.logits import Outputs, working_dtype
 from ..models.meter import Budget
 from ..results.base import Result
 from ..results.columns import Rows, Table
-from ..results.facts import Cost, Flag
+from ..results.facts import Flag
 from . import measuring
 from .saving import save_attack
 from .tamed import TamedAttack
@@ -293,9 +293,4 @@ class Probe(TamedAttack):
                 table.append(Rows(rows.index, rows.columns))
                 shown.update(len(rows))
         cost = self._meter.since(before, time.perf_counter() - started)
-        return self._summarise(table, stream, cost, keeper)
-
-    def _summarise(
-        self, table: Table, stream: Stream, cost: Cost, keeper: measuring.Keeper
-    ) -> Result:
         return measuring.summarise(self, table, stream, cost, keeper)
