@@ -1,7 +1,7 @@
 """Is the model a fixed map from one image to one answer? Randomised and coupled ones are found.
 
-The tests follow AutoAttack's check (five forwards, change of the normalised logits) and add what it does
-not see: answers that depend on the other rows of the batch.
+The tests follow AutoAttack's check (five forwards, change of the normalised logits) and add what
+it does not see: answers that depend on the other rows of the batch.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ class ModelTraits:
             found.append(
                 Flag(
                     "randomised_model",
-                    "the model answers differently when asked again: counts and margins include its "
-                    "own randomness, and a replayed draw may not fail again",
+                    "the model answers differently when asked again: counts and margins include "
+                    "its own randomness, and a replayed draw may not fail again",
                 )
             )
         if self.batch_dependent:
             found.append(
                 Flag(
                     "batch_dependent_model",
-                    "an answer depends on the other rows of the batch: rows are not independent, and "
-                    "numbers hold only for this batch size and order",
+                    "an answer depends on the other rows of the batch: rows are not independent, "
+                    "and numbers hold only for this batch size and order",
                 )
             )
         if self.looks_like_probs:
@@ -106,7 +106,9 @@ def inspect_model(
     key = (version, outputs, tuple(images.shape[1:]), len(images) > 1)
     try:
         known = _cache.get(model)
-    except TypeError:  # callables that cannot be weakly referenced are looked at each time
+    except (
+        TypeError
+    ):  # callables that cannot be weakly referenced are looked at each time
         known = None
     if known is not None and version is not None and known[0] == key:
         return known[1]
@@ -121,8 +123,9 @@ def inspect_model(
 def _slack(model: object) -> float:
     """What rounding alone may move: 0 for float32 and float64, some units of a shorter dtype."""
     sample = first_tensor(model)
-    short = sample is not None and sample.element_size() < 4
-    return ROUNDINGS * torch.finfo(sample.dtype).eps if sample is not None and short else 0.0
+    if sample is None or sample.element_size() >= 4:
+        return 0.0
+    return ROUNDINGS * torch.finfo(sample.dtype).eps
 
 
 def _look(view: LogitsFn, rows: Tensor, outputs: str, slack: float) -> ModelTraits:

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import weakref
 from typing import Any
 
 import torch
 
-from .checks import parameter_version
 from .logits import class_name
-
-_cache: weakref.WeakKeyDictionary[Any, tuple[Any, str]] = weakref.WeakKeyDictionary()
 
 
 def model_sha256(model: object) -> str | None:
-    """SHA-256 in hex over class name, sorted state_dict names (without wrappers' prefixes), dtypes, bytes.
+    """SHA-256 in hex over class name and weights: names (no wrappers' prefixes), dtypes, bytes.
 
-    None for a callable without a state_dict: give such a model a tag of your own. Cached per parameter
-    version. Cost: one pass over the weights, no forward pass.
+    None for a callable without a state_dict: give such a model a tag of your own. Not cached:
+    torch does not count writes through `.data`, and a stale hash would let a run go on with other
+    weights. Cost: one pass over the weights (.1 to .3 s for 100 MB), no forward pass.
     """
     if not isinstance(model, torch.nn.Module):
         return None
-    version = parameter_version(model)
-    known = _cache.get(model)
-    if known is not None and version is not None and known[0] == version:
-        return known[1]
     total = hashlib.sha256(class_name(model).encode())
-    state = {_bare(name): value for name, value in model.state_dict().items()}
+    state = model.state_dict()
+    bare = {_bare(name): value for name, value in state.items()}
+    if len(bare) == len(
+        state
+    ):  # else the model has both "x" and "module.x": no wrapper's prefix
+        state = bare
     for name in sorted(state):
         value = state[name]
         if not isinstance(value, torch.Tensor):
@@ -35,9 +33,7 @@ def model_sha256(model: object) -> str | None:
         total.update(f"|{name}|{value.dtype}|{tuple(value.shape)}|".encode())
         flat = value.detach().cpu().contiguous().flatten()
         total.update(flat.view(torch.uint8).numpy().tobytes() if len(flat) else b"")
-    digest = total.hexdigest()
-    _cache[model] = (version, digest)
-    return digest
+    return total.hexdigest()
 
 
 def _bare(name: str) -> str:

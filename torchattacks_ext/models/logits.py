@@ -20,7 +20,9 @@ def _scores(raw: Any) -> Tensor:
     """The tensor of scores inside a tensor, tuple, dict or an object with `.logits`."""
     if isinstance(raw, Tensor):
         return raw
-    inner = raw.get("logits") if isinstance(raw, Mapping) else getattr(raw, "logits", None)
+    inner = (
+        raw.get("logits") if isinstance(raw, Mapping) else getattr(raw, "logits", None)
+    )
     if isinstance(inner, Tensor):
         return inner
     values = list(raw.values()) if isinstance(raw, Mapping) else raw
@@ -29,21 +31,23 @@ def _scores(raw: Any) -> Tensor:
         if tensors:
             return tensors[0]
     raise ModelContractError(
-        f"the model returned {type(raw).__name__} without scores, expected a tensor (N, K), a tuple "
-        "or dict that starts with one, or an object with .logits; wrap the model"
+        f"the model returned {type(raw).__name__} without scores, expected a tensor (N, K), a "
+        "tuple or dict that starts with one, or an object with .logits; wrap the model"
     )
 
 
 def to_logits(raw: Any, n: int, outputs: Outputs = "logits") -> Tensor:
-    """Scores of `n` rows as logits (n, K), K >= 2.
+    """Scores of `n` rows as logits (n, K), K >= 2, float32 (float64 stays).
 
     A single score z becomes the two columns (0, z), so that softmax gives the model's sigmoid. With
     outputs="probs" the logarithm is taken (clamped at the smallest normal number).
     Raises ModelContractError for another shape.
     """
     scores = _scores(raw)
-    if scores.dim() == 1 and len(scores) == n:
-        scores = scores.unsqueeze(1)
+    # before 1 - p and log: half floats have neither the range nor the digits
+    scores = scores if scores.dtype == torch.float64 else scores.float()
+    if scores.dim() < 2 and scores.numel() == n:  # .squeeze() makes one row a number
+        scores = scores.reshape(n, 1)
     if scores.dim() != 2 or len(scores) != n or scores.shape[1] < 1:
         raise ModelContractError(
             f"the model returned scores of shape {tuple(scores.shape)} for {n} images, expected "
@@ -61,8 +65,9 @@ def to_logits(raw: Any, n: int, outputs: Outputs = "logits") -> Tensor:
 class LogitsView(nn.Module):
     """`model` as a map from images to logits (N, K) in float32 (float64 for a double model).
 
-    model: Module or callable. outputs: "logits" or "probs". meter: counts row-passes; a backward pass is
-    counted when a gradient arrives at the logits. The input is cast to the dtype of the first parameter.
+    model: Module or callable. outputs: "logits" or "probs". meter: counts row-passes; a backward
+    pass is counted when a gradient arrives at the logits. The input is cast to the dtype of the
+    first parameter.
     """
 
     def __init__(
@@ -85,8 +90,10 @@ class LogitsView(nn.Module):
         dtype = torch.float32 if sample is None else sample.dtype
         self.meter.forward += n
         logits = to_logits(self.model(images.to(dtype)), n, self.outputs)
-        if logits.dtype != torch.float64:
-            logits = logits.float()
+        if (
+            logits.is_leaf
+        ):  # a model may return its input: no hook on the caller's tensor
+            logits = logits.view_as(logits)
         if logits.requires_grad:
             hook: Any = logits.register_hook
             hook(self._count_backward)

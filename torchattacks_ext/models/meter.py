@@ -1,4 +1,4 @@
-"""How many rows went through the model? Forward and backward row-passes, counted where they happen."""
+"""How many rows went through the model? Forward and backward row-passes, counted as they happen."""
 
 from __future__ import annotations
 
@@ -40,9 +40,7 @@ class Budget:
     ) -> None:
         self._meter, self._start = meter, meter.forward
         self._max_queries = max_queries
-        self._deadline = (
-            None if max_seconds is None else time.monotonic() + max_seconds
-        )
+        self._deadline = None if max_seconds is None else time.monotonic() + max_seconds
         self.spent = False
 
     def allows(self, rows: int) -> bool:

@@ -1,4 +1,4 @@
-"""How does a model that wants normalised input take pixels in [0, 1]? It carries mean and std inside."""
+"""How does a model that wants normalised input take pixels in [0, 1]? Mean and std are inside."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ class NormalizedModel(nn.Module):
     """`model` on pixels: computes ``model((images - mean) / std)``.
 
     mean, std (sequences of C numbers): per channel, in the pixel scale; std > 0.
-    Raises ConfigError for other lengths or a std that is not positive. No cost beyond the model's own.
+    Raises ConfigError for other lengths or a std that is not positive. No cost beyond the model's
+    own.
 
     >>> net = NormalizedModel(torch.nn.Flatten(), mean=[0.5], std=[0.25])
     >>> net(torch.full((1, 1, 1, 2), 0.75))

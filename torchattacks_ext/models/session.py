@@ -1,4 +1,4 @@
-"""How is a model borrowed and given back? Modes, gradients and the right to run, even after an exception."""
+"""How is a model borrowed and given back? Modes, gradients, the right to run; also after errors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _release(model: object) -> None:
 
 
 def _keeps_statistics(module: nn.Module) -> bool:
-    """True for layers whose training mode mixes the rows of a batch or writes running statistics."""
+    """True for layers that mix the rows of a batch or write running statistics in training mode."""
     named = "BatchNorm" in type(module).__name__
     return named or bool(getattr(module, "track_running_stats", False))
 
@@ -61,8 +61,8 @@ def session(
     """Borrow `model`: eval mode (or `training` without batch statistics), parameters frozen.
 
     On exit, also after an exception, every module has its own mode again and every parameter its
-    requires_grad and its grad. The same thread may nest sessions; another thread gets a StateError. A
-    callable that is no Module is only locked. No forward passes.
+    requires_grad and its grad. The same thread may nest sessions; another thread gets a
+    StateError. A callable that is no Module is only locked. No forward passes.
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout())
     >>> with session(net):
@@ -91,8 +91,8 @@ def session(
             for module, mode in modes:
                 module.training = mode
             for parameter, needs, grad in loans:
-                if needs:
-                    parameter.requires_grad_(True)
+                if parameter.requires_grad != needs:
+                    parameter.requires_grad_(needs)
                 parameter.grad = grad
     finally:
         _release(model)

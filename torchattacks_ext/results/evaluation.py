@@ -29,6 +29,10 @@ FAMILIES: dict[str, type[Result]] = {
 }
 
 
+DERIVED = ("summary", "plain_summary")
+"""Keys that a renderer adds to a report's JSON; computed anew, so not read back."""
+
+
 @dataclass(frozen=True, eq=False)
 class StageReport:
     """One stage: its result, or the reason why there is none. A stage that raised is never a pass.
@@ -170,31 +174,38 @@ class EvaluationReport:
     def survivors(self) -> Tensor | None:
         """(N,) bool, rows as in `clean`: correct, broken by no attack, no failing draw of PRTest.
 
-        A row that a stage found MISCLASSIFIED does not survive it; one that a stage did not see
-        does. None without a clean stage or without any attack stage that ran.
+        A row that a stage found MISCLASSIFIED does not survive it. None without a clean stage or
+        without any attack stage that ran. Raises InputError where a stage lacks rows of the clean
+        one (other ids): what nobody attacked must not count as a survivor.
         """
         results = [stage.result for stage in self.stages]
         clean = next((r for r in results if isinstance(r, Accuracy)), None)
-        tried = [r for r in results if isinstance(r, (AttackResult, ProbRobustness))]
-        if clean is None or not tried:
+        if clean is None:
             return None
-        alive = clean.clean_correct == 1
-        for result in tried:
+        alive, tried = clean.clean_correct == 1, False
+        for stage in self.stages:
+            result = stage.result
+            if not isinstance(result, (AttackResult, ProbRobustness)):
+                continue
+            rows, tried = result.find(clean.ids), True
+            if (rows < 0).any():
+                raise InputError(
+                    f"stage {stage.name!r} has no row for {int((rows < 0).sum())} ids of the clean "
+                    "stage; there is no worst case over stages of other images"
+                )
             broken = (result.verdict == int(Verdict.NOT_ROBUST)) | (
                 result.verdict == int(Verdict.MISCLASSIFIED)
             )
             if isinstance(result, ProbRobustness):
                 broken |= result.n_failures > 0
-            rows = result.find(clean.ids)
-            # the last row answers for position -1 and is then overruled
-            alive = alive & ~(broken[rows] & (rows >= 0) if len(result) else rows >= 0)
-        return alive
+            alive = alive & ~broken[rows]
+        return alive if tried else None
 
     def worst_case(self, confidence: float = 0.95) -> dict[str, Any] | None:
         """Share of images that survive every stage, with its exact interval: an upper bound.
 
         None where :meth:`survivors` is None. Failed stages are not counted, but named. Raises
-        ConfigError for a confidence outside (0, 1).
+        ConfigError for a confidence outside (0, 1), InputError as :meth:`survivors`.
         """
         alive = self.survivors()
         if alive is None:
@@ -244,7 +255,7 @@ class EvaluationReport:
         Raises InputError for another schema, missing or damaged fields.
         """
         raw = codec.migrate(dict(data), cls.schema)
-        known = {"schema"} | {item.name for item in fields(cls)}
+        known = {"schema", *DERIVED} | {item.name for item in fields(cls)}
         try:
             return cls(
                 name=raw["name"],
@@ -278,8 +289,11 @@ class EvaluationReport:
         return cls.from_dict(codec.read_json(source))
 
     def __repr__(self) -> str:
-        worst = self.worst_case()
-        shown = "none" if worst is None else f"{worst['robust_accuracy']:.4g}"
+        try:
+            worst = self.worst_case()
+            shown = "none" if worst is None else f"{worst['robust_accuracy']:.4g}"
+        except InputError:  # stages of other images: a repr must not raise
+            shown = "unknown"
         return (
             f"EvaluationReport(name={self.name!r}, n={self.data.get('n')}, "
             f"stages={[stage.name for stage in self.stages]}, worst_case={shown}, "

@@ -51,7 +51,10 @@ class SideCar:
         }
         with codec.replacing(path) as part:
             part.parent.mkdir(parents=True, exist_ok=True)
+            part.touch()
+            usual = part.stat().st_mode
             save_file(tensors, part)
+            part.chmod(usual)  # safetensors' files are for their owner only
             sha256 = file_sha256(part)
         return cls(path=str(path), sha256=sha256)
 
