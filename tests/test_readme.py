@@ -8,12 +8,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
+PAGES = sorted((ROOT / "docs").glob("*.md"))
 FENCE = re.compile(r"^```python[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -31,15 +33,18 @@ def run_block(code: str, names: dict[str, Any], line: int) -> None:
     assert runner.failures == 0, "".join(report)
 
 
+@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.name)
 def test_python_examples_run_in_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = README.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     blocks = list(FENCE.finditer(text))
-    assert blocks, "README.md shows no Python example"
+    assert blocks, f"{page.name} shows no Python example"
     monkeypatch.syspath_prepend(str(ROOT))  # the examples write into tmp_path
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {"__name__": "__main__"}
+    module = ModuleType("a_page")  # a real one: classes of a page must be picklable
+    monkeypatch.setitem(sys.modules, "a_page", module)
+    names = vars(module)
     for block in blocks:
         run_block(block.group(1), names, text[: block.start(1)].count("\n"))
 

@@ -135,12 +135,14 @@ def check_labels(labels: Any, n: int) -> Tensor:
         raise InputError(
             f"labels have shape {tuple(labels.shape)}, expected ({n},) class numbers; {hint}"
         )
-    if labels.dtype.is_floating_point and not bool((labels.frac() == 0).all()):
-        raise InputError(
-            "labels hold fractions, NaN or infinities, expected class numbers 0 .. K-1; round them"
-        )
     if labels.dtype.is_complex:
         raise InputError(f"labels are {labels.dtype}, expected class numbers 0 .. K-1")
+    if labels.dtype.is_floating_point:
+        wide = labels.to(torch.promote_types(labels.dtype, torch.float32))
+        if not bool((wide.frac() == 0).all()):  # the fraction of NaN and inf is NaN
+            raise InputError(
+                "labels hold fractions, NaN or infinities, expected class numbers 0 .. K-1"
+            )
     found: Tensor = labels.long()
     return found
 

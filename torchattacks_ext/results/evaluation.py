@@ -28,7 +28,6 @@ FAMILIES: dict[str, type[Result]] = {
     family.schema: family for family in (Accuracy, AttackResult, ProbRobustness)
 }
 
-
 DERIVED = ("summary", "plain_summary")
 """Keys that a renderer adds to a report's JSON; computed anew, so not read back."""
 

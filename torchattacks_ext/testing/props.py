@@ -69,15 +69,16 @@ def half_frozen(net: nn.Module) -> nn.Module:
 
 
 class Broken(nn.Module):
-    """A model that raises while it is not `working`."""
+    """A model that raises while it is not `working`; `raised` says whether it was asked then."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
-        self.working = True
+        self.working, self.raised = True, False
 
     def forward(self, images: Tensor) -> Any:
         """What the net says, or ZeroDivisionError."""
         if not self.working:
+            self.raised = True
             raise ZeroDivisionError("planted")
         return self.net(images)
