@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from .._typing import Verdict
@@ -21,6 +18,7 @@ from .accuracy import Accuracy
 from .attack import AttackResult
 from .base import Result
 from .facts import Cost, Flag
+from .gallery import GalleryItem as GalleryItem
 from .prob_robustness import ProbRobustness
 from .unknown import known_fields
 
@@ -85,48 +83,6 @@ class StageReport:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class GalleryItem:
-    """One image that fails most, for the eye. clean, worst: uint8 (C, H, W). p_fail may be nan."""
-
-    id: str
-    label: int
-    prediction: int
-    stage: str
-    p_fail: float
-    margin: float
-    clean: Tensor
-    worst: Tensor
-
-    def to_dict(self) -> dict[str, Any]:
-        """In JSON types; images as base64 of their bytes."""
-        images = ("clean", "worst")
-        facts = {k: codec.plain(v) for k, v in vars(self).items() if k not in images}
-        return facts | {"clean": _pack(self.clean), "worst": _pack(self.worst)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> GalleryItem:
-        """The inverse of :meth:`to_dict`."""
-        facts = dict(data)
-        facts["p_fail"], facts["margin"] = float(facts["p_fail"]), float(
-            facts["margin"]
-        )
-        facts["clean"], facts["worst"] = _unpack(facts["clean"]), _unpack(
-            facts["worst"]
-        )
-        return known_fields(cls, facts)
-
-
-def _pack(image: Tensor) -> dict[str, Any]:
-    data = base64.b64encode(image.numpy().tobytes()).decode("ascii")
-    return {"shape": list(image.shape), "uint8": data}
-
-
-def _unpack(data: Mapping[str, Any]) -> Tensor:
-    flat = np.frombuffer(base64.b64decode(data["uint8"]), dtype=np.uint8).copy()
-    return torch.from_numpy(flat).reshape(data["shape"])
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class EvaluationReport:
     """Everything that one `evaluate` found; renderers turn it into text, Markdown, HTML.
@@ -175,7 +131,8 @@ class EvaluationReport:
 
         A row that a stage found MISCLASSIFIED does not survive it. None without a clean stage or
         without any attack stage that ran. Raises InputError where a stage lacks rows of the clean
-        one (other ids): what nobody attacked must not count as a survivor.
+        one (other ids): what nobody attacked must not count as a survivor. A PRTest whose sampler
+        leaves the plan's ball says nothing about that ball and is left out.
         """
         results = [stage.result for stage in self.stages]
         clean = next((r for r in results if isinstance(r, Accuracy)), None)
@@ -185,6 +142,8 @@ class EvaluationReport:
         for stage in self.stages:
             result = stage.result
             if not isinstance(result, (AttackResult, ProbRobustness)):
+                continue
+            if isinstance(result, ProbRobustness) and self._leaves_the_ball(result):
                 continue
             rows, tried = result.find(clean.ids), True
             if (rows < 0).any():
@@ -199,6 +158,13 @@ class EvaluationReport:
                 broken |= result.n_failures > 0
             alive = alive & ~broken[rows]
         return alive if tried else None
+
+    def _leaves_the_ball(self, result: ProbRobustness) -> bool:
+        law = result.settings.get("sampler", {})
+        eps, norm = self.plan.get("eps"), self.plan.get("norm")
+        if eps is None or "eps" not in law:
+            return False
+        return law["eps"] is None or law["norm"] != norm or law["eps"] > eps
 
     def worst_case(self, confidence: float = 0.95) -> dict[str, Any] | None:
         """Share of images that survive every stage, with its exact interval: an upper bound.
