@@ -145,7 +145,9 @@ def test_bounds_of_each_channel() -> None:
     images = low.view(1, 3, 1, 1) + pixels(2, 3, 4, 4) * (high - low).view(1, 3, 1, 1)
     assert torch.equal(door(images, (low, high)), images)
     images[0, 2, 0, 0] = 1.5  # inside [-1, 3], outside the third channel
-    with pytest.raises(InputError, match=r"bounds=\(\[0.0, -1.0, 2.0\], \[1.0, 1.0, 3.0\]\)"):
+    with pytest.raises(
+        InputError, match=r"bounds=\(\[0.0, -1.0, 2.0\], \[1.0, 1.0, 3.0\]\)"
+    ):
         door(images, (low, high))
     images[0, 2, 0, 0] = 2 - TOLERANCE / 2
     found = door(images, (low, high))
@@ -163,7 +165,9 @@ def test_bounds_of_each_feature() -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 4, 4), (2, 4, 4, 4), (2, 4)])
-def test_bounds_that_do_not_fit_the_channels_are_refused(shape: tuple[int, ...]) -> None:
+def test_bounds_that_do_not_fit_the_channels_are_refused(
+    shape: tuple[int, ...],
+) -> None:
     # one channel would broadcast to three: the images would come out in another shape
     bounds = (torch.zeros(3), torch.ones(3))
     for images in (torch.full(shape, 0.5), torch.full(shape, -TOLERANCE / 2)):
@@ -184,7 +188,9 @@ def test_bounds_of_other_scales() -> None:
 
 def test_bounds_become_floats_or_tensors() -> None:
     assert as_bounds(None) is None
-    assert as_bounds((0, 1)) == (0.0, 1.0) == as_bounds([torch.tensor(0), np.float32(1)])
+    assert (
+        as_bounds((0, 1)) == (0.0, 1.0) == as_bounds([torch.tensor(0), np.float32(1)])
+    )
     low, high = as_bounds(([0, 0], np.ones(2))) or (0, 0)
     assert isinstance(low, Tensor) and isinstance(high, Tensor) and len(high) == 2
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from torchattacks_ext._typing import Status, Verdict
+from torchattacks_ext._typing import Verdict
 from torchattacks_ext.results import (
     Accuracy,
     AttackResult,
@@ -114,6 +114,3 @@ def changed() -> Callable[..., Any]:
         return replace(result, **{name: column})
 
     return change
-
-
-assert Status.NOT_REACHED == 2 and Verdict.ROBUST == 1  # the codes written out above

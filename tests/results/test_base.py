@@ -160,7 +160,9 @@ def test_digest_knows_which_row_holds_what(prob: ProbRobustness) -> None:
 
 
 def test_digest_is_the_same_for_settings_of_the_same_content() -> None:
-    ours = tiny(1, settings={"bounds": (0, 1), "eps": np.float64(0.5), "n": np.int64(3)})
+    ours = tiny(
+        1, settings={"bounds": (0, 1), "eps": np.float64(0.5), "n": np.int64(3)}
+    )
     theirs = tiny(1, settings={"n": 3, "eps": 0.5, "bounds": [0, 1]})
     assert ours.digest() == theirs.digest()
 

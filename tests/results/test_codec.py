@@ -79,7 +79,9 @@ def test_non_finite_numbers_are_strings() -> None:
     assert columns["double"][0] == "inf"
     text = mixed().to_json()
     assert "NaN" not in text and "Infinity" not in text
-    assert codec.plain({"a": (math.nan, [np.float32("inf")])}) == {"a": ["nan", ["inf"]]}
+    assert codec.plain({"a": (math.nan, [np.float32("inf")])}) == {
+        "a": ["nan", ["inf"]]
+    }
 
 
 def test_codes_are_names_and_unknown_is_null() -> None:
@@ -87,7 +89,11 @@ def test_codes_are_names_and_unknown_is_null() -> None:
     assert columns["colour"] == ["red", "dark_blue", "red"]
     assert columns["known"] == [True, None, False]
     assert columns["rank"] == [None, 0, 7]
-    assert columns["count"] == [2**62, -1, 0]  # -1 is a number where null is not declared
+    assert columns["count"] == [
+        2**62,
+        -1,
+        0,
+    ]  # -1 is a number where null is not declared
 
 
 def test_every_column_returns_with_its_bits() -> None:
@@ -275,7 +281,16 @@ def test_what_is_no_json_object_is_refused(tmp_path: Path) -> None:
     listed.write_text("[1, 2]", encoding="utf-8")
     half = tmp_path / "h.json"
     half.write_text(mixed().to_json()[:100], encoding="utf-8")
-    sources = [tmp_path / "absent.json", tmp_path, binary, listed, half, "", "{", "a\0b"]
+    sources = [
+        tmp_path / "absent.json",
+        tmp_path,
+        binary,
+        listed,
+        half,
+        "",
+        "{",
+        "a\0b",
+    ]
     for source in sources:
         with pytest.raises(InputError):
             Mixed.from_json(source)
@@ -331,7 +346,9 @@ def test_plain_values() -> None:
 def test_another_family_is_sent_to_its_own_class(
     prob: ProbRobustness, accuracy: Accuracy
 ) -> None:
-    with pytest.raises(InputError, match="'prob_robustness/1'.*'accuracy/1'.*own class"):
+    with pytest.raises(
+        InputError, match="'prob_robustness/1'.*'accuracy/1'.*own class"
+    ):
         Accuracy.from_dict(prob.to_dict())
     newer = accuracy.to_dict() | {"schema": "accuracy/9"}
     with pytest.raises(InputError, match="own class"):
@@ -339,11 +356,15 @@ def test_another_family_is_sent_to_its_own_class(
 
 
 def test_a_newer_major_asks_for_an_update(prob: ProbRobustness) -> None:
-    with pytest.raises(InputError, match="'prob_robustness/2'.*update torchattacks_ext"):
+    with pytest.raises(
+        InputError, match="'prob_robustness/2'.*update torchattacks_ext"
+    ):
         ProbRobustness.from_dict(prob.to_dict() | {"schema": "prob_robustness/2"})
 
 
-@pytest.mark.parametrize("schema", [None, "", "prob_robustness", "prob_robustness/0", 7])
+@pytest.mark.parametrize(
+    "schema", [None, "", "prob_robustness", "prob_robustness/0", 7]
+)
 def test_a_schema_that_never_was_is_refused(prob: ProbRobustness, schema: Any) -> None:
     with pytest.raises(InputError, match="cannot be read as 'prob_robustness/1'"):
         ProbRobustness.from_dict(prob.to_dict() | {"schema": schema})
@@ -359,7 +380,9 @@ class Mixed2(Mixed):
 
 
 def lift(data: dict[str, Any]) -> dict[str, Any]:
-    columns = data["columns"] | {"total": [2 * abs(v) for v in data["columns"]["count"]]}
+    columns = data["columns"] | {
+        "total": [2 * abs(v) for v in data["columns"]["count"]]
+    }
     return data | {"schema": "mixed/2", "columns": columns}
 
 
@@ -370,7 +393,9 @@ def migration(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_an_older_major_is_lifted(migration: None) -> None:
-    data = replace(mixed(), count=torch.tensor([1, 2, 3])).to_dict() | {"comment": "old"}
+    data = replace(mixed(), count=torch.tensor([1, 2, 3])).to_dict() | {
+        "comment": "old"
+    }
     before = json.dumps(data)
     back = Mixed2.from_dict(data)
     assert back.total.tolist() == [2, 4, 6] and back.count.tolist() == [1, 2, 3]
@@ -406,7 +431,9 @@ def test_the_golden_file_loads_with_the_digest_of_its_day() -> None:
 def test_the_golden_file_means_what_it_meant(prob: ProbRobustness) -> None:
     golden = ProbRobustness.from_json(GOLDEN)
     for item in ProbRobustness.columns():
-        assert same_bits(getattr(golden, item.name), getattr(prob, item.name)), item.name
+        assert same_bits(
+            getattr(golden, item.name), getattr(prob, item.name)
+        ), item.name
     assert golden.ids.tolist() == prob.ids.tolist()
     assert golden.cost == prob.cost and golden.flags == prob.flags
 
