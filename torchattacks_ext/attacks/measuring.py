@@ -59,7 +59,10 @@ class Keeper:
         if self._keep == "memory":
             self._cars.append(SideCar(ids=ids, stored=images))
             return
-        name = hashlib.sha256(ids.numpy().tobytes()).hexdigest()[:16]
+        # named after its content: another run in the same folder does not overwrite it
+        seen = hashlib.sha256(ids.numpy().tobytes())
+        seen.update(images.contiguous().flatten().view(torch.uint8).numpy().data)
+        name = seen.hexdigest()[:16]
         path = Path(self._keep) / f"images-{name}.safetensors"
         self._cars.append(SideCar.save(path, ids, images))
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from .._typing import NORMS, Norm
-from ..data.door import Bounds, as_bounds, check_images, check_labels
+from ..data.door import Bounds, as_bounds, as_tensor, check_images, check_labels
 from ..data.stream import Stream
 from ..errors import BackendError, ConfigError
 from ..models.checks import ModelTraits, inspect_model
@@ -117,8 +117,8 @@ class Probe(TamedAttack):
     # ------------------------------------------------------------------ the door
     def _prepare(self, inputs: Any, normalised: bool) -> Tensor:
         """The caller's images as checked pixels on the model's device."""
-        images = inputs if isinstance(inputs, Tensor) else torch.as_tensor(inputs)
-        images = images.detach().to(self.device or images.device)
+        images = as_tensor(inputs, "images").detach()
+        images = images.to(self.device or images.device)
         if images.is_inference():
             images = images.clone()
         if normalised and images.dtype.is_floating_point and images.dim() > 1:

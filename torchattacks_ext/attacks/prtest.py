@@ -174,7 +174,7 @@ class PRTest(Probe):
         """
         ids = self._ids(inputs, labels)
         before = self._meter.forward
-        with torch.inference_mode():
+        with torch.no_grad():
             reference = self._reference(ids, inputs, labels)
             spent = (self._meter.forward - before) // len(inputs)
             n_draws = max(1, (self.n_queries or DEFAULT_QUERIES) - spent)

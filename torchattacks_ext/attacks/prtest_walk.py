@@ -82,14 +82,13 @@ class Walk:
         reference, clean = empty, None
         allowed = stream.budget is None or stream.budget.allows(len(new))
         if len(new) and allowed:
-            with torch.inference_mode():
+            with torch.no_grad():
                 reference = self.reference(ids, images, labels)
                 clean = self.judge.judge(
                     len(new),
                     lambda part: (images[part], reference[part]),
                     stream.budget,
                 )
-            reference = reference.clone()
         fresh = Batch(ids, images, labels, batch.index[torch.from_numpy(new)])
         if clean is None:
             known = labels if labels is not None else torch.zeros_like(ids) - 1
@@ -167,7 +166,7 @@ class Walk:
         want = looks - slots.n
         slot = np.repeat(np.arange(len(slots)), want)
         draw = np.arange(len(slot)) - np.repeat(np.cumsum(want) - looks, want)
-        with torch.inference_mode():
+        with torch.no_grad():
             rows = draw_rows(slots, slot, draw, self.sampler, self.seed)
             judged = self.judge.judge(len(slot), rows, stream.budget)
         if judged is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..data.door import as_tensor
 from ..data.stream import open_batch
 from ..errors import ConfigError, InputError
 from ..numerics.quantise import quantise_towards
@@ -66,7 +67,8 @@ def save_attack(
         raw = open_batch(batch)
         if raw.labels is None:
             raise InputError("save needs labels; let the loader yield (images, labels)")
-        given, labels = torch.as_tensor(raw.images), torch.as_tensor(raw.labels)
+        given = as_tensor(raw.images, "images")
+        labels = as_tensor(raw.labels, "labels")
         clean, found, logits = _one_batch(probe, given, labels, save_type)
         prediction = logits.argmax(1).cpu()
         wrong = (prediction == labels.cpu().flatten()) == aimed

@@ -146,7 +146,7 @@ def _prediction(judge: Judge, device: torch.device, kept: _Kept) -> int:
         return kept.label
     image = kept.worst[None].to(device)
     label = torch.tensor([kept.label], device=device)
-    with torch.inference_mode():
+    with torch.no_grad():
         seen = judge.judge(1, lambda part: (image[part], label[part]), None)
     assert seen is not None  # no budget was given
     return int(seen.prediction[0])

@@ -157,7 +157,7 @@ def _run_batch(
 
     judge, labels, traits = _judge(view, plan), labels_of(batch), stream.traits
     before, started = view.meter.snapshot(), time.perf_counter()
-    with torch.inference_mode():
+    with torch.no_grad():
         clean = judge.judge(
             len(batch), lambda part: (batch.images[part], labels[part]), None
         )

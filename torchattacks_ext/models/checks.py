@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .._typing import LogitsFn
+from ..errors import ModelContractError
 from ..results.facts import Flag
 from .session import first_tensor
 
@@ -131,6 +132,11 @@ def _slack(model: object) -> float:
 def _look(view: LogitsFn, rows: Tensor, outputs: str, slack: float) -> ModelTraits:
     answers = [view(rows) for _ in range(N_REPEATS)]
     first = answers[0]
+    if outputs == "probs" and bool((first > max(1e-3, slack)).any()):
+        raise ModelContractError(
+            f'outputs="probs", but the model gave {float(first.max().exp()):.4g}, expected values '
+            'in [0, 1]; say outputs="logits"'
+        )
     limit = max(RANDOM_CHANGE, slack)
     randomised = any(_changed(first, other, limit) for other in answers[1:])
     coupled = not randomised and len(rows) > 1 and _coupled(view, rows, first, slack)

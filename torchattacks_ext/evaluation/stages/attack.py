@@ -236,7 +236,7 @@ def _judge(judge: Judge, images: Tensor, labels: Tensor) -> Judged:
     if not len(images):
         none = np.zeros(0, dtype=bool)
         return Judged(np.zeros(0), none, none, none, np.zeros(0, dtype=np.int64))
-    with torch.inference_mode():
+    with torch.no_grad():
         seen = judge.judge(len(images), lambda part: (images[part], labels[part]), None)
     assert seen is not None  # no budget was given
     return seen
