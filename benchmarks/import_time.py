@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import json
-import os
 import platform
 import subprocess
 import sys
@@ -27,9 +25,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import record
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULT = ROOT / "benchmarks" / "results" / "import_time.json"
+ROOT = record.ROOT
+RESULT = record.RESULTS / "import_time.json"
 BASE, OURS = "torchattacks", "torchattacks_ext"
 N_BOOTSTRAP = 10_000
 
@@ -62,20 +61,8 @@ def interval(base: Times, ours: Times, statistic: Any) -> list[float]:
     return [round(float(q), 4) for q in np.quantile(ratios, [0.025, 0.975])]
 
 
-def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        lines = info.read_text(encoding="utf-8").splitlines()
-        names = [x.partition(":")[2].strip() for x in lines if x[:10] == "model name"]
-        cpu = names[0] if names else cpu
-    return {"cpu": cpu, "cores": os.cpu_count(), "system": platform.system()}
-
-
 def versions() -> dict[str, str]:
     """Python and the libraries whose import is timed."""
-    sys.path.insert(0, str(ROOT))
     from torchattacks_ext._version import __version__
 
     found = {x: importlib.metadata.version(x) for x in ("torch", "torchattacks")}
@@ -89,7 +76,7 @@ def measure(n: int) -> dict[str, Any]:
     minima = {BASE: float(base.min()), OURS: float(ours.min())}
     return {
         "question": "process start: import torchattacks_ext / import torchattacks",
-        "machine": machine(),
+        "machine": record.machine(),
         "versions": versions(),
         "n": n,
         "minima": {name: round(x, 4) for name, x in minima.items()},
@@ -108,10 +95,11 @@ def main() -> None:
     args = parser.parse_args()
     if args.n < 2:
         parser.error(f"--n {args.n} is not at least 2")
-    text = json.dumps(measure(args.n), indent=2) + "\n"
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    found = measure(args.n)
+    record.write(args.out, found)
+    sys.stdout.write(
+        f"ratio of minima {found['ratio']}, interval {found['interval']}\n"
+    )
 
 
 if __name__ == "__main__":
