@@ -1,4 +1,4 @@
-"""Does PRTest give one answer on real nets, and does it agree with formal proofs?"""
+"""Does PRTest give one answer on real nets, and does it measurements_agree with formal proofs?"""
 
 from __future__ import annotations
 
@@ -34,26 +34,16 @@ def ways(net: nn.Module, images: Tensor, labels: Tensor, **options: Any) -> Any:
     return whole, found
 
 
-def agree(one: ProbRobustness, other: ProbRobustness) -> None:
-    for spec in one.columns():
-        if spec.kind == "measurement":
-            torch.testing.assert_close(
-                getattr(one.sort(), spec.name),
-                getattr(other.sort(), spec.name),
-                rtol=1e-4,
-                atol=1e-4,
-                equal_nan=True,
-            )
-
-
 @pytest.mark.parametrize("kind", ["standard", "adversarial"])
-def test_digits_nets_give_one_answer(digits: dict[str, Any], kind: str) -> None:
+def test_digits_nets_give_one_answer(
+    digits: dict[str, Any], kind: str, measurements_agree: Any
+) -> None:
     images, labels = digits["images"][:24], digits["labels"][:24]
     options: dict[str, Any] = dict(eps=0.3, tolerance=0.1, significance=0.05, n_max=300)
     whole, others = ways(digits[kind], images, labels, **options)
     for name, other in others.items():
         assert other.digest() == whole.digest(), name
-        agree(whole, other)
+        measurements_agree(whole, other, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["standard", "adversarial"])
@@ -82,7 +72,7 @@ def test_digits_nets_normalised_or_not_give_one_digest(
 
 @pytest.mark.parametrize("name", ["cifar10_resnet2b_at2", "cifar10_vit_pgd"])
 def test_on_real_nets_rows_differ_only_where_draws_were_close(
-    real: ModuleType, name: str
+    real: ModuleType, name: str, measurements_agree: Any
 ) -> None:
     net = real.model(name)
     images, labels = real.test_images("cifar10", 16)
@@ -100,7 +90,7 @@ def test_on_real_nets_rows_differ_only_where_draws_were_close(
                 assert bool((same | close).all()), spec.name
         if torch.equal(one.n_failures, two.n_failures):
             assert one.digest() == two.digest()
-            agree(one, two)
+            measurements_agree(one, two, atol=1e-4)
 
 
 def test_no_failure_where_a_verifier_proved_that_there_is_none(

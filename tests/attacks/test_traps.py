@@ -7,10 +7,8 @@ and test_traps_layout.py.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import inspect
-import io
 import re
 from pathlib import Path
 from typing import Any
@@ -34,25 +32,7 @@ CHANNELS = [0.0] * 3, [1.0] * 3
 PRTEST = {"name": "prtest", "n_max": 60, "tolerance": 0.1, "significance": 0.1}
 
 
-def net(n_classes: int = 3) -> nn.Module:
-    return small_net(SHAPE, n_classes).eval()
-
-
-def answers(model: nn.Module, images: Tensor = IMAGES) -> Tensor:
-    with torch.no_grad():
-        return copy.deepcopy(model).eval()(images).argmax(1)
-
-
-LABELS = answers(net())
-
-
-def quick(model: Any, kind: type[PRTest] = PRTest, **options: Any) -> Any:
-    settings = dict(eps=0.1, n_max=60, significance=0.1, tolerance=0.1) | options
-    return kind(model, **settings)
-
-
-def silenced() -> contextlib.AbstractContextManager[Any]:
-    return contextlib.redirect_stdout(io.StringIO())
+LABELS = small_net(SHAPE).eval()(IMAGES).argmax(1)
 
 
 def modes(model: nn.Module) -> list[bool]:
@@ -73,7 +53,7 @@ class Fragile(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net, self.fails = net(), lambda images: False
+        self.net, self.fails = small_net(SHAPE).eval(), lambda images: False
 
     def forward(self, images: Tensor) -> Tensor:
         if self.fails(images):
@@ -92,7 +72,7 @@ def test_every_trap_has_a_test_or_a_reason() -> None:
     assert sorted(tested + list(NOT_OURS)) == list(range(1, 31))
 
 
-def test_trap_01_exception_leaves_nothing_behind() -> None:
+def test_trap_01_exception_leaves_nothing_behind(quick: Any) -> None:
     """torchattacks: eval mode, and normalisation off for the next call. Ours: all as before."""
     model = Fragile().train()
     theirs = torchattacks.PGD(model)
@@ -115,9 +95,11 @@ def test_trap_01_exception_leaves_nothing_behind() -> None:
     assert all(p.requires_grad for p in model.parameters())
 
 
-def test_trap_02_frozen_batchnorm_stays_frozen() -> None:
+def test_trap_02_frozen_batchnorm_stays_frozen(
+    quick: Any, silenced: Any, make_net: Any
+) -> None:
     """torchattacks: after a call on a train() model every layer trains. Ours: each as before."""
-    model = net().train()
+    model = make_net().train()
     model[1].eval()
     before = modes(model)
     with silenced():
@@ -133,9 +115,11 @@ def test_trap_02_frozen_batchnorm_stays_frozen() -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_trap_03_surrogates_and_parts_keep_their_own_mode(training: bool) -> None:
+def test_trap_03_surrogates_and_parts_keep_their_own_mode(
+    training: bool, quick: Any, make_net: Any
+) -> None:
     """torchattacks: a surrogate ends in the mode of the outer model. Ours: in its own."""
-    model, surrogate = net().train(training), net().train(not training)
+    model, surrogate = make_net().train(training), make_net().train(not training)
     theirs = torchattacks.PGD(model)
     theirs.children = [torchattacks.PGD(surrogate)]
     theirs(IMAGES, LABELS)
@@ -149,9 +133,9 @@ def test_trap_03_surrogates_and_parts_keep_their_own_mode(training: bool) -> Non
     assert modes(model) == before
 
 
-def test_trap_04_set_model_touches_the_victim_only() -> None:
+def test_trap_04_set_model_touches_the_victim_only(quick: Any, make_net: Any) -> None:
     """torchattacks: set_model overwrites the model of every surrogate. Ours: its own only."""
-    victim, surrogate, other = net(), net(), net()
+    victim, surrogate, other = make_net(), make_net(), make_net()
     theirs = torchattacks.PGD(victim)
     theirs.children = [torchattacks.PGD(surrogate)]
     theirs.set_model(other)
@@ -163,16 +147,20 @@ def test_trap_04_set_model_touches_the_victim_only() -> None:
 
 
 @pytest.mark.parametrize("box", [list, tuple, set, dict])
-def test_trap_05_children_are_their_owners_business_in_any_container(box: Any) -> None:
+def test_trap_05_children_are_their_owners_business_in_any_container(
+    box: Any, quick: Any, make_net: Any
+) -> None:
     """torchattacks: setters reach children in lists, not in tuples. Ours: never, in no box."""
-    child = torchattacks.PGD(net())
+    child = torchattacks.PGD(make_net())
     held = {"child": child} if box is dict else box([child])
-    theirs = torchattacks.PGD(net())
+    theirs = torchattacks.PGD(make_net())
     theirs.children = held
     theirs.set_normalization_used(*CHANNELS)
     assert (child.normalization_used is not None) == (box in (list, dict))
-    child = torchattacks.PGD(net())
-    ours = quick(net(), Nest, children={"a": child} if box is dict else box([child]))
+    child = torchattacks.PGD(make_net())
+    ours = quick(
+        make_net(), Nest, children={"a": child} if box is dict else box([child])
+    )
     ours.set_normalization_used(*CHANNELS)
     ours.set_mode_targeted_random()
     ours.set_device("meta")
@@ -182,19 +170,23 @@ def test_trap_05_children_are_their_owners_business_in_any_container(box: Any) -
 
 
 @pytest.mark.parametrize("pair", [[torch.ones(3)] * 2, [np.ones(3), np.zeros(3)]])
-def test_trap_06_lists_of_tensors_may_be_attributes(pair: Any) -> None:
+def test_trap_06_lists_of_tensors_may_be_attributes(
+    pair: Any, quick: Any, make_net: Any
+) -> None:
     """torchattacks: "truth value is ambiguous" from __setattr__. Ours: they are just kept."""
     pair = [pair[0], pair[0] + 1]
     with pytest.raises((RuntimeError, ValueError), match="ambiguous"):
-        torchattacks.PGD(net()).means = pair
-    ours = quick(net(), bounds=(torch.zeros(3), torch.ones(3)))
+        torchattacks.PGD(make_net()).means = pair
+    ours = quick(make_net(), bounds=(torch.zeros(3), torch.ones(3)))
     ours.means, ours.table = pair, {"a": pair, "b": pair}
     assert ours.means is pair and ours(IMAGES, LABELS).shape == IMAGES.shape
 
 
-def test_trap_07_attributes_come_in_any_order_and_go_for_good() -> None:
+def test_trap_07_attributes_come_in_any_order_and_go_for_good(
+    quick: Any, make_net: Any
+) -> None:
     """torchattacks: TypeError before super().__init__; a shorter list keeps all. Ours: neither."""
-    first, second = torchattacks.PGD(net()), torchattacks.PGD(net())
+    first, second = torchattacks.PGD(make_net()), torchattacks.PGD(make_net())
 
     class Early(torchattacks.PGD):
         def __init__(self, model: nn.Module) -> None:
@@ -202,26 +194,26 @@ def test_trap_07_attributes_come_in_any_order_and_go_for_good() -> None:
             super().__init__(model)
 
     with pytest.raises(TypeError):
-        Early(net())
-    theirs = torchattacks.PGD(net())
+        Early(make_net())
+    theirs = torchattacks.PGD(make_net())
     theirs.children = [first, second]
     theirs.children = [first]
     assert second in theirs._attacks.values()
-    ours = quick(net(), Nest, children=[first, second])
+    ours = quick(make_net(), Nest, children=[first, second])
     ours.children = [first]
     ours.set_normalization_used(*CHANNELS)
     assert second.normalization_used is None and ours.children == [first]
 
 
-def test_trap_08_a_cycle_of_attacks_ends() -> None:
+def test_trap_08_a_cycle_of_attacks_ends(quick: Any, make_net: Any) -> None:
     """torchattacks: RecursionError in setters and repr. Ours: setters, calls, copies, repr work."""
-    theirs, other = torchattacks.PGD(net()), torchattacks.PGD(net())
+    theirs, other = torchattacks.PGD(make_net()), torchattacks.PGD(make_net())
     with pytest.raises(
         RuntimeError
     ):  # RecursionError, or a dict that changes under its loop
         theirs.friend, other.friend = [other], [theirs]
         theirs.set_device("cpu")
-    ours, friend = quick(net()), quick(net())
+    ours, friend = quick(make_net()), quick(make_net())
     ours.friend, friend.friend, ours.itself = [friend], [ours], ours
     ours.set_normalization_used(*CHANNELS)
     ours.set_mode_default()
@@ -241,18 +233,18 @@ def test_trap_09_methods_keep_their_names_words_and_signatures() -> None:
     assert list(ours.parameters) == ["self", "kth_min", "quiet"]
 
 
-def test_trap_10_a_refused_mode_changes_nothing() -> None:
+def test_trap_10_a_refused_mode_changes_nothing(quick: Any, make_net: Any) -> None:
     """torchattacks: raises when parent and siblings are targeted already. Ours: is as before."""
-    theirs = torchattacks.PGD(net())
-    theirs.children = [torchattacks.PGD(net()), torchattacks.DeepFool(net())]
+    theirs = torchattacks.PGD(make_net())
+    theirs.children = [torchattacks.PGD(make_net()), torchattacks.DeepFool(make_net())]
     with pytest.raises(ValueError, match="not supported"):
         theirs.set_mode_targeted_by_label(quiet=True)
     assert theirs.targeted and theirs.children[0].targeted
-    single = torchattacks.PGD(net())
+    single = torchattacks.PGD(make_net())
     with pytest.raises(AssertionError):
         single.set_mode_targeted_least_likely(kth_min=0, quiet=True)
     assert single.targeted
-    ours = quick(net(), Nest, children=[torchattacks.DeepFool(net())])
+    ours = quick(make_net(), Nest, children=[torchattacks.DeepFool(make_net())])
     with pytest.raises(ConfigError, match="kth_min=0"):
         ours.set_mode_targeted_least_likely(kth_min=0)
     with pytest.raises(ConfigError, match="set_mode_targeted_by_label"):
@@ -266,9 +258,11 @@ def test_trap_10_a_refused_mode_changes_nothing() -> None:
     assert ours._target_map_function is None
 
 
-def test_trap_11_random_targets_are_the_same_for_all_who_ask() -> None:
+def test_trap_11_random_targets_are_the_same_for_all_who_ask(
+    answers: Any, make_net: Any, quick: Any
+) -> None:
     """torchattacks: each attack draws its own. Ours: a function of seed, image and label."""
-    model, images = net(10), example_images(20, SHAPE)
+    model, images = make_net(10), example_images(20, SHAPE)
     labels = answers(model, images)
     theirs = torchattacks.PGD(model)
     theirs.children = [torchattacks.PGD(model)]

@@ -6,9 +6,7 @@ that can fall into it, with `evaluate`.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,44 +26,7 @@ PRTEST = {"name": "prtest", "n_max": 60, "tolerance": 0.1, "significance": 0.1}
 PLAN = {"eps": 0.1, "stages": [{"name": "PGD", "alpha": 0.05}, PRTEST]}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-class Headed(nn.Module):
-    """small_net behind another form of output."""
-
-    def __init__(self, form: Callable[[Tensor], Any] = lambda z: z) -> None:
-        super().__init__()
-        self.net, self.form = small_net(SHAPE).eval(), form
-
-    def forward(self, images: Tensor) -> Any:
-        return self.form(self.net(images))
-
-
-def net() -> nn.Module:
-    return small_net(SHAPE).eval()
-
-
-def answers(model: nn.Module, images: Tensor = IMAGES) -> Tensor:
-    with torch.no_grad():
-        return model(images).argmax(1)
-
-
-LABELS = answers(net())
-
-
-def quick(model: Any, **options: Any) -> PRTest:
-    settings = dict(eps=0.1, n_max=60, significance=0.1, tolerance=0.1) | options
-    return PRTest(model, **settings)
-
-
-def silenced() -> contextlib.AbstractContextManager[Any]:
-    return contextlib.redirect_stdout(io.StringIO())
+LABELS = small_net(SHAPE).eval()(IMAGES).argmax(1)
 
 
 def seen(
@@ -78,9 +39,11 @@ def seen(
 
 
 @pytest.mark.parametrize("way", ["by_function", "by_label", "random", "least_likely"])
-def test_trap_13_every_mode_that_is_advertised_works(way: str) -> None:
+def test_trap_13_every_mode_that_is_advertised_works(
+    way: str, quick: Any, make_net: Any
+) -> None:
     """torchattacks: LGV can "targeted", but two ways are not implemented. Ours: all four work."""
-    setter, model = f"set_mode_targeted_{way}", net()
+    setter, model = f"set_mode_targeted_{way}", make_net()
     arguments = [lambda images, labels: labels] if way == "by_function" else []
     theirs = torchattacks.LGV(model, None, verbose=False)
     theirs.load_models([model])
@@ -97,9 +60,11 @@ def test_trap_13_every_mode_that_is_advertised_works(way: str) -> None:
         evaluate(model, (IMAGES, LABELS), {"eps": 0.1, "stages": ["LGV"]})
 
 
-def test_trap_14_a_targeted_success_is_a_hit_of_the_target() -> None:
+def test_trap_14_a_targeted_success_is_a_hit_of_the_target(
+    make_net: Any, answers: Any, quick: Any
+) -> None:
     """torchattacks: MultiAttack drops hits, and IndexError without attacks. Ours: hits count."""
-    model, aims = net(), (LABELS + 1) % 3
+    model, aims = make_net(), (LABELS + 1) % 3
     theirs = [
         torchattacks.PGD(model, eps=0.5, alpha=0.1, steps=20, random_start=False)
         for _ in range(2)
@@ -124,18 +89,18 @@ def test_trap_14_a_targeted_success_is_a_hit_of_the_target() -> None:
     assert report.worst_case() is None and report["clean"].result.clean_accuracy == 1
 
 
-def test_trap_15_save_takes_the_arguments_of_attack() -> None:
+def test_trap_15_save_takes_the_arguments_of_attack(quick: Any, make_net: Any) -> None:
     """torchattacks: MultiAttack.save has other arguments. Ours: those of Attack, and no graph."""
     names = "data_loader save_path verbose return_verbose save_predictions"
     names += " save_clean_inputs save_type"
     theirs = torchattacks.MultiAttack(
-        [torchattacks.PGD(net()), torchattacks.PGD(net())][:1] * 2
+        [torchattacks.PGD(make_net()), torchattacks.PGD(make_net())][:1] * 2
     )
     for keyword in ("save_type", "save_clean_inputs"):
         with pytest.raises(TypeError, match=keyword):
             theirs.save([(IMAGES, LABELS)], **{keyword: "int"})
     assert list(inspect.signature(PRTest.save).parameters) == ["self", *names.split()]
-    ours = quick(net().train())
+    ours = quick(make_net().train())
     for save_type in ("float", "int"):
         assert ours.save([(IMAGES, LABELS)], return_verbose=True, save_type=save_type)
     found = ours(IMAGES, LABELS)
@@ -143,9 +108,11 @@ def test_trap_15_save_takes_the_arguments_of_attack() -> None:
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_trap_16_gradients_are_switched_on_where_they_are_needed(mode: Any) -> None:
+def test_trap_16_gradients_are_switched_on_where_they_are_needed(
+    mode: Any, make_net: Any, quick: Any
+) -> None:
     """torchattacks: "does not require grad" under no_grad. Ours: the same numbers as ever."""
-    model = net()
+    model = make_net()
     expected = seen(model), quick(model)(IMAGES, LABELS)
     with mode():
         images, labels = IMAGES * 1, LABELS * 1
@@ -157,7 +124,9 @@ def test_trap_16_gradients_are_switched_on_where_they_are_needed(mode: Any) -> N
 
 
 @pytest.mark.parametrize("form", ["dict", "tuple", "one logit"])
-def test_trap_23_outputs_of_every_form_are_scores(form: str) -> None:
+def test_trap_23_outputs_of_every_form_are_scores(
+    form: str, answers: Any, wrapped: Any, quick: Any
+) -> None:
     """torchattacks: dicts, tuples and one logit fail in the loss. Ours: all are understood."""
     forms = {
         "dict": lambda z: {"logits": z},
@@ -165,7 +134,8 @@ def test_trap_23_outputs_of_every_form_are_scores(form: str) -> None:
         "one logit": lambda z: z[:, :1] - z[:, 1:2],
     }
     twins = {"one logit": lambda z: torch.stack([0 * z[:, 0], z[:, 0] - z[:, 1]], 1)}
-    model, twin = Headed(forms[form]), Headed(twins.get(form, lambda z: z))
+    model = wrapped(forms[form], SHAPE)
+    twin = wrapped(twins.get(form, lambda z: z), SHAPE)
     labels = answers(twin)
     with pytest.raises((TypeError, AttributeError, IndexError)):
         torchattacks.PGD(model)(IMAGES, labels.clamp_min(1))
@@ -174,25 +144,27 @@ def test_trap_23_outputs_of_every_form_are_scores(form: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.uint8])
-def test_trap_24_input_of_another_dtype_is_cast_or_refused_in_words(dtype: Any) -> None:
+def test_trap_24_input_of_another_dtype_is_cast_or_refused_in_words(
+    dtype: Any, quick: Any, make_net: Any
+) -> None:
     """torchattacks: half, double, uint8 images fail on a float model. Ours: cast, or told why."""
     images = (IMAGES * 255).to(dtype) if dtype == torch.uint8 else IMAGES.to(dtype)
     with pytest.raises(RuntimeError):
-        torchattacks.PGD(net())(images, LABELS)
+        torchattacks.PGD(make_net())(images, LABELS)
     if dtype == torch.uint8:
         for refused in (
-            quick(net()),
-            quick(net()).measure,
-            lambda x, y: seen(net(), x, y),
+            quick(make_net()),
+            quick(make_net()).measure,
+            lambda x, y: seen(make_net(), x, y),
         ):
             with pytest.raises(InputError, match=r"images.float\(\) / 255"):
                 refused(images, LABELS)
         return
-    assert quick(net())(images, LABELS).dtype == dtype
-    assert seen(net(), images) == seen(net(), images.float())
+    assert quick(make_net())(images, LABELS).dtype == dtype
+    assert seen(make_net(), images) == seen(make_net(), images.float())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert quick(net())(IMAGES, LABELS).dtype == torch.float32
-        assert seen(net()).keys() == {"clean", "PGD", "prtest"}
+        assert quick(make_net())(IMAGES, LABELS).dtype == torch.float32
+        assert seen(make_net()).keys() == {"clean", "PGD", "prtest"}
 
 
 def batches(n: int = 2) -> Iterator[Any]:
@@ -202,7 +174,7 @@ def batches(n: int = 2) -> Iterator[Any]:
 
 
 def test_trap_25_whatever_yields_batches_can_be_saved(
-    tmp_path: Path, monkeypatch: Any
+    tmp_path: Path, monkeypatch: Any, silenced: Any, make_net: Any, quick: Any
 ) -> None:
     """torchattacks: fails on generators, dicts, channels_last; writes n times. Ours: once."""
     last = IMAGES.contiguous(memory_format=torch.channels_last)
@@ -211,30 +183,32 @@ def test_trap_25_whatever_yields_batches_can_be_saved(
         with silenced(), pytest.raises(
             (TypeError, AttributeError, RuntimeError, NameError)
         ):
-            torchattacks.PGD(net()).save(make())
+            torchattacks.PGD(make_net()).save(make())
     path, written, write = tmp_path / "saved.pt", [], torch.save
     monkeypatch.setattr(torch, "save", lambda *a: written.append(a[1]) or write(*a))
     with pytest.raises(UnboundLocalError):
-        torchattacks.PGD(net()).save(
+        torchattacks.PGD(make_net()).save(
             [(IMAGES, LABELS)], path, verbose=False, save_predictions=True
         )
-    torchattacks.PGD(net()).save([(IMAGES, LABELS)] * 5, path, verbose=False)
+    torchattacks.PGD(make_net()).save([(IMAGES, LABELS)] * 5, path, verbose=False)
     assert len(written) == 5
     for make in loaders[:-1]:
         written.clear()
-        quick(net()).save(make(), path, verbose=False, save_predictions=True)
+        quick(make_net()).save(make(), path, verbose=False, save_predictions=True)
         assert len(written) == 1
         assert torch.equal(torch.load(path, weights_only=True)["labels"], LABELS)
     with pytest.raises(InputError, match="the loader is empty"):
-        quick(net()).save([])
+        quick(make_net()).save([])
     with pytest.raises(InputError, match="the data are empty"):
-        evaluate(net(), [], PLAN)
+        evaluate(make_net(), [], PLAN)
 
 
-def test_trap_26_true_labels_as_targets_do_not_look_robust() -> None:
+def test_trap_26_true_labels_as_targets_do_not_look_robust(
+    make_net: Any, silenced: Any, quick: Any, answers: Any
+) -> None:
     """torchattacks: save then reports more than the clean accuracy. Ours: each is a hit."""
     images = example_images(20, SHAPE)
-    model = net()
+    model = make_net()
     truth = (answers(model, images) + (torch.arange(20) % 2)) % 3
     theirs = torchattacks.PGD(model, eps=0.5, alpha=0.1, steps=20, random_start=False)
     theirs.set_mode_targeted_by_label(quiet=True)
@@ -250,7 +224,9 @@ def test_trap_26_true_labels_as_targets_do_not_look_robust() -> None:
     assert (verdict == int(Verdict.NOT_ROBUST)).all()
 
 
-def test_trap_28_nothing_is_printed(capsys: Any, tmp_path: Path) -> None:
+def test_trap_28_nothing_is_printed(
+    capsys: Any, tmp_path: Path, quick: Any, answers: Any, make_net: Any
+) -> None:
     """torchattacks: prints when built, set, saved and loaded. Ours: not a word."""
 
     class Bare(nn.Module):
@@ -263,7 +239,7 @@ def test_trap_28_nothing_is_printed(capsys: Any, tmp_path: Path) -> None:
         attack.set_mode_targeted_random()
         attack.set_mode_default()
         said.append(capsys.readouterr().out)
-        make(net()).save([(IMAGES, LABELS)], path)
+        make(make_net()).save([(IMAGES, LABELS)], path)
         said.append(capsys.readouterr().out)
         assert len(attack.load(path)) == 1
         return [*said, capsys.readouterr().out]

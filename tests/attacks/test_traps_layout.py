@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 import torchattacks
-from torch import Tensor, nn
+from torch import Tensor
 
-from torchattacks_ext import PRTest, Verdict, evaluate
+from torchattacks_ext import Verdict
 from torchattacks_ext.evaluation.zoo import attack_info, attack_names
 from torchattacks_ext.testing import small_net
 from torchattacks_ext.testing.props import example_images
@@ -19,34 +18,7 @@ SHAPE = (3, 8, 8)
 IMAGES = example_images(4, SHAPE)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def net(n_classes: int = 3, shape: tuple[int, ...] = SHAPE) -> nn.Module:
-    return small_net(shape, n_classes).eval()
-
-
-def answers(model: nn.Module, images: Tensor = IMAGES) -> Tensor:
-    with torch.no_grad():
-        return model(images).argmax(1)
-
-
-LABELS = answers(net())
-
-
-def quick(model: Any, **options: Any) -> PRTest:
-    settings = dict(eps=0.1, n_max=60, significance=0.1, tolerance=0.1) | options
-    return PRTest(model, **settings)
-
-
-def run(model: Any, *stages: Any, images: Tensor = IMAGES, eps: float = 0.1) -> Any:
-    labels = answers(model, images)
-    return evaluate(model, (images, labels), {"eps": eps, "stages": list(stages)})
+LABELS = small_net(SHAPE).eval()(IMAGES).argmax(1)
 
 
 def layouts(images: Tensor) -> dict[str, Tensor]:
@@ -57,16 +29,20 @@ def layouts(images: Tensor) -> dict[str, Tensor]:
     }
 
 
-def test_trap_30_memory_layout_changes_nothing() -> None:
+def test_trap_30_memory_layout_changes_nothing(
+    quick: Any, run: Any, make_net: Any
+) -> None:
     """torchattacks: PGDL2 and JSMA fail on permuted images. Ours: the same bits, whatever."""
     permuted = layouts(IMAGES)["permuted"]
     for name in ("PGDL2", "JSMA"):
         with pytest.raises(RuntimeError, match="view size is not compatible"):
-            getattr(torchattacks, name)(net(10))(permuted, LABELS)
+            getattr(torchattacks, name)(make_net(10))(permuted, LABELS)
     for images in layouts(IMAGES).values():
-        assert torch.equal(quick(net())(images, LABELS), quick(net())(IMAGES, LABELS))
+        assert torch.equal(
+            quick(make_net())(images, LABELS), quick(make_net())(IMAGES, LABELS)
+        )
         assert not run(
-            net(10), "PGDL2", {"name": "JSMA", "gamma": 0.02}, images=images
+            make_net(10), "PGDL2", {"name": "JSMA", "gamma": 0.02}, images=images
         ).failed
 
 
@@ -92,7 +68,7 @@ def few(name: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def by_layout() -> dict[str, Any]:
+def by_layout(run: Any, make_net: Any) -> dict[str, Any]:
     """The whole zoo on three images, once a memory layout."""
     shape = (3, 16, 16)
     images, stages = example_images(3, shape), [few(name) for name in attack_names()]
@@ -102,7 +78,7 @@ def by_layout() -> dict[str, Any]:
         and not found["channels_last"].is_contiguous()
     )
     return {
-        layout: run(net(5, shape), *stages, images=same, eps=0.2)
+        layout: run(make_net(5, shape), *stages, images=same, eps=0.2)
         for layout, same in found.items()
     }
 

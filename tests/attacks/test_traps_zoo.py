@@ -6,8 +6,6 @@ where that can fall into it, with a probe.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,7 +18,6 @@ from torchattacks_ext import (
     ConfigError,
     InputError,
     NormalizedModel,
-    PRTest,
     Verdict,
     evaluate,
 )
@@ -33,34 +30,7 @@ PRTEST = {"name": "prtest", "n_max": 60, "tolerance": 0.1, "significance": 0.1}
 MOMENTS = [0.5] * 3, [0.25] * 3
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def net(n_classes: int = 3, shape: tuple[int, ...] = SHAPE) -> nn.Module:
-    return small_net(shape, n_classes).eval()
-
-
-def answers(model: nn.Module, images: Tensor = IMAGES) -> Tensor:
-    with torch.no_grad():
-        return copy.deepcopy(model).eval()(images).argmax(1)
-
-
-LABELS = answers(net())
-
-
-def quick(model: Any, **options: Any) -> PRTest:
-    settings = dict(eps=0.1, n_max=60, significance=0.1, tolerance=0.1) | options
-    return PRTest(model, **settings)
-
-
-def run(model: Any, *stages: Any, images: Tensor = IMAGES, eps: float = 0.1) -> Any:
-    labels = answers(model, images)
-    return evaluate(model, (images, labels), {"eps": eps, "stages": list(stages)})
+LABELS = small_net(SHAPE).eval()(IMAGES).argmax(1)
 
 
 class Watched(nn.Module):
@@ -68,14 +38,16 @@ class Watched(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net, self.fed = net(), []
+        self.net, self.fed = small_net(SHAPE).eval(), []
 
     def forward(self, images: Tensor) -> Tensor:
         self.fed.append(float(images.detach().min()))
         return self.net(images)
 
 
-def test_trap_12_an_attack_made_late_still_gets_normalised_data() -> None:
+def test_trap_12_an_attack_made_late_still_gets_normalised_data(
+    run: Any, quick: Any
+) -> None:
     """torchattacks: one made inside forward feeds [0, 1] to the model. Ours: always normalised."""
 
     class Late(Attack):
@@ -100,7 +72,9 @@ def test_trap_12_an_attack_made_late_still_gets_normalised_data() -> None:
     assert max(model.fed) < -1
 
 
-def test_trap_17_gradients_of_the_parameters_are_left_alone() -> None:
+def test_trap_17_gradients_of_the_parameters_are_left_alone(
+    make_net: Any, quick: Any, answers: Any, run: Any
+) -> None:
     """torchattacks: five attacks write into param.grad. Ours: the same tensors, unchanged."""
     names = ("CW", "DeepFool", "EADL1", "PIFGSM", "FAB")
     short = {
@@ -109,12 +83,12 @@ def test_trap_17_gradients_of_the_parameters_are_left_alone() -> None:
         "DeepFool": {"steps": 5},
     }
     for name in names:
-        model = net(10)
+        model = make_net(10)
         getattr(torchattacks, name)(model, **short.get(name, {}))(
             IMAGES, answers(model)
         )
         assert any(p.grad is not None for p in model.parameters()), name
-    model = net(10)
+    model = make_net(10)
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
     before = [parameter.grad for parameter in model.parameters()]
@@ -129,9 +103,11 @@ def test_trap_17_gradients_of_the_parameters_are_left_alone() -> None:
         )
 
 
-def test_trap_18_the_global_generator_is_nobodys() -> None:
+def test_trap_18_the_global_generator_is_nobodys(
+    make_net: Any, quick: Any, answers: Any, run: Any
+) -> None:
     """torchattacks: four attacks reseed it, seed=None fails late. Ours: untouched, refused."""
-    names, model = ("APGD", "APGDT", "FAB", "Square"), net(10)
+    names, model = ("APGD", "APGDT", "FAB", "Square"), make_net(10)
     for name in names:
         with torch.random.fork_rng():
             drawn = []
@@ -154,9 +130,11 @@ def test_trap_18_the_global_generator_is_nobodys() -> None:
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 5])
-def test_trap_19_the_number_of_classes_is_the_models(n_classes: int) -> None:
+def test_trap_19_the_number_of_classes_is_the_models(
+    n_classes: int, make_net: Any, run: Any, answers: Any
+) -> None:
     """torchattacks: n_classes=10 is assumed. Ours: asked of the model, or refused in words."""
-    model = net(n_classes)
+    model = make_net(n_classes)
     with pytest.raises((IndexError, RuntimeError)), torch.random.fork_rng():
         torchattacks.APGDT(model, eps=1e-4)(IMAGES, answers(model))
     report = run(model, "APGDT", "FAB", PRTEST, eps=1e-4)
@@ -167,52 +145,60 @@ def test_trap_19_the_number_of_classes_is_the_models(n_classes: int) -> None:
     assert report["prtest"].result.count(Verdict.ROBUST) == 4
 
 
-def test_trap_20_weak_spots_of_cw_are_in_the_report_and_not_in_ours() -> None:
+def test_trap_20_weak_spots_of_cw_are_in_the_report_and_not_in_ours(
+    make_net: Any, answers: Any, run: Any, quick: Any
+) -> None:
     """torchattacks: CW moves no pixel at 0 or 1, fears shifted logits. Ours: noted; no PRTest."""
 
     class Shifted(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.net = net()
+            self.net = make_net()
 
         def forward(self, images: Tensor) -> Tensor:
             return self.net(images) - 20
 
     black, hard = torch.zeros(2, *SHAPE), {"c": 100.0, "steps": 50, "lr": 0.1}
-    theirs = torchattacks.CW(net(), **hard)
-    assert torch.equal(theirs(black, answers(net(), black)), black)
+    theirs = torchattacks.CW(make_net(), **hard)
+    assert torch.equal(theirs(black, answers(make_net(), black)), black)
     broken = [
         int((answers(m, torchattacks.CW(m, **hard)(IMAGES, LABELS)) != LABELS).sum())
-        for m in (net(), Shifted())
+        for m in (make_net(), Shifted())
     ]
     assert broken[0] > broken[1]
-    notes = " ".join(run(net(), {"name": "CW", **hard})["CW"].notes)
+    notes = " ".join(run(make_net(), {"name": "CW", **hard})["CW"].notes)
     assert "pixels at 0 or 1 never move" in notes and "adding a constant" in notes
-    assert quick(net())(black, answers(net(), black)).max() > 0.01
-    plain, shifted = (quick(m).measure(IMAGES, LABELS) for m in (net(), Shifted()))
+    assert quick(make_net())(black, answers(make_net(), black)).max() > 0.01
+    plain, shifted = (quick(m).measure(IMAGES, LABELS) for m in (make_net(), Shifted()))
     assert plain.digest() == shifted.digest()
 
 
-def test_trap_21_a_row_does_not_depend_on_its_neighbours() -> None:
+def test_trap_21_a_row_does_not_depend_on_its_neighbours(
+    quick: Any, make_net: Any, run: Any
+) -> None:
     """torchattacks: CW stops on the sum over the batch. Ours: noted; PRTest never does."""
 
     def rows(make: Any) -> list[Tensor]:
         single = [make()(IMAGES[i : i + 1], LABELS[i : i + 1]) for i in range(4)]
         return [torch.cat(single), make()(IMAGES, LABELS)]
 
-    alone, together = rows(lambda: torchattacks.CW(net(), c=100.0, steps=50, lr=0.1))
+    alone, together = rows(
+        lambda: torchattacks.CW(make_net(), c=100.0, steps=50, lr=0.1)
+    )
     assert (alone - together).abs().max() > 0.1
     assert "stops early on the sum over the batch" in " ".join(
-        run(net(), "CW")["CW"].notes
+        run(make_net(), "CW")["CW"].notes
     )
-    alone, together = rows(lambda: quick(net()))
+    alone, together = rows(lambda: quick(make_net()))
     assert torch.equal(alone, together)
 
 
 @pytest.mark.parametrize("shape", [(12,), (4, 3)])
-def test_trap_22_images_of_any_shape_or_a_reason(shape: tuple[int, ...]) -> None:
+def test_trap_22_images_of_any_shape_or_a_reason(
+    shape: tuple[int, ...], run: Any, quick: Any, make_net: Any, answers: Any
+) -> None:
     """torchattacks: most fail on (N, D), PGDRS mixes it up. Ours: PRTest works, they say why."""
-    model, images = net(4, shape), example_images(4, shape)
+    model, images = make_net(4, shape), example_images(4, shape)
     fine = ("FGSM", "PGD", "CW", "DeepFool", "FAB", "SPSA", "TPGD", "EADL1")
     bad = ("PGDL2", "APGD", "APGDT", "Square", "MIFGSM", "PGDRS", "TIFGSM")
     with torch.random.fork_rng():
@@ -232,51 +218,55 @@ def test_trap_22_images_of_any_shape_or_a_reason(shape: tuple[int, ...]) -> None
     assert ours(images, answers(model, images)).shape == images.shape
 
 
-def test_trap_27_radius_and_range_are_checked_at_the_door() -> None:
+def test_trap_27_radius_and_range_are_checked_at_the_door(
+    quick: Any, make_net: Any
+) -> None:
     """torchattacks: takes eps=8, normalised data and NaN. Ours: refused in words."""
 
     def judged(images: Tensor, labels: Tensor) -> Any:
-        return evaluate(net(), (images, labels), {"eps": 0.1, "stages": ["PGD"]})
+        return evaluate(make_net(), (images, labels), {"eps": 0.1, "stages": ["PGD"]})
 
     normalised, holes = IMAGES * 4 - 2, IMAGES.clone()
     holes[0, 0, 0, 0] = float("nan")
-    theirs = torchattacks.PGD(net(), eps=8, alpha=1.0, random_start=False)(
+    theirs = torchattacks.PGD(make_net(), eps=8, alpha=1.0, random_start=False)(
         IMAGES, LABELS
     )
     assert (theirs - IMAGES).abs().max() > 0.9
     assert (
-        torchattacks.PGD(net(), eps=0)(normalised, LABELS) - normalised
+        torchattacks.PGD(make_net(), eps=0)(normalised, LABELS) - normalised
     ).abs().max() > 0.9
-    assert torchattacks.PGD(net())(holes, LABELS).isnan().any()
+    assert torchattacks.PGD(make_net())(holes, LABELS).isnan().any()
     with pytest.raises(ConfigError, match="8/255"):
-        quick(net(), eps=8)
+        quick(make_net(), eps=8)
     for stage in ("PGD", PRTEST):
         with pytest.raises(ConfigError, match="8/255"):
-            evaluate(net(), (IMAGES, LABELS), {"eps": 8, "stages": [stage]})
+            evaluate(make_net(), (IMAGES, LABELS), {"eps": 8, "stages": [stage]})
     for images, words in ((normalised, "looks normalised"), (holes, "nan_to_num")):
         for refused in (
-            quick(net()),
-            quick(net()).measure,
+            quick(make_net()),
+            quick(make_net()).measure,
             judged,
         ):
             with pytest.raises(InputError, match=words):
                 refused(images, LABELS)
     with pytest.raises(ConfigError, match="eps=0 must be a positive number"):
-        quick(net(), eps=0)
+        quick(make_net(), eps=0)
     report = evaluate(
-        net(), (IMAGES, LABELS), {"eps": 0, "stages": ["PGD", "CW", "GN"]}
+        make_net(), (IMAGES, LABELS), {"eps": 0, "stages": ["PGD", "CW", "GN"]}
     )
     assert not report.failed and all(
         (s.result.norm == 0).all() for s in report.stages[1:]
     )
 
 
-def test_trap_29_every_row_pass_is_counted_and_can_be_limited() -> None:
+def test_trap_29_every_row_pass_is_counted_and_can_be_limited(
+    answers: Any, make_net: Any, quick: Any
+) -> None:
     """torchattacks: counts no query and has no budget. Ours: cost of each stage, max_queries."""
-    model, rows = net(), []
+    model, rows = make_net(), []
     model.register_forward_hook(lambda m, inputs, out: rows.append(len(inputs[0])))
-    assert not [name for name in vars(torchattacks.PGD(net())) if "quer" in name]
-    labels = answers(net())
+    assert not [name for name in vars(torchattacks.PGD(make_net())) if "quer" in name]
+    labels = answers(make_net())
     plan = {"eps": 0.1, "stages": [{"name": "PGD", "steps": 7}, "FAB", PRTEST]}
     report = evaluate(model, (IMAGES, labels), plan)
     assert report.cost.forward == sum(rows)

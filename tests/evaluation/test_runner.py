@@ -23,34 +23,6 @@ PRTEST = {"name": "prtest", "tolerance": 0.2, "significance": 0.1, "n_max": 300}
 PLAN = {"eps": 0.03, "stages": ["FGSM", PRTEST]}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-class Waves(nn.Module):
-    """A linear net on images of 64 numbers; its answers are many, its logits not near a tie."""
-
-    def __init__(self, n_classes: int = 5) -> None:
-        super().__init__()
-        place, klass = torch.arange(1, 65), torch.arange(n_classes)[:, None]
-        self.weight = nn.Parameter((place * (1.37 * klass + 2.1)).sin())
-
-    def forward(self, images: Tensor) -> Tensor:
-        return (images.flatten(1) - 0.5) @ self.weight.T
-
-
-def wrong_at(model: nn.Module, images: Tensor, every: int = 7) -> Tensor:
-    """The model's answers, each `every`-th moved to the next class."""
-    with torch.no_grad():
-        labels = model(images).argmax(1)
-    labels[::every] = (labels[::every] + 1) % 3
-    return labels
-
-
 def towards_the_border(model: nn.Module, images: Tensor, rows: range) -> Tensor:
     """The images with some rows moved to within 1/256 of the way to another answer."""
     images = images.clone()
@@ -68,69 +40,74 @@ def towards_the_border(model: nn.Module, images: Tensor, rows: range) -> Tensor:
     return images
 
 
-NET = Waves()
-IMAGES = towards_the_border(NET, example_images(30), range(1, 5))
-LABELS = wrong_at(NET, IMAGES)
-
-
-def numbers(report: EvaluationReport) -> list[Any]:
-    """What must not depend on the form of the data."""
-    assert not report.failed
-    digests = [stage.result.digest() for stage in report.stages if stage.result]
-    return [*digests, report.data, report.worst_case()]
+@pytest.fixture(scope="module")
+def images(wave_net: Any) -> Tensor:
+    return towards_the_border(wave_net, example_images(30), range(1, 5))
 
 
 @pytest.fixture(scope="module")
-def reference() -> EvaluationReport:
-    return evaluate(NET, (IMAGES, LABELS), PLAN)
+def data(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Images, a few of them beside the border, and labels, a few of them wrong."""
+    return images, labels
+
+
+@pytest.fixture(scope="module")
+def reference(wave_net: Any, data: Any) -> EvaluationReport:
+    return evaluate(wave_net, data, PLAN)
 
 
 # ---------------------------------------------------------------- forms of the data
 class Pairs(Dataset):
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images, self.labels = images, labels
+
     def __len__(self) -> int:
-        return len(IMAGES)
+        return len(self.images)
 
     def __getitem__(self, k: int) -> Any:
-        return IMAGES[k], int(LABELS[k])
+        return self.images[k], int(self.labels[k])
 
 
 class Dicts(Pairs):
     def __getitem__(self, k: int) -> Any:
-        return {"pixel_values": IMAGES[k], "label": LABELS[k]}
+        return {"pixel_values": self.images[k], "label": self.labels[k]}
 
 
 class Endless(IterableDataset):
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images, self.labels = images, labels
+
     def __iter__(self) -> Iterator[Any]:
         for k in range(10**9):
             assert k < 40, "rows beyond n were read"
-            yield IMAGES[k % 30], LABELS[k % 30]
+            yield self.images[k % 30], self.labels[k % 30]
 
 
-def batches(size: int) -> Iterator[Any]:
-    for start in range(0, len(IMAGES), size):
+def batches(images: Tensor, labels: Tensor, size: int) -> Iterator[Any]:
+    for start in range(0, len(images), size):
         part = slice(start, start + size)
-        yield [IMAGES[part], LABELS[part].tolist()]
+        yield [images[part], labels[part].tolist()]
 
 
-FORMS = {
-    "numpy pair": lambda: (IMAGES.numpy(), LABELS.numpy()),
-    "labels in a list": lambda: (IMAGES, LABELS.tolist()),
-    "labels (N, 1)": lambda: (IMAGES, LABELS[:, None]),
-    "tensor data set": lambda: TensorDataset(IMAGES, LABELS),
+FORMS: dict[str, Any] = {
+    "numpy pair": lambda x, y: (x.numpy(), y.numpy()),
+    "labels in a list": lambda x, y: (x, y.tolist()),
+    "labels (N, 1)": lambda x, y: (x, y[:, None]),
+    "tensor data set": TensorDataset,
     "data set": Pairs,
     "data set of dicts": Dicts,
-    "loader": lambda: DataLoader(Pairs(), batch_size=7),
-    "loader of dicts": lambda: DataLoader(Dicts(), batch_size=64),
-    "generator": lambda: batches(11),
-    "list of batches": lambda: list(batches(1)),
+    "loader": lambda x, y: DataLoader(Pairs(x, y), batch_size=7),
+    "loader of dicts": lambda x, y: DataLoader(Dicts(x, y), batch_size=64),
+    "generator": lambda x, y: batches(x, y, 11),
+    "list of batches": lambda x, y: list(batches(x, y, 1)),
 }
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_the_data_gives_the_same_numbers(
-    form: str, reference: EvaluationReport
+    form: str, reference: Any, numbers: Any, wave_net: Any, data: Any
 ) -> None:
-    assert numbers(evaluate(NET, FORMS[form](), PLAN)) == numbers(reference)
+    assert numbers(evaluate(wave_net, FORMS[form](*data), PLAN)) == numbers(reference)
 
 
 def test_the_reference_is_worth_comparing(reference: EvaluationReport) -> None:
@@ -144,19 +121,19 @@ def test_the_reference_is_worth_comparing(reference: EvaluationReport) -> None:
 
 @pytest.mark.parametrize("size", [1, 7, 64])
 def test_the_batch_size_changes_no_number(
-    size: int, reference: EvaluationReport
+    size: int, reference: EvaluationReport, wave_net: Any, numbers: Any, data: Any
 ) -> None:
-    other = evaluate(NET, (IMAGES, LABELS), PLAN | {"batch_size": size})
+    other = evaluate(wave_net, data, PLAN | {"batch_size": size})
     assert numbers(other) == numbers(reference)
     for ours, theirs in zip(other.stages, reference.stages):
         assert ours.cost.forward == theirs.cost.forward
     assert [g.id for g in other.gallery] == [g.id for g in reference.gallery]
 
 
-def test_given_ids_are_kept() -> None:
+def test_given_ids_are_kept(wave_net: Any, images: Tensor, labels: Tensor) -> None:
     names = [f"image {k}" for k in range(30)]
-    data = [{"images": IMAGES, "labels": LABELS, "sample_ids": names}]
-    report = evaluate(NET, data, PLAN)
+    named = [{"images": images, "labels": labels, "sample_ids": names}]
+    report = evaluate(wave_net, named, PLAN)
     ids = report["clean"].result.ids
     for stage in report.stages:
         assert torch.equal(stage.result.ids, ids)
@@ -167,83 +144,93 @@ def test_given_ids_are_kept() -> None:
 @pytest.mark.parametrize(
     "form", ["pair", "loader", "generator", "data set", "iterable", "dicts"]
 )
-def test_n_takes_the_first_images(form: str, reference: EvaluationReport) -> None:
-    data = {
-        "pair": (IMAGES, LABELS),
-        "loader": DataLoader(Pairs(), batch_size=4),
-        "generator": batches(4),
-        "data set": Pairs(),
-        "iterable": Endless(),
-        "dicts": DataLoader(Dicts(), batch_size=3),
+def test_n_takes_the_first_images(
+    form: str, reference: EvaluationReport, wave_net: Any, data: Any
+) -> None:
+    given = {
+        "pair": data,
+        "loader": DataLoader(Pairs(*data), batch_size=4),
+        "generator": batches(*data, 4),
+        "data set": Pairs(*data),
+        "iterable": Endless(*data),
+        "dicts": DataLoader(Dicts(*data), batch_size=3),
     }[form]
-    report = evaluate(NET, data, PLAN | {"batch_size": 8}, n=10)
+    report = evaluate(wave_net, given, PLAN | {"batch_size": 8}, n=10)
     assert report.data["n"] == 10
     for ours, theirs in zip(report.stages, reference.stages):
         first = theirs.result.select(theirs.result.ids[:10])
         assert ours.result.digest() == first.digest()
 
 
-def test_n_reads_no_further() -> None:
+def test_n_reads_no_further(images: Tensor, labels: Tensor, wave_net: Any) -> None:
     def loader() -> Iterator[Any]:
-        yield IMAGES[:4], LABELS[:4]
-        yield IMAGES[4:8], LABELS[4:8]
+        yield images[:4], labels[:4]
+        yield images[4:8], labels[4:8]
         raise AssertionError("a batch beyond n was loaded")
 
     for n in (6, 8):
-        assert evaluate(NET, loader(), PLAN, n=n).data["n"] == n
+        assert evaluate(wave_net, loader(), PLAN, n=n).data["n"] == n
     # rows that are not evaluated are not checked either
-    images, labels = IMAGES.clone(), LABELS.clone()
-    images[20], labels[21] = torch.nan, 99
-    assert evaluate(NET, (images, labels), PLAN, n=20).data["n"] == 20
-    assert evaluate(NET, (IMAGES, LABELS), PLAN, n=99).data["n"] == 30
+    odd = images.clone(), labels.clone()
+    odd[0][20], odd[1][21] = torch.nan, 99
+    assert evaluate(wave_net, odd, PLAN, n=20).data["n"] == 20
+    assert evaluate(wave_net, (images, labels), PLAN, n=99).data["n"] == 30
 
 
 @pytest.mark.parametrize("n", [0, -1, 2.5, True, "3"])
-def test_another_n_is_refused(n: Any) -> None:
+def test_another_n_is_refused(n: Any, wave_net: Any, data: Any) -> None:
     with pytest.raises(InputError, match="n=.*integer >= 1, or None"):
-        evaluate(NET, (IMAGES, LABELS), PLAN, n=n)
+        evaluate(wave_net, data, PLAN, n=n)
 
 
 # ---------------------------------------------------------------- refusals
-def test_empty_data_are_refused() -> None:
-    empty = IMAGES[:0], LABELS[:0]
-    for data in (empty, [], [empty], TensorDataset(*empty), iter([])):
+def test_empty_data_are_refused(images: Tensor, labels: Tensor, wave_net: Any) -> None:
+    empty = images[:0], labels[:0]
+    for nothing in (empty, [], [empty], TensorDataset(*empty), iter([])):
         with pytest.raises(InputError, match="the data are empty"):
-            evaluate(NET, data, PLAN)
+            evaluate(wave_net, nothing, PLAN)
 
 
-WRONG_DATA = {
-    "no labels": IMAGES,
-    "labels None": (IMAGES, None),
-    "batches without labels": [IMAGES],
-    "too few labels": (IMAGES, LABELS[:3]),
-    "class 5 of 5": (IMAGES, LABELS + 5),
-    "0..255": (IMAGES * 255, LABELS),
-    "uint8": ((IMAGES * 255).to(torch.uint8), LABELS),
-    "nan": (IMAGES * torch.nan, LABELS),
-    "number": 5,
+WRONG_DATA: dict[str, Any] = {
+    "no labels": lambda x, y: x,
+    "labels None": lambda x, y: (x, None),
+    "batches without labels": lambda x, y: [x],
+    "too few labels": lambda x, y: (x, y[:3]),
+    "class 5 of 5": lambda x, y: (x, y + 5),
+    "0..255": lambda x, y: (x * 255, y),
+    "uint8": lambda x, y: ((x * 255).to(torch.uint8), y),
+    "nan": lambda x, y: (x * torch.nan, y),
+    "number": lambda x, y: 5,
 }
 
 
 @pytest.mark.parametrize("case", WRONG_DATA)
-def test_wrong_data_are_refused_at_the_door(case: str) -> None:
+def test_wrong_data_are_refused_at_the_door(
+    case: str, wave_net: Any, data: Any
+) -> None:
     with pytest.raises(InputError):
-        evaluate(NET, WRONG_DATA[case], PLAN)
+        evaluate(wave_net, WRONG_DATA[case](*data), PLAN)
 
 
-def test_a_model_that_cannot_be_called_is_refused() -> None:
+def test_a_model_that_cannot_be_called_is_refused(data: Any) -> None:
     with pytest.raises(ConfigError, match="model is int, expected a Module"):
-        evaluate(5, (IMAGES, LABELS), PLAN)
+        evaluate(5, data, PLAN)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_grad_modes_of_the_caller_change_nothing(
-    mode: Any, reference: EvaluationReport
+    mode: Any,
+    reference: EvaluationReport,
+    wave_net: Any,
+    numbers: Any,
+    images: Tensor,
+    labels: Tensor,
 ) -> None:
     with mode():
-        images, labels = IMAGES.clone(), LABELS.clone()
-        report = evaluate(NET, (images, labels), PLAN)
-        loaded = evaluate(NET, DataLoader(Pairs(), batch_size=7), PLAN)
+        report = evaluate(wave_net, (images.clone(), labels.clone()), PLAN)
+        loaded = evaluate(
+            wave_net, DataLoader(Pairs(images, labels), batch_size=7), PLAN
+        )
     assert numbers(report) == numbers(loaded) == numbers(reference)
     for stage in (*report.stages, *loaded.stages):
         for spec in stage.result.columns():
@@ -254,7 +241,9 @@ def test_grad_modes_of_the_caller_change_nothing(
 
 
 # ---------------------------------------------------------------- the report
-def test_the_report_comes_back_from_json(reference: EvaluationReport) -> None:
+def test_the_report_comes_back_from_json(
+    reference: EvaluationReport, numbers: Any
+) -> None:
     text = reference.to_json()
     again = EvaluationReport.from_json(text)
     assert again.to_dict() == reference.to_dict() == json.loads(text)
@@ -264,16 +253,18 @@ def test_the_report_comes_back_from_json(reference: EvaluationReport) -> None:
         assert torch.equal(ours.worst, theirs.worst)
 
 
-def test_the_report_says_what_was_measured(reference: EvaluationReport) -> None:
+def test_the_report_says_what_was_measured(
+    reference: EvaluationReport, wave_net: Any, images: Tensor, labels: Tensor
+) -> None:
     assert reference.name == "Waves" and reference.model["parameters"] == 5 * 64
     assert reference.plan["eps"] == 0.03 and len(reference.plan["stages"]) == 2
     assert [stage.name for stage in reference.stages] == ["clean", "FGSM", "prtest"]
     assert [stage.kind for stage in reference.stages] == ["clean", "attack", "prtest"]
     assert reference.provenance["versions"]["torch"]
-    assert evaluate(NET, (IMAGES, LABELS), PLAN, name="mine", n=3).name == "mine"
-    other = evaluate(NET, (IMAGES.flip(0), LABELS.flip(0)), PLAN)
+    assert evaluate(wave_net, (images, labels), PLAN, name="mine", n=3).name == "mine"
+    other = evaluate(wave_net, (images.flip(0), labels.flip(0)), PLAN)
     assert other.data["sha256"] == reference.data["sha256"]
-    fewer = evaluate(NET, (IMAGES, LABELS), PLAN, n=29)
+    fewer = evaluate(wave_net, (images, labels), PLAN, n=29)
     assert fewer.data["sha256"] != reference.data["sha256"]
 
 
@@ -290,8 +281,10 @@ def test_survivors_are_correct_unbroken_and_never_fail(
 
 
 @pytest.mark.gpu
-def test_the_same_on_a_gpu(reference: EvaluationReport) -> None:
-    report = evaluate(Waves().cuda(), (IMAGES, LABELS), PLAN)
+def test_the_same_on_a_gpu(
+    reference: EvaluationReport, numbers: Any, waves: Any, data: Any
+) -> None:
+    report = evaluate(waves().cuda(), data, PLAN)
     assert numbers(report) == numbers(reference)
     assert [g.id for g in report.gallery] == [g.id for g in reference.gallery]
     assert report.provenance["device"] == "cuda:0"

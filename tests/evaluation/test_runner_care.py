@@ -22,51 +22,10 @@ from torchattacks_ext import (
     evaluate,
 )
 from torchattacks_ext.testing import HalfSpace, small_net
-from torchattacks_ext.testing.props import example_images
 
 PRTEST = {"name": "prtest", "tolerance": 0.2, "significance": 0.1, "n_max": 300}
 SQUARE = {"name": "Square", "n_queries": 10}
 PLAN = {"eps": 0.03, "stages": ["FGSM", PRTEST]}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-class Waves(nn.Module):
-    """A linear net on images of 64 numbers; its answers are many, its logits not near a tie."""
-
-    def __init__(self, n_classes: int = 5) -> None:
-        super().__init__()
-        place, klass = torch.arange(1, 65), torch.arange(n_classes)[:, None]
-        self.weight = nn.Parameter((place * (1.37 * klass + 2.1)).sin())
-
-    def forward(self, images: Tensor) -> Tensor:
-        return (images.flatten(1) - 0.5) @ self.weight.T
-
-
-def wrong_at(model: nn.Module, images: Tensor, every: int = 7) -> Tensor:
-    """The model's answers, each `every`-th moved to the next class."""
-    with torch.no_grad():
-        labels = model(images).argmax(1)
-    labels[::every] = (labels[::every] + 1) % 3
-    return labels
-
-
-NET = Waves()
-IMAGES = example_images(30)
-LABELS = wrong_at(NET, IMAGES)
-
-
-def numbers(report: EvaluationReport) -> list[Any]:
-    """What must not depend on the form of the data."""
-    assert not report.failed
-    digests = [stage.result.digest() for stage in report.stages if stage.result]
-    return [*digests, report.data, report.worst_case()]
 
 
 # ---------------------------------------------------------------- stages that raise
@@ -86,11 +45,11 @@ def broken(monkeypatch: Any, error: BaseException, after: int = 0) -> list[int]:
 
 @pytest.mark.parametrize("after", [0, 2])
 def test_an_attack_that_raises_is_a_row_with_its_reason_and_never_a_pass(
-    monkeypatch: Any, after: int
+    monkeypatch: Any, after: int, wave_net: Any, images: Tensor, labels: Tensor
 ) -> None:
     calls = broken(monkeypatch, RuntimeError("boom"), after)
     plan = PLAN | {"stages": ["FGSM", "PGD", PRTEST], "batch_size": 5}
-    report = evaluate(NET, (IMAGES, LABELS), plan)
+    report = evaluate(wave_net, (images, labels), plan)
     stage = report["FGSM"]
     assert stage.result is None and "RuntimeError: boom" in str(stage.error)
     assert report.failed == (stage,) and len(calls) == after + 1
@@ -98,7 +57,7 @@ def test_an_attack_that_raises_is_a_row_with_its_reason_and_never_a_pass(
     worst = report.worst_case()
     assert worst is not None and worst["failed_stages"] == ["FGSM"]
     # the others went on, as if the broken one had not been there
-    alone = evaluate(NET, (IMAGES, LABELS), plan | {"stages": ["PGD", PRTEST]})
+    alone = evaluate(wave_net, (images, labels), plan | {"stages": ["PGD", PRTEST]})
     assert worst["robust_accuracy"] == alone.worst_case()["robust_accuracy"]
     for name in ("clean", "PGD", "prtest"):
         assert report[name].result.digest() == alone[name].result.digest()
@@ -107,48 +66,52 @@ def test_an_attack_that_raises_is_a_row_with_its_reason_and_never_a_pass(
 
 
 def test_the_log_has_the_trace_of_what_nobody_expected_only(
-    monkeypatch: Any, caplog: Any
+    monkeypatch: Any, caplog: Any, wave_net: Any, images: Tensor, labels: Tensor
 ) -> None:
-    flat = IMAGES.flatten(1)
-    evaluate(NET, (flat, LABELS), PLAN | {"stages": ["MIFGSM"]})
+    flat = images.flatten(1)
+    evaluate(wave_net, (flat, labels), PLAN | {"stages": ["MIFGSM"]})
     (record,) = caplog.records
     assert "MIFGSM failed: MIFGSM needs images" in record.message
     assert not record.exc_info
     caplog.clear()
     broken(monkeypatch, RuntimeError("boom"))
-    evaluate(NET, (IMAGES, LABELS), PLAN)
+    evaluate(wave_net, (images, labels), PLAN)
     assert "boom" in caplog.records[0].message and caplog.records[0].exc_info
 
 
-def test_no_worst_case_where_every_attack_raised(monkeypatch: Any) -> None:
+def test_no_worst_case_where_every_attack_raised(
+    monkeypatch: Any, wave_net: Any, images: Tensor, labels: Tensor
+) -> None:
     broken(monkeypatch, ValueError("no"))
-    report = evaluate(NET, (IMAGES, LABELS), PLAN | {"stages": ["FGSM"]})
+    report = evaluate(wave_net, (images, labels), PLAN | {"stages": ["FGSM"]})
     assert report.worst_case() is None and report.survivors() is None
     assert report.gallery == () and report["clean"].result is not None
 
 
-def test_a_model_that_breaks_inside_an_attack_breaks_that_stage_only() -> None:
-    class NoGradient(Waves):
+def test_a_model_that_breaks_inside_an_attack_breaks_that_stage_only(
+    waves: Any, images: Tensor, labels: Tensor
+) -> None:
+    class NoGradient(waves):
         def forward(self, images: Tensor) -> Tensor:
             return super().forward(images.detach())
 
-    report = evaluate(NoGradient(), (IMAGES, LABELS), PLAN)
+    report = evaluate(NoGradient(), (images, labels), PLAN)
     assert [stage.name for stage in report.failed] == ["FGSM"]
     assert report["prtest"].result is not None
 
 
 def test_ctrl_c_inside_a_stage_gets_through_and_the_model_is_given_back(
-    monkeypatch: Any,
+    monkeypatch: Any, images: Tensor, wrong_at: Any, wave_net: Any
 ) -> None:
     broken(monkeypatch, KeyboardInterrupt())
     net = half_frozen(small_net())
     before, rng = state_of(net), generators()
     with pytest.raises(KeyboardInterrupt):
-        evaluate(net, (IMAGES, wrong_at(NET, IMAGES) % 3), PLAN)
+        evaluate(net, (images, wrong_at(wave_net, images) % 3), PLAN)
     assert same(before, state_of(net)) and same(rng, generators())
     reports: list[Any] = []
     other = {"eps": 0.3, "stages": ["VANILA"]}
-    data = IMAGES, torch.zeros(30, dtype=torch.long)
+    data = images, torch.zeros(30, dtype=torch.long)
     thread = threading.Thread(target=lambda: reports.append(evaluate(net, data, other)))
     thread.start()  # no lock is left behind
     thread.join()
@@ -187,10 +150,12 @@ def same(before: list[Any], after: list[Any]) -> bool:
 EVERY_KIND = ["GN", "PGD", "APGD", "FAB", SQUARE, "OnePixel", "DeepFool", PRTEST]
 
 
-def test_modes_gradients_and_random_numbers_are_untouched() -> None:
+def test_modes_gradients_and_random_numbers_are_untouched(
+    wrong_at: Any, images: Tensor
+) -> None:
     net = half_frozen(small_net())
-    labels = wrong_at(small_net().eval(), IMAGES)
-    for data in ((IMAGES, labels), TensorDataset(IMAGES, labels)):
+    labels = wrong_at(small_net().eval(), images)
+    for data in ((images, labels), TensorDataset(images, labels)):
         before, rng = state_of(net), generators()
         stages = EVERY_KIND[:-3] + [{"name": "OnePixel", "steps": 1}, PRTEST]
         report = evaluate(net, data, {"eps": 0.1, "stages": stages})
@@ -198,21 +163,22 @@ def test_modes_gradients_and_random_numbers_are_untouched() -> None:
         assert same(before, state_of(net)) and same(rng, generators())
 
 
-class Noisy(Waves):
-    """Draws one number a call."""
+def test_a_model_that_draws_advances_the_generator_by_its_own_draws_only(
+    waves: Any, images: Tensor, labels: Tensor
+) -> None:
+    class Noisy(waves):
+        """Draws one number a call."""
 
-    calls = 0
+        calls = 0
 
-    def forward(self, images: Tensor) -> Tensor:
-        self.calls += 1
-        return super().forward(images) + torch.rand(())
+        def forward(self, images: Tensor) -> Tensor:
+            self.calls += 1
+            return super().forward(images) + torch.rand(())
 
-
-def test_a_model_that_draws_advances_the_generator_by_its_own_draws_only() -> None:
     net, state = Noisy(), torch.get_rng_state()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ReliabilityWarning)
-        evaluate(net, (IMAGES, LABELS), PLAN | {"stages": ["PGD", SQUARE, PRTEST]})
+        evaluate(net, (images, labels), PLAN | {"stages": ["PGD", SQUARE, PRTEST]})
     after = torch.get_rng_state()
     torch.set_rng_state(state)
     for _ in range(net.calls):
@@ -220,22 +186,26 @@ def test_a_model_that_draws_advances_the_generator_by_its_own_draws_only() -> No
     assert torch.equal(after, torch.get_rng_state())
 
 
-def test_the_first_bad_row_of_a_later_batch_gives_the_model_back() -> None:
-    images, net = IMAGES.clone(), small_net().train()
+def test_the_first_bad_row_of_a_later_batch_gives_the_model_back(
+    images: Tensor, labels: Tensor
+) -> None:
+    images, net = images.clone(), small_net().train()
     images[25] = 7.0
     with pytest.raises(InputError, match="images lie in"):
-        evaluate(net, (images, LABELS % 3), PLAN | {"batch_size": 10})
+        evaluate(net, (images, labels % 3), PLAN | {"batch_size": 10})
     assert all(module.training for module in net.modules())
 
 
 # ---------------------------------------------------------------- kinds of models
-def test_a_double_model_and_a_plain_function() -> None:
-    double = evaluate(Waves().double(), (IMAGES, LABELS), PLAN)
+def test_a_double_model_and_a_plain_function(
+    wave_net: Any, images: Tensor, labels: Tensor, numbers: Any, waves: Any
+) -> None:
+    double = evaluate(waves().double(), (images, labels), PLAN)
     assert not double.failed
-    weight = NET.weight.detach()
-    plain = evaluate(lambda x: (x.flatten(1) - 0.5) @ weight.T, (IMAGES, LABELS), PLAN)
+    weight = wave_net.weight.detach()
+    plain = evaluate(lambda x: (x.flatten(1) - 0.5) @ weight.T, (images, labels), PLAN)
     assert plain.model["sha256"] is None
-    expected = evaluate(NET, (IMAGES, LABELS), PLAN)
+    expected = evaluate(wave_net, (images, labels), PLAN)
     assert numbers(plain)[:-2] == numbers(expected)[:-2]
     assert torch.equal(double["FGSM"].result.verdict, expected["FGSM"].result.verdict)
 
@@ -252,9 +222,11 @@ def test_a_model_that_normalises_is_attacked_in_pixels() -> None:
     assert float(report["FGSM"].result.norm.max()) <= 0.055 * (1 + 1e-6)
 
 
-def test_data_that_are_no_images_can_be_tested() -> None:
-    flat = IMAGES.flatten(1)
+def test_data_that_are_no_images_can_be_tested(
+    wave_net: Any, images: Tensor, wrong_at: Any
+) -> None:
+    flat = images.flatten(1)
     plan = {"eps": 0.3, "bounds": None, "stages": [PRTEST]}
-    report = evaluate(NET, (flat * 4 - 2, wrong_at(NET, flat * 4 - 2)), plan)
+    report = evaluate(wave_net, (flat * 4 - 2, wrong_at(wave_net, flat * 4 - 2)), plan)
     assert report.gallery == () and report.data["shape"] == [64]
     assert not report.failed

@@ -10,13 +10,7 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
-from torchattacks_ext import (
-    AttackResult,
-    EvaluationReport,
-    Status,
-    Verdict,
-    evaluate,
-)
+from torchattacks_ext import Status, Verdict
 from torchattacks_ext.numerics.norms import project
 from torchattacks_ext.testing import HalfSpace, small_net
 from torchattacks_ext.testing.props import example_images
@@ -24,33 +18,6 @@ from torchattacks_ext.testing.props import example_images
 TEST = {"tolerance": 0.2, "significance": 0.1, "n_max": 300}
 PRTEST = {"name": "prtest"} | TEST
 WEIGHT = torch.tensor([1.0, -1.0]).repeat(8)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def half_space(n: int = 12, side: int = 1) -> tuple[HalfSpace, Tensor, Tensor]:
-    """Images (n, 1, 4, 4) in the middle of the box; Linf radii .01, .02, ..., on `side`."""
-    radii = torch.arange(1, n + 1) / 100
-    images = 0.5 + side * radii[:, None] * WEIGHT[None]
-    model = HalfSpace(WEIGHT, 1e-6)  # no tie at a multiple of 1/255
-    images = images.reshape(n, 1, 4, 4)
-    return model, images, model.labels(images)
-
-
-def run(model: Any, data: Any, *stages: Any, eps: Any = 0.055, **plan: Any) -> Any:
-    return evaluate(model, data, {"eps": eps, "stages": list(stages)} | plan)
-
-
-def attacked(report: EvaluationReport, name: str) -> AttackResult:
-    result = report[name].result
-    assert isinstance(result, AttackResult), report[name].error
-    return result
 
 
 def replaced(monkeypatch: pytest.MonkeyPatch, forward: Any, name: str = "FGSM") -> None:
@@ -61,7 +28,9 @@ def replaced(monkeypatch: pytest.MonkeyPatch, forward: Any, name: str = "FGSM") 
 
 # ---------------------------------------------------------------- bounded attacks
 @pytest.mark.parametrize("side", [1, -1])
-def test_fgsm_on_a_half_space_breaks_exactly_the_images_within_reach(side: int) -> None:
+def test_fgsm_on_a_half_space_breaks_exactly_the_images_within_reach(
+    side: int, half_space: Any, run: Any, attacked: Any
+) -> None:
     model, images, labels = half_space(side=side)
     report = run(model, (images, labels), "FGSM")
     result = attacked(report, "FGSM")
@@ -79,7 +48,9 @@ def test_fgsm_on_a_half_space_breaks_exactly_the_images_within_reach(side: int) 
     torch.testing.assert_close(found[:5], result.norm[:5])
 
 
-def test_pgd_never_says_more_than_is_true_and_here_says_it_all() -> None:
+def test_pgd_never_says_more_than_is_true_and_here_says_it_all(
+    half_space: Any, run: Any, attacked: Any
+) -> None:
     model, images, labels = half_space()
     pgd = {"name": "PGD", "steps": 10, "alpha": 0.02}
     report = run(model, (images, labels), pgd, "RFGSM", eps=0.055)
@@ -90,7 +61,7 @@ def test_pgd_never_says_more_than_is_true_and_here_says_it_all() -> None:
     assert torch.equal(report.survivors(), ~within)
 
 
-def test_the_identity_leaves_the_clean_accuracy() -> None:
+def test_the_identity_leaves_the_clean_accuracy(run: Any, attacked: Any) -> None:
     net, images = small_net().eval(), example_images(10)
     labels = net(images).argmax(1)
     labels[:4] = (labels[:4] + 1) % 3
@@ -103,7 +74,7 @@ def test_the_identity_leaves_the_clean_accuracy() -> None:
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 5])
-def test_any_number_of_classes(n_classes: int) -> None:
+def test_any_number_of_classes(n_classes: int, run: Any, attacked: Any) -> None:
     net, images = small_net(n_classes=n_classes).eval(), example_images(8)
     labels = net(images).argmax(1)
     square = {"name": "Square", "n_queries": 20}
@@ -116,7 +87,9 @@ def test_any_number_of_classes(n_classes: int) -> None:
     assert attacked(report, "FGSM").clean_accuracy == 1.0
 
 
-def test_a_single_logit_and_probabilities_are_understood() -> None:
+def test_a_single_logit_and_probabilities_are_understood(
+    half_space: Any, run: Any, attacked: Any
+) -> None:
     model, images, labels = half_space()
 
     class Sigmoid(nn.Module):
@@ -132,7 +105,9 @@ def test_a_single_logit_and_probabilities_are_understood() -> None:
 
 
 # ---------------------------------------------------------------- the judge
-def test_a_witness_outside_the_ball_does_not_count(monkeypatch: Any) -> None:
+def test_a_witness_outside_the_ball_does_not_count(
+    monkeypatch: Any, half_space: Any, attacked: Any, run: Any
+) -> None:
     model, images, labels = half_space()
     replaced(monkeypatch, lambda x: 1 - x)  # reflects every image to the other side
     result = attacked(run(model, (images, labels), "FGSM"), "FGSM")
@@ -146,7 +121,9 @@ def test_a_witness_outside_the_ball_does_not_count(monkeypatch: Any) -> None:
     torch.testing.assert_close(result.found_norm, expected, atol=1e-4, rtol=0)
 
 
-def test_a_witness_outside_the_box_does_not_count(monkeypatch: Any) -> None:
+def test_a_witness_outside_the_box_does_not_count(
+    monkeypatch: Any, attacked: Any, run: Any
+) -> None:
     model = HalfSpace(torch.tensor([1.0, 1.0]), 0.3)  # x >= 0: never class 1
     images, labels = torch.zeros(1, 1, 1, 2), torch.zeros(1, dtype=torch.long)
     replaced(monkeypatch, lambda x: x - 0.5)
@@ -158,7 +135,7 @@ def test_a_witness_outside_the_box_does_not_count(monkeypatch: Any) -> None:
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
 def test_an_attack_that_returns_nan_breaks_nothing_and_is_flagged(
-    monkeypatch: Any, odd: float
+    monkeypatch: Any, odd: float, half_space: Any, attacked: Any, run: Any
 ) -> None:
     model, images, labels = half_space()
     replaced(monkeypatch, lambda x: torch.full_like(x, odd))
@@ -171,7 +148,9 @@ def test_an_attack_that_returns_nan_breaks_nothing_and_is_flagged(
     assert report.flags == (flag,)
 
 
-def test_nan_logits_at_a_candidate_are_a_failure_with_its_own_status() -> None:
+def test_nan_logits_at_a_candidate_are_a_failure_with_its_own_status(
+    attacked: Any, run: Any, half_space: Any
+) -> None:
     class Fragile(HalfSpace):
         def forward(self, images: Tensor) -> Tensor:
             logits = super().forward(images)
@@ -190,7 +169,9 @@ def test_nan_logits_at_a_candidate_are_a_failure_with_its_own_status() -> None:
     assert [(f.code, f.count) for f in report.flags] == [("non_finite", 7)]
 
 
-def test_what_an_attack_returns_must_be_images(monkeypatch: Any) -> None:
+def test_what_an_attack_returns_must_be_images(
+    monkeypatch: Any, half_space: Any, run: Any
+) -> None:
     model, images, labels = half_space()
     replaced(monkeypatch, lambda x: x[:1])
     report = run(model, (images, labels), "FGSM")
@@ -206,7 +187,7 @@ MINIMUM = [
 
 @pytest.mark.parametrize("stage", MINIMUM, ids=lambda stage: stage["name"])
 def test_a_minimum_norm_attack_finds_the_distance_and_counts_inside_the_ball_only(
-    stage: dict[str, Any],
+    stage: dict[str, Any], half_space: Any, run: Any, attacked: Any
 ) -> None:
     model, images, labels = half_space(6)
     distance = model.radius(images, "L2").double()  # .04, .08, ..., .24
@@ -221,7 +202,9 @@ def test_a_minimum_norm_attack_finds_the_distance_and_counts_inside_the_ball_onl
     torch.testing.assert_close(result.norm[inside], result.found_norm[inside])
 
 
-def test_an_attack_of_another_norm_is_judged_in_the_norm_of_the_plan() -> None:
+def test_an_attack_of_another_norm_is_judged_in_the_norm_of_the_plan(
+    half_space: Any, run: Any, attacked: Any
+) -> None:
     model, images, labels = half_space()
     report = run(model, (images, labels), "DeepFool", eps=0.055, norm="Linf")
     assert any("works in L2, judged in Linf" in n for n in report["DeepFool"].notes)

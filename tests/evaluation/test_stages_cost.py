@@ -8,58 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from torchattacks_ext import (
-    AttackResult,
-    EvaluationReport,
-    PRTest,
-    Verdict,
-    evaluate,
-)
+from torchattacks_ext import PRTest, Verdict, evaluate
 from torchattacks_ext.testing import HalfSpace, RateVictim, small_net
 from torchattacks_ext.testing.props import example_images
 
 TEST = {"tolerance": 0.2, "significance": 0.1, "n_max": 300}
 PRTEST = {"name": "prtest"} | TEST
 WEIGHT = torch.tensor([1.0, -1.0]).repeat(8)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def half_space(n: int = 12, side: int = 1) -> tuple[HalfSpace, Tensor, Tensor]:
-    """Images (n, 1, 4, 4) in the middle of the box; Linf radii .01, .02, ..., on `side`."""
-    radii = torch.arange(1, n + 1) / 100
-    images = 0.5 + side * radii[:, None] * WEIGHT[None]
-    model = HalfSpace(WEIGHT, 1e-6)  # no tie at a multiple of 1/255
-    images = images.reshape(n, 1, 4, 4)
-    return model, images, model.labels(images)
-
-
-class Waves(nn.Module):
-    """A linear net on (N, 1, 8, 8) whose answers are many; nothing drawn."""
-
-    def __init__(self, n_classes: int = 5) -> None:
-        super().__init__()
-        place, klass = torch.arange(1, 65), torch.arange(n_classes)[:, None]
-        self.weight = nn.Parameter((place * (1.37 * klass + 2.1)).sin())
-
-    def forward(self, images: Tensor) -> Tensor:
-        return (images.flatten(1) - 0.5) @ self.weight.T
-
-
-def run(model: Any, data: Any, *stages: Any, eps: Any = 0.055, **plan: Any) -> Any:
-    return evaluate(model, data, {"eps": eps, "stages": list(stages)} | plan)
-
-
-def attacked(report: EvaluationReport, name: str) -> AttackResult:
-    result = report[name].result
-    assert isinstance(result, AttackResult), report[name].error
-    return result
 
 
 # ---------------------------------------------------------------- what it costs
@@ -80,20 +35,25 @@ class Counting(nn.Module):
         return self.model(flat)
 
 
-def tagged(n: int, wrong: int) -> tuple[Counting, Tensor, Tensor]:
-    """n images, the last `wrong` of them with a wrong label and a 1 in their last pixel."""
-    _, images, _ = half_space(n)
-    images[:, 0, -1, -1] = 0
-    model = Counting(HalfSpace(WEIGHT, 1e-6))
-    with torch.no_grad():
-        labels = model(images).argmax(1)
-    labels[n - wrong :] = 1 - labels[n - wrong :]
-    images[n - wrong :, 0, -1, -1] = 1
-    model.rows, model.calls, model.tagged = 0, 0, {}
-    return model, images, labels
+@pytest.fixture(scope="module")
+def tagged(half_space: Any) -> Any:
+    """f(n, wrong): n images, the last `wrong` with a wrong label and a 1 in their last pixel."""
+
+    def tagged(n: int, wrong: int) -> tuple[Counting, Tensor, Tensor]:
+        _, images, _ = half_space(n)
+        images[:, 0, -1, -1] = 0
+        model = Counting(HalfSpace(WEIGHT, 1e-6))
+        with torch.no_grad():
+            labels = model(images).argmax(1)
+        labels[n - wrong :] = 1 - labels[n - wrong :]
+        images[n - wrong :, 0, -1, -1] = 1
+        model.rows, model.calls, model.tagged = 0, 0, {}
+        return model, images, labels
+
+    return tagged
 
 
-def test_every_row_pass_is_counted_where_it_happens() -> None:
+def test_every_row_pass_is_counted_where_it_happens(tagged: Any, run: Any) -> None:
     model, images, labels = tagged(20, wrong=4)
     pgd = {"name": "PGD", "steps": 7, "alpha": 0.02}
     report = run(model, (images, labels), "VANILA", "FGSM", pgd, "DeepFool", PRTEST)
@@ -113,7 +73,7 @@ def test_every_row_pass_is_counted_where_it_happens() -> None:
         assert stage.result is not None and stage.result.cost == stage.cost
 
 
-def test_nothing_runs_on_rows_that_are_already_wrong() -> None:
+def test_nothing_runs_on_rows_that_are_already_wrong(tagged: Any, run: Any) -> None:
     model, images, labels = tagged(20, wrong=4)
     square, cw = {"name": "Square", "n_queries": 20}, {"name": "CW", "steps": 10}
     named = ["FGSM", "PGD", square, "DeepFool", cw, PRTEST]
@@ -125,7 +85,9 @@ def test_nothing_runs_on_rows_that_are_already_wrong() -> None:
         assert report[name].result.verdict[16:].tolist() == [3] * 4
 
 
-def test_a_batch_that_is_wrong_throughout_costs_one_pass_a_row() -> None:
+def test_a_batch_that_is_wrong_throughout_costs_one_pass_a_row(
+    tagged: Any, run: Any
+) -> None:
     model, images, labels = tagged(9, wrong=9)
     report = run(model, (images, labels), "FGSM", "Square", PRTEST, batch_size=4)
     assert [s.cost.forward for s in report.stages] == [9, 0, 0, 0]
@@ -136,8 +98,10 @@ def test_a_batch_that_is_wrong_throughout_costs_one_pass_a_row() -> None:
 
 # ---------------------------------------------------------------- PRTest
 @pytest.mark.parametrize("reference", ["label", "prediction"])
-def test_the_prtest_stage_is_prtest_by_hand(reference: str) -> None:
-    net, images = Waves(), example_images(30)
+def test_the_prtest_stage_is_prtest_by_hand(
+    reference: str, run: Any, waves: Any
+) -> None:
+    net, images = waves(), example_images(30)
     labels = net(images).argmax(1)
     labels[::7] = (labels[::7] + 1) % 5
     report = run(net, (images, labels), PRTEST | {"reference": reference}, eps=0.3)
@@ -152,7 +116,7 @@ def test_the_prtest_stage_is_prtest_by_hand(reference: str) -> None:
     assert {1, 2} < set(ours.verdict.tolist()) and ours.clean_correct.min() < 1
 
 
-def test_prtest_on_known_rates() -> None:
+def test_prtest_on_known_rates(run: Any) -> None:
     images, labels = torch.full((4, 1, 4, 4), 0.5), torch.zeros(4, dtype=torch.long)
     data = [{"image": images, "label": labels, "sample_ids": list("abcd")}]
     never = run(RateVictim(0.0), data, PRTEST, eps=0.1)
@@ -162,7 +126,7 @@ def test_prtest_on_known_rates() -> None:
     assert always.worst_case()["robust_accuracy"] == 0.0
 
 
-def test_a_prtest_stage_can_be_resumed_by_the_probe() -> None:
+def test_a_prtest_stage_can_be_resumed_by_the_probe(run: Any) -> None:
     net, images = small_net().eval(), example_images(12)
     labels = net(images).argmax(1)
     short = PRTEST | {"n_max": 60}
@@ -172,7 +136,7 @@ def test_a_prtest_stage_can_be_resumed_by_the_probe() -> None:
     assert longer.digest() == probe.measure(images, labels).digest()
 
 
-def test_images_are_kept_where_they_were_asked_for() -> None:
+def test_images_are_kept_where_they_were_asked_for(run: Any) -> None:
     net, images = small_net().eval(), example_images(6)
     labels = net(images).argmax(1)
     kept = PRTEST | {"keep": "memory"}
@@ -186,13 +150,14 @@ def test_too_small_a_budget_is_flagged_once() -> None:
     net, images = small_net().eval(), example_images(6)
     data = images, net(images).argmax(1)
     with pytest.warns(UserWarning) as seen:
-        report = run(net, data, PRTEST | {"n_max": 10}, eps=0.1, batch_size=2)
+        stages = [PRTEST | {"n_max": 10}]
+        report = evaluate(net, data, {"eps": 0.1, "stages": stages, "batch_size": 2})
     assert [flag.code for flag in report.flags] == ["cannot_certify"]
     assert len(seen) == 1 and seen[0].filename == __file__
 
 
 # ---------------------------------------------------------------- words
-def test_notes_tell_what_weakens_an_attack() -> None:
+def test_notes_tell_what_weakens_an_attack(half_space: Any, run: Any) -> None:
     model, images, labels = half_space()
     pgd = {"name": "PGD", "steps": 2, "alpha": "2/255"}
     report = run(model, (images, labels), pgd, "APGD", "FGSM")
@@ -205,7 +170,9 @@ def test_notes_tell_what_weakens_an_attack() -> None:
         assert stage.settings["guarantee"]
 
 
-def test_the_same_settings_give_the_same_digest_under_any_label() -> None:
+def test_the_same_settings_give_the_same_digest_under_any_label(
+    run: Any, attacked: Any
+) -> None:
     net, images = small_net().eval(), example_images(10)
     data = images, net(images).argmax(1)
     pgd = {"name": "PGD", "steps": 2, "alpha": 0.03}

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-
-import numpy as np
 import pytest
 import torch
 import torchattacks
 from torch import Tensor, nn
 
-from torchattacks_ext.engines.torchattacks import quiet, run_attack
+from torchattacks_ext.engines.torchattacks import run_attack
 from torchattacks_ext.errors import ConfigError
 from torchattacks_ext.evaluation.zoo import (
     attack_info,
@@ -20,76 +17,13 @@ from torchattacks_ext.evaluation.zoo import (
     reach,
 )
 
+pytestmark = pytest.mark.usefixtures("generators_as_before")
+
 NAMES = attack_names()
-FAST = {
-    "EADEN": {"max_iterations": 10, "initial_const": 100.0, "binary_search_steps": 2},
-    "EADL1": {"max_iterations": 10, "initial_const": 100.0, "binary_search_steps": 2},
-    "CW": {"steps": 10, "c": 100.0},
-    "JSMA": {"gamma": 0.05},
-    "OnePixel": {"steps": 2},
-    "Pixle": {"restarts": 1, "max_iterations": 3},
-    "SPSA": {"nb_sample": 8, "max_batch_size": 8},
-    "Square": {"n_queries": 20},
-    "DeepFool": {"steps": 5},
-    "SparseFool": {"steps": 3},
-}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before, state = torch.get_num_threads(), torch.get_rng_state()
-    numpy_state = np.random.get_state(legacy=False)
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-    torch.set_rng_state(state)
-    np.random.set_state(numpy_state)
-
-
-class Net(nn.Module):
-    """A fixed smooth net on inputs of any shape; K classes; no draws."""
-
-    def __init__(self, n_inputs: int, n_classes: int = 10) -> None:
-        super().__init__()
-        place = torch.arange(n_inputs, dtype=torch.float64)
-        klass = torch.arange(n_classes, dtype=torch.float64)
-        weight = ((place[None] + 1) * (1.37 * klass[:, None] + 2.1)).sin()
-        weight = weight.float() / n_inputs**0.5
-        self.weight = nn.Parameter(weight, requires_grad=False)
-        self.calls: list[torch.Size] = []
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.calls.append(x.shape)
-        flat = x.flatten(1)[:, : self.weight.shape[1]]
-        return (flat @ self.weight[:, : flat.shape[1]].T).tanh()
-
-
-def batch(*shape: int) -> Tensor:
-    pixels = torch.arange(4 * int(np.prod(shape)), dtype=torch.float64)
-    return (0.5 + 0.4 * (pixels * 12.9898).sin()).float().reshape(4, *shape)
-
-
-def setting(*shape: int, n_classes: int = 10) -> tuple[Net, Tensor, Tensor]:
-    images = batch(*shape)
-    model = Net(images[0].numel(), n_classes)
-    labels = model(images).argmax(1)
-    model.calls.clear()
-    return model, images, labels
-
-
-def bare(name: str, model: nn.Module, images: Tensor, labels: Tensor, **more) -> Tensor:
-    """The class itself, without a fork around it."""
-    attack = create_attack(name, model, **({"n_classes": 10, "eps": 0.1} | more))
-    with quiet():
-        return attack(images, labels).detach()
-
-
-def parameters(name: str) -> dict[str, inspect.Parameter]:
-    return dict(inspect.signature(getattr(torchattacks, name)).parameters)
 
 
 @pytest.mark.parametrize("name", ["APGD", "APGDT", "Square", "AutoAttack"])
-def test_seed_reaches_the_self_seeded_ones(name):
+def test_seed_reaches_the_self_seeded_ones(name, setting, bare):
     model, images, labels = setting(3, 8, 8)
     more = {"eps": 0.3} | ({"n_queries": 20} if name == "Square" else {})
     found = [bare(name, model, images, labels, seed=s, **more) for s in (3, 2**40 + 3)]
@@ -99,13 +33,15 @@ def test_seed_reaches_the_self_seeded_ones(name):
 
 @pytest.mark.parametrize("n_classes", [2, 3, 4, 13])
 @pytest.mark.parametrize("name", NAMES)
-def test_any_number_of_classes_works_or_is_refused_at_once(name, n_classes):
+def test_any_number_of_classes_works_or_is_refused_at_once(
+    name, n_classes, setting, fast
+):
     model, images, _ = setting(3, 8, 8, n_classes=n_classes)
     labels = torch.arange(4) % n_classes
     labels[0] = n_classes - 1
 
     def factory(victim: nn.Module):
-        more = {} if name == "AutoAttack" else FAST.get(name, {})
+        more = {} if name == "AutoAttack" else fast.get(name, {})
         return create_attack(name, victim, eps=0.002, n_classes=n_classes, **more)
 
     if n_classes < attack_info(name).min_classes:
@@ -120,7 +56,7 @@ def test_any_number_of_classes_works_or_is_refused_at_once(name, n_classes):
     assert run_attack(factory, model, images, labels, 5).shape == images.shape
 
 
-def test_n_classes_defaults_would_break_small_models():
+def test_n_classes_defaults_would_break_small_models(setting):
     model, images, labels = setting(3, 8, 8, n_classes=4)
     with pytest.raises(IndexError):
         torchattacks.APGDT(model, eps=1e-4)(images, labels)
@@ -131,7 +67,7 @@ def test_n_classes_defaults_would_break_small_models():
             create_attack(name, model, eps=0.1)
 
 
-def test_jsma_aims_at_the_next_class_of_k():
+def test_jsma_aims_at_the_next_class_of_k(setting):
     model, images, _ = setting(3, 8, 8, n_classes=5)
     attack = create_attack("jsma", model, n_classes=5)
     aims = attack.get_target_label(images, torch.tensor([0, 1, 3, 4]))
@@ -139,15 +75,15 @@ def test_jsma_aims_at_the_next_class_of_k():
 
 
 @pytest.mark.parametrize("name", ["APGD", "APGDT", "FAB", "AutoAttack", "Square"])
-def test_norm_is_passed_on_and_l1_refused(name):
-    model = Net(12)
+def test_norm_is_passed_on_and_l1_refused(name, smooth_net):
+    model = smooth_net(12)
     assert create_attack(name, model, norm="L2", eps=0.5, n_classes=10).norm == "L2"
     with pytest.raises(ConfigError, match="can do Linf, L2"):
         create_attack(name, model, norm="L1", eps=0.5, n_classes=10)
 
 
-def test_foreign_balls_are_flagged_and_not_refused():
-    assert create_attack("CW", Net(12), eps=0.1, norm="Linf").c == 1
+def test_foreign_balls_are_flagged_and_not_refused(smooth_net):
+    assert create_attack("CW", smooth_net(12), eps=0.1, norm="Linf").c == 1
     flags = {
         n: [ball_of(attack_info(n), m) for m in ("Linf", "L2", "L1")] for n in NAMES
     }
@@ -159,10 +95,12 @@ def test_foreign_balls_are_flagged_and_not_refused():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_eps_reaches_its_argument_and_none_keeps_the_default(name):
+def test_eps_reaches_its_argument_and_none_keeps_the_default(
+    name, smooth_net, parameters
+):
     info = attack_info(name)
-    attack = create_attack(name.swapcase(), Net(12), eps=0.125, n_classes=10)
-    plain = create_attack(name, Net(12), n_classes=10)
+    attack = create_attack(name.swapcase(), smooth_net(12), eps=0.125, n_classes=10)
+    plain = create_attack(name, smooth_net(12), n_classes=10)
     assert attack.attack == name
     if info.eps_argument is not None:
         assert getattr(attack, info.eps_argument) == 0.125
@@ -199,19 +137,19 @@ def test_eps_reaches_its_argument_and_none_keeps_the_default(name):
         ("APGD", {"seed": None}, "seed=None"),
     ],
 )
-def test_wrong_settings_are_refused_with_a_remedy(name, arguments, message):
+def test_wrong_settings_are_refused_with_a_remedy(name, arguments, message, smooth_net):
     with pytest.raises(ConfigError, match=message):
-        create_attack(name, Net(12), **arguments)
+        create_attack(name, smooth_net(12), **arguments)
 
 
-def test_settings_at_the_edge_are_accepted():
-    assert create_attack("BIM", Net(12), eps=8 / 255, steps=0).steps == 10
-    assert create_attack("PGDL2", Net(12), eps=8, norm="L2").eps == 8
-    assert create_attack("PIFGSM", Net(12), max_epsilon=0.2).max_epsilon == 0.2
-    create_attack("AutoAttack", Net(12, 3), version="rand", n_classes=3)
+def test_settings_at_the_edge_are_accepted(smooth_net):
+    assert create_attack("BIM", smooth_net(12), eps=8 / 255, steps=0).steps == 10
+    assert create_attack("PGDL2", smooth_net(12), eps=8, norm="L2").eps == 8
+    assert create_attack("PIFGSM", smooth_net(12), max_epsilon=0.2).max_epsilon == 0.2
+    create_attack("AutoAttack", smooth_net(12, 3), version="rand", n_classes=3)
 
 
-def test_reach():
+def test_reach(setting, bare):
     assert reach("PGD", eps=8 / 255) == pytest.approx(2.5)
     assert reach("PGD", eps=0.3, alpha=0.03, steps=20) == pytest.approx(2)
     assert reach("FFGSM", eps=20 / 255) == pytest.approx(0.5)
@@ -221,7 +159,7 @@ def test_reach():
     assert moved.abs().max() <= 0.3 * reach("BIM", eps=0.3) + 1e-6
 
 
-def test_caveats_of_spsa_and_pifgsmpp_targets_are_the_given_labels():
+def test_caveats_of_spsa_and_pifgsmpp_targets_are_the_given_labels(setting, fast):
     def never(images: Tensor, labels: Tensor) -> Tensor:
         raise AssertionError("the target function was asked")
 
@@ -229,7 +167,7 @@ def test_caveats_of_spsa_and_pifgsmpp_targets_are_the_given_labels():
     for name in NAMES:
         if not attack_info(name).targeted:
             continue
-        attack = create_attack(name, model, n_classes=10, **FAST.get(name, {}))
+        attack = create_attack(name, model, n_classes=10, **fast.get(name, {}))
         attack.set_mode_targeted_by_function(never, quiet=True)
         deaf = "in every targeted mode" in attack_info(name).caveat
         assert deaf == (name in ("SPSA", "PIFGSMPP"))
@@ -240,13 +178,13 @@ def test_caveats_of_spsa_and_pifgsmpp_targets_are_the_given_labels():
                 attack(images, labels)
 
 
-def test_caveats_of_cw():
+def test_caveats_of_cw(smooth_net, setting, bare):
     model, images, labels = setting(3, 8, 8)
     extreme = (images > 0.5).float()
     aim = model(extreme).argmax(1)
     assert torch.equal(bare("CW", model, extreme, aim, c=100.0), extreme)
 
-    class Shifted(Net):
+    class Shifted(smooth_net):
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x) - 20
 

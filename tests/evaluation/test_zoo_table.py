@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
-from torchattacks_ext.engines.torchattacks import quiet, run_attack
+from torchattacks_ext.engines.torchattacks import run_attack
 from torchattacks_ext.errors import BackendError
 from torchattacks_ext.evaluation.zoo import (
     EXCLUDED,
@@ -21,19 +20,9 @@ from torchattacks_ext.evaluation.zoo import (
     create_attack,
 )
 
+pytestmark = pytest.mark.usefixtures("generators_as_before")
+
 NAMES = attack_names()
-FAST = {
-    "EADEN": {"max_iterations": 10, "initial_const": 100.0, "binary_search_steps": 2},
-    "EADL1": {"max_iterations": 10, "initial_const": 100.0, "binary_search_steps": 2},
-    "CW": {"steps": 10, "c": 100.0},
-    "JSMA": {"gamma": 0.05},
-    "OnePixel": {"steps": 2},
-    "Pixle": {"restarts": 1, "max_iterations": 3},
-    "SPSA": {"nb_sample": 8, "max_batch_size": 8},
-    "Square": {"n_queries": 20},
-    "DeepFool": {"steps": 5},
-    "SparseFool": {"steps": 3},
-}
 # Snapshot of (steps argument, its default): a new release of torchattacks must not pass unseen.
 STEPS = dict.fromkeys(NAMES, ("steps", 10))
 STEPS |= dict.fromkeys(("VANILA", "GN", "FGSM", "FFGSM", "JSMA"), (None, None))
@@ -42,63 +31,6 @@ STEPS |= dict.fromkeys(("EADL1", "EADEN"), ("max_iterations", 100))
 STEPS |= dict.fromkeys(("PIFGSM", "PIFGSMPP"), ("num_iter_set", 10))
 STEPS |= {"DeepFool": ("steps", 50), "Pixle": ("max_iterations", 10)}
 STEPS |= {"Square": ("n_queries", 5000)}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before, state = torch.get_num_threads(), torch.get_rng_state()
-    numpy_state = np.random.get_state(legacy=False)
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-    torch.set_rng_state(state)
-    np.random.set_state(numpy_state)
-
-
-class Net(nn.Module):
-    """A fixed smooth net on inputs of any shape; K classes; no draws."""
-
-    def __init__(self, n_inputs: int, n_classes: int = 10) -> None:
-        super().__init__()
-        place = torch.arange(n_inputs, dtype=torch.float64)
-        klass = torch.arange(n_classes, dtype=torch.float64)
-        weight = ((place[None] + 1) * (1.37 * klass[:, None] + 2.1)).sin()
-        weight = weight.float() / n_inputs**0.5
-        self.weight = nn.Parameter(weight, requires_grad=False)
-        self.calls: list[torch.Size] = []
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.calls.append(x.shape)
-        flat = x.flatten(1)[:, : self.weight.shape[1]]
-        return (flat @ self.weight[:, : flat.shape[1]].T).tanh()
-
-
-def batch(*shape: int) -> Tensor:
-    pixels = torch.arange(4 * int(np.prod(shape)), dtype=torch.float64)
-    return (0.5 + 0.4 * (pixels * 12.9898).sin()).float().reshape(4, *shape)
-
-
-def setting(*shape: int, n_classes: int = 10) -> tuple[Net, Tensor, Tensor]:
-    images = batch(*shape)
-    model = Net(images[0].numel(), n_classes)
-    labels = model(images).argmax(1)
-    model.calls.clear()
-    return model, images, labels
-
-
-def bare(name: str, model: nn.Module, images: Tensor, labels: Tensor, **more) -> Tensor:
-    """The class itself, without a fork around it."""
-    attack = create_attack(name, model, **({"n_classes": 10, "eps": 0.1} | more))
-    with quiet():
-        return attack(images, labels).detach()
-
-
-def live(name: str) -> torchattacks.attack.Attack:
-    return getattr(torchattacks, name)(Net(4))
-
-
-def parameters(name: str) -> dict[str, inspect.Parameter]:
-    return dict(inspect.signature(getattr(torchattacks, name)).parameters)
 
 
 def test_every_exported_class_is_registered_or_excluded():
@@ -110,16 +42,17 @@ def test_every_exported_class_is_registered_or_excluded():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_arguments_and_modes_are_those_of_the_class(name):
+def test_arguments_and_modes_are_those_of_the_class(smooth_net, name, parameters):
     info, arguments = attack_info(name), parameters(name)
+    live = getattr(torchattacks, name)(smooth_net(4))
     radius = {"eps", "max_epsilon"} & set(arguments)
     assert radius == ({info.eps_argument} - {None})
     steps = {"steps", "nb_iter", "num_iter_set", "max_iterations", "n_queries"}
     assert steps & set(arguments) == ({info.steps_argument} - {None})
     assert (info.steps_argument, info.default_steps) == STEPS[name]
-    assert info.targeted == ("targeted" in live(name).supported_mode)
+    assert info.targeted == ("targeted" in live.supported_mode)
     assert (info.classes is not None) == ("n_classes" in arguments)
-    assert bool(info.norms) == ("norm" in arguments) == hasattr(live(name), "norm")
+    assert bool(info.norms) == ("norm" in arguments) == hasattr(live, "norm")
     assert (info.seeding == "self-seeded") == ("seed" in arguments)
     assert info.paper == "" or info.paper in getattr(torchattacks, name).__doc__
 
@@ -149,10 +82,10 @@ BOUNDED = [
 
 
 @pytest.mark.parametrize(("name", "norm"), BOUNDED)
-def test_eps_bounds_the_attack_in_its_own_norm(name, norm):
+def test_eps_bounds_the_attack_in_its_own_norm(name, norm, setting, bare, fast):
     model, images, labels = setting(3, 8, 8)
     eps = 0.3 if name == "AutoAttack" else 0.07  # broken by APGD: no long Square
-    more = {"norm": norm, "eps": eps, **FAST.get(name, {})}
+    more = {"norm": norm, "eps": eps, **fast.get(name, {})}
     found = bare(name, model, images, labels, **more)
     order = {"Linf": float("inf"), "L2": 2}[norm]
     size = (found - images).flatten(1).norm(order, dim=1)
@@ -160,7 +93,7 @@ def test_eps_bounds_the_attack_in_its_own_norm(name, norm):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_seeding_is_as_declared(name):
+def test_seeding_is_as_declared(name, setting, bare, fast):
     """Two global seeds, two numbers looked at: the candidates and the state afterwards."""
     model, images, labels = setting(3, 8, 8)
     found, states = [], []
@@ -168,7 +101,7 @@ def test_seeding_is_as_declared(name):
         torch.manual_seed(seed)
         np.random.seed(seed)
         before = torch.get_rng_state(), np.random.get_state()[1:3]
-        more = {"eps": 0.3} if name == "AutoAttack" else FAST.get(name, {})
+        more = {"eps": 0.3} if name == "AutoAttack" else fast.get(name, {})
         found.append(bare(name, model, images, labels, **more))
         after = torch.get_rng_state(), np.random.get_state()[1:3]
         moved_torch = not torch.equal(before[0], after[0])
@@ -181,7 +114,7 @@ def test_seeding_is_as_declared(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_spatial_and_channels_say_which_shapes_work(name):
+def test_spatial_and_channels_say_which_shapes_work(name, setting, fast):
     info = attack_info(name)
 
     def works(*shape: int) -> bool:
@@ -189,7 +122,7 @@ def test_spatial_and_channels_say_which_shapes_work(name):
         try:
             run_attack(
                 lambda m: create_attack(
-                    name, m, eps=0.3, n_classes=10, **FAST.get(name, {})
+                    name, m, eps=0.3, n_classes=10, **fast.get(name, {})
                 ),
                 model,
                 images,
@@ -206,7 +139,7 @@ def test_spatial_and_channels_say_which_shapes_work(name):
         assert works(12) == works(3, 4) == (not info.spatial)
 
 
-def test_pgdrs_mixes_images_that_are_not_spatial():
+def test_pgdrs_mixes_images_that_are_not_spatial(setting, bare):
     """It runs on (N, D) without an error: hence spatial although nothing is raised."""
     for shape, right in (((12, 1, 1), True), ((12,), False)):
         model, images, labels = setting(*shape)
@@ -217,10 +150,10 @@ def test_pgdrs_mixes_images_that_are_not_spatial():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_access_says_what_the_attack_asks_for(name):
+def test_access_says_what_the_attack_asks_for(name, smooth_net, setting, bare, fast):
     asked = []
 
-    class Watched(Net):
+    class Watched(smooth_net):
         def forward(self, x: Tensor) -> Tensor:
             logits = super().forward(x)
             if logits.requires_grad:
@@ -229,13 +162,13 @@ def test_access_says_what_the_attack_asks_for(name):
 
     _, images, labels = setting(3, 8, 8)
     model = Watched(192)
-    bare(name, model, images, labels, **({"eps": 0.3} | FAST.get(name, {})))
+    bare(name, model, images, labels, **({"eps": 0.3} | fast.get(name, {})))
     access = attack_info(name).access
     assert bool(asked) == (access == "white-box")
     assert bool(model.calls) == (access != "none")
 
 
-def test_four_documented_defaults_are_false():
+def test_four_documented_defaults_are_false(parameters):
     documented = {
         ("SPSA", "eps"): ("8/255", 0.3),
         ("PGDRS", "steps"): ("40", 10),
@@ -250,7 +183,7 @@ def test_four_documented_defaults_are_false():
 
 
 @pytest.mark.parametrize("name", ["APGD", "APGDT", "FAB", "Square"])
-def test_caveat_images_not_broken_come_back_unchanged(name):
+def test_caveat_images_not_broken_come_back_unchanged(name, setting, bare):
     model, images, labels = setting(3, 8, 8)
     more = {"eps": 1e-6, "n_queries": 5} if name == "Square" else {"eps": 1e-6}
     assert "come back unchanged" in attack_info(name).caveat
@@ -258,7 +191,7 @@ def test_caveat_images_not_broken_come_back_unchanged(name):
 
 
 @pytest.mark.parametrize("name", ["EADL1", "EADEN"])
-def test_caveat_of_ead_the_reference_image_moves(name):
+def test_caveat_of_ead_the_reference_image_moves(name, setting):
     class Spy(getattr(torchattacks, name)):
         references: list[Tensor] = []
 
@@ -271,7 +204,7 @@ def test_caveat_of_ead_the_reference_image_moves(name):
     assert not torch.allclose(Spy.references[0], images, atol=1e-3)
 
 
-def test_other_caveats():
+def test_other_caveats(setting, bare):
     model, images, labels = setting(3, 8, 8)
     other = (labels + 1) % 10
     spsa = torchattacks.SPSA(model)(images, labels) - images
@@ -290,7 +223,7 @@ def test_other_caveats():
 
 
 @pytest.mark.parametrize("name", ["DIFGSM", "TIFGSM"])
-def test_caveat_of_input_diversity_square_images(name):
+def test_caveat_of_input_diversity_square_images(name, setting, bare):
     model, images, labels = setting(3, 8, 16)
     torch.manual_seed(0)
     bare(name, model, images, labels)
