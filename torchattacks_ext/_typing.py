@@ -16,7 +16,11 @@ LogitsFn = Callable[[Tensor], Tensor]
 
 
 class Verdict(IntEnum):
-    """What is known about one image; stored as int8, written as its name in lower case."""
+    """What is known about one image; stored as int8, written as its name in lower case.
+
+    >>> Verdict.ROBUST == 1, Verdict(2).name
+    (True, 'NOT_ROBUST')
+    """
 
     UNDECIDED = 0
     """The budget ended before either claim could be made."""
@@ -29,7 +33,11 @@ class Verdict(IntEnum):
 
 
 class Status(IntEnum):
-    """How the measurement of one image ended; stored as int8, written as its name in lower case."""
+    """How the measurement of one image ended; stored as int8, written as its name in lower case.
+
+    >>> [status.name.lower() for status in Status][:2]
+    ['ok', 'non_finite']
+    """
 
     OK = 0
     """Measured as asked."""

@@ -58,7 +58,11 @@ class Probe(TamedAttack):
     rows), and sets `result_type`, `citation` and, where it can, ``supported_mode = ["default",
     "targeted"]``. Inside `torchattacks.MultiAttack` only a Module that returns a tensor (N, K)
     works, and what the outer attack itself leaves behind (frozen BatchNorm, its flag after an
-    exception) is not repaired.
+    exception) is not repaired. A whole example stands in docs/probe.md.
+
+    >>> from torchattacks_ext import PRTest
+    >>> issubclass(PRTest, Probe)
+    True
     """
 
     result_type: ClassVar[type[Result]]

@@ -31,6 +31,8 @@ from .prtest_walk import Walk
 
 Reference = Literal["label", "prediction"]
 DEFAULT_QUERIES = 100
+MANY_CLOSE = 0.1
+"""Share of close draws above which the reader is told."""
 
 
 class PRTest(Probe):
@@ -146,13 +148,24 @@ class PRTest(Probe):
         return self.reference == "label"
 
     def _flags(self, result: Result) -> tuple[Flag, ...]:
-        if self.sampler.replayable or not len(result):
-            return self._doubts
-        text = (
-            "the sampler gave two answers to the same numbers: worst draws cannot be shown again, "
-            "and the run cannot be repeated"
-        )
-        return (*self._doubts, Flag("not_replayable", text))
+        found = list(self._doubts)
+        if not self.sampler.replayable and len(result):
+            text = (
+                "the sampler gave two answers to the same numbers: worst draws cannot be shown "
+                "again, and the run cannot be repeated"
+            )
+            found.append(Flag("not_replayable", text))
+        if isinstance(result, ProbRobustness):
+            drawn = int(result.n_drawn.sum())
+            close = int(result.n_close[result.n_drawn > 0].sum())
+            if close > MANY_CLOSE * drawn:
+                text = (
+                    "so many draws had a margin within 1e-4 of the largest logit that they were "
+                    "asked again one by one: slow, and near float rounding; a common offset of the "
+                    "logits does this (let the model subtract its row mean), or tied outputs"
+                )
+                found.append(Flag("many_close_draws", text, close))
+        return tuple(found)
 
     def _look(self, images: Tensor) -> ModelTraits:
         law = self.sampler
@@ -265,6 +278,8 @@ class PRTest(Probe):
             sampler=self.sampler,
             seed=self.seed,
             reference=self._reference,
+            # a prediction is asked for once more by itself where it is close
+            asks=1 if self.targeted else 2 * (self.reference == "prediction"),
             clean_known=not self.targeted and self.reference == "label",
             keeps=self.keep != "none",
         )

@@ -29,8 +29,9 @@ class Walk:
     """The settings of one walk and its steps.
 
     boundaries: the integer table of the test. judge: decides failures. reference: (ids, images,
-    labels) -> the class that counts. clean_known: whether passing the clean image means
-    "correct". keeps: whether the worst draws travel with the rows.
+    labels) -> the class that counts, for at most `asks` forward row-passes an image.
+    clean_known: whether passing the clean image means "correct". keeps: whether the worst draws
+    travel with the rows.
     """
 
     boundaries: Boundaries
@@ -38,6 +39,7 @@ class Walk:
     sampler: Sampler
     seed: int
     reference: Callable[[Tensor, Tensor, Tensor | None], Tensor]
+    asks: int
     clean_known: bool
     keeps: bool
 
@@ -80,7 +82,8 @@ class Walk:
         labels = None if batch.labels is None else batch.labels[place]
         empty = batch.images.new_zeros(0, dtype=torch.int64)
         reference, clean = empty, None
-        allowed = stream.budget is None or stream.budget.allows(len(new))
+        least = len(new) * max(1, self.asks)
+        allowed = stream.budget is None or stream.budget.allows(least)
         if len(new) and allowed:
             with torch.no_grad():
                 reference = self.reference(ids, images, labels)
@@ -187,10 +190,16 @@ class Walk:
         """Rows of slots at their last completed look."""
         images = None
         if self.keeps:
-            draws = torch.from_numpy(slots.worst_draw).to(slots.images.device)
-            noise = keyed(self.seed, slots.ids, draws, self.sampler.name)
-            with torch.no_grad():
-                images = self.sampler.sample(slots.images, noise)
+            images = self._worst(slots)
         clean = np.full(len(slots), 1 if self.clean_known else -1)
         levels = self.boundaries.tolerance, self.boundaries.significance
         return to.slot_rows(slots, verdict, clean, *levels, images)
+
+    def _worst(self, slots: Slots) -> Tensor:
+        """The worst draw of each slot; the clean image where no look was completed."""
+        draws = torch.from_numpy(slots.worst_draw).to(slots.images.device)
+        noise = keyed(self.seed, slots.ids, draws.clamp_min(0), self.sampler.name)
+        with torch.no_grad():
+            shown = self.sampler.sample(slots.images, noise)
+        none = (draws < 0).reshape(-1, *[1] * (shown.dim() - 1))
+        return torch.where(none, slots.images, shown)

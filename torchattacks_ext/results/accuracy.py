@@ -25,6 +25,12 @@ class Accuracy(Result):
         prediction (Tensor): (N,) int64 argmax.
         clean_correct (Tensor): (N,) int8, 1 or 0.
         margin (Tensor): (N,) float64, z_label - max of the other logits; > 0 = correct.
+
+    >>> from torchattacks_ext import evaluate
+    >>> from torchattacks_ext.testing import RateVictim
+    >>> data = torch.full((1, 1, 2, 2), 0.5), torch.tensor([0])
+    >>> evaluate(RateVictim(0.0), data, {"eps": 0.1, "stages": ["clean"]})["clean"].result
+    Accuracy(n=1, clean_accuracy=1, ...)
     """
 
     schema: ClassVar[str] = "accuracy/1"

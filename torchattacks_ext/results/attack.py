@@ -34,6 +34,13 @@ class AttackResult(Result):
         norm (Tensor): (N,) float64 norm of the judged change.
         found_norm (Tensor): (N,) float64 norm of what the attack returned, before projection,
             where it fools the model (nan elsewhere): a minimum-norm attack keeps its own number.
+
+    >>> from torchattacks_ext import evaluate
+    >>> from torchattacks_ext.testing import HalfSpace
+    >>> model, image = HalfSpace(torch.tensor([1.0, 0.0]), -0.4), torch.tensor([[0.5, 0.5]])
+    >>> plan = {"eps": 0.2, "stages": [{"name": "FGSM"}]}
+    >>> evaluate(model, (image, torch.tensor([0])), plan)["FGSM"].result.robust_accuracy
+    0.0
     """
 
     schema: ClassVar[str] = "attack/1"

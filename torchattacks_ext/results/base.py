@@ -40,6 +40,9 @@ class Result:
         cost (Cost): row-passes and seconds.
         sidecars (tuple): where kept images lie.
         extra (dict): fields of a newer file that this version does not know; written back.
+
+    >>> Result(ids=torch.tensor([3, 1])).sort().ids.tolist()
+    [1, 3]
     """
 
     schema: ClassVar[str] = ""
@@ -175,7 +178,6 @@ class Result:
         """(N, ...) kept images in row order, in pixels. Raises InputError if none were kept."""
         return lookup(self.sidecars, self.ids)
 
-    # ------------------------------------------------------------------ identity
     def digest(self) -> str:
         """SHA-256 over ids, decision columns and settings; the same for any order of the rows."""
         ordered = self.sort()
@@ -187,7 +189,6 @@ class Result:
                 parts += [spec.name.encode(), values.tobytes()]
         return codec.digest(parts)
 
-    # ------------------------------------------------------------------ out and in
     def to_dict(self) -> dict[str, Any]:
         """Everything but images, in JSON types."""
         cars = [car.to_dict() for car in self.sidecars]
@@ -287,7 +288,6 @@ class Result:
             )
         return frame.set_index("id")
 
-    # ------------------------------------------------------------------ words
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
         """The numbers of the whole data set. confidence: of each interval, in (0, 1)."""
         return {"n": len(self), "confidence": confidence}

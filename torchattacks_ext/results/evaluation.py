@@ -98,6 +98,10 @@ class EvaluationReport:
         provenance (dict): versions, device, time.
         gallery (tuple): a few images that fail most.
         extra (dict): fields of a newer file that this version does not know; written back.
+
+    >>> report = EvaluationReport("net", {}, {}, {"n": 0}, stages=())
+    >>> EvaluationReport.from_json(report.to_json()).name
+    'net'
     """
 
     schema: ClassVar[str] = "evaluation/1"

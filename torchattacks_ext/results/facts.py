@@ -44,6 +44,9 @@ class Flag:
         message (str): one sentence for the reader.
         count (int): rows concerned; None when it is about the model or the run as a whole.
         details (dict): more, in JSON types.
+
+    >>> Flag("duplicates", "images occur more than once", 3).to_dict()["count"]
+    3
     """
 
     code: str

@@ -45,6 +45,13 @@ class ProbRobustness(Result):
         worst_draw (Tensor): (N,) int64 its number, for :meth:`PRTest.replay`; -1 without draws.
         n_close (Tensor): (N,) int64 draws decided again at batch size 1.
         n_drawn (Tensor): (N,) int64 draws of this image in all its runs.
+
+    >>> from torchattacks_ext import PRTest
+    >>> from torchattacks_ext.testing import RateVictim
+    >>> test = PRTest(RateVictim(0.0), eps=0.1)
+    >>> result = test.measure(torch.full((1, 1, 2, 2), 0.5), torch.tensor([0]))
+    >>> result.pra, result.to_records()[0]["verdict"]
+    (1.0, 'robust')
     """
 
     schema: ClassVar[str] = "prob_robustness/1"

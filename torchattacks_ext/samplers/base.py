@@ -34,6 +34,13 @@ class Sampler(ABC):
     other. All randomness comes from ``u``, so a draw can be repeated from its seed, id
     and draw number. A law may also offer ``from_latent(z, images)``, the same law as a
     map of standard normal numbers.
+
+    >>> class Brighter(Sampler):
+    ...     name = "brighter"
+    ...     def sample(self, images, u):
+    ...         return images + 0.1 * u(1)
+    >>> Brighter().sample(torch.zeros(1, 3), lambda size, purpose="": torch.full((1, size), 0.5))
+    tensor([[0.0500, 0.0500, 0.0500]])
     """
 
     name: str

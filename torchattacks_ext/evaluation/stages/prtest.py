@@ -142,6 +142,7 @@ class PRTestStage(RowStage):
             sampler=probe.sampler,
             seed=probe.seed,
             reference=probe._reference,
+            asks=0,
             clean_known=True,
             keeps=probe.keep != "none",
             clean=shared.clean,
