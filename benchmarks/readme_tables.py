@@ -88,10 +88,94 @@ def import_time(data: dict[str, Any]) -> str:
     return _table(head, [row]) + _origin(data)
 
 
+SAMPLES = {
+    "prtest": ("PRTest (default)", "0.1 %"),
+    "fixed": ("fixed n", "0.1 %"),
+    "prtest at .01": ("PRTest", "1 %"),
+    "e_process_with_futility at .01": (
+        "PRTest's certificate, refused above k/2",
+        "1 %",
+    ),
+    "fixed at .01": ("fixed n", "1 %"),
+    "curtailed at .01": ("fixed n, curtailed", "1 %"),
+    "sprt at .01": ("SPRT, k/2 against k", "1 %"),
+    "group_halving at .01": ("group-sequential, 5 halving looks", "1 %"),
+    "group_equal at .01": ("group-sequential, 10 equal looks", "1 %"),
+    "zero_failure at .01": ("zero failures", "1 %"),
+    "hundred_draws": ("100 draws, accuracy > 1 - k", "none"),
+    "retest at .01": ("exact test every 64 draws", "1 % a look"),
+}
+LEFT_OUT = ("curtailed", "group", "zero")  # of the short tables
+
+
+def _percent(x: float) -> str:
+    """Two digits more where a chance is near 0 or 1."""
+    if 0.02 <= x <= 0.995:
+        return f"{100 * x:.1f} %"
+    return f"{100 * x:.3f} %" if x > 0.5 else f"{100 * x:#.2g} %"
+
+
+def _samples_table(data: dict[str, Any], tolerance: str) -> str:
+    whole = tolerance == "0.01"
+    head = ["test", "level", *(f"p = {_times(rate)}" for rate in data["rates"])]
+    head += ["certifies wrongly at p = k", "certifies at p = k/2"]
+    at = {rate: i for i, rate in enumerate(data["rates"])}
+    rows = []
+    for name, words in SAMPLES.items():
+        if name.startswith(LEFT_OUT) and not whole:
+            continue
+        case = data["tolerances"][tolerance][name]
+        chances = [_percent(case["certified"][at[rate]]) for rate in (1, 0.5)]
+        means = [f"{x:,.0f}" for x in case["mean_n"]]
+        rows.append([*words, *means, *chances])
+    return f"Tolerance k = {tolerance}:\n\n" + _table(head, rows)
+
+
+def _times(rate: float) -> str:
+    named = {0: "0", 0.1: "k/10", 0.5: "k/2", 1: "k"}
+    return named.get(rate, f"{rate:g}k")
+
+
+def prtest_samples(data: dict[str, Any]) -> str:
+    """Mean draws and true error rates of tests of a failure rate."""
+    first_whole = sorted(data["tolerances"], key=lambda x: x != "0.01")
+    tables = [_samples_table(data, tolerance) for tolerance in first_whole]
+    again, passes = data["retest"], data["hundred_draws"]
+    grown = ", ".join(
+        f"{100 * found['certified']:.1f} % by {int(n_max):,}"
+        for n_max, found in again["by"].items()
+    )
+    wrong = ", ".join(f"{_percent(x['1'])} at k = {k}" for k, x in passes.items())
+    sizes = "; ".join(
+        f"k = {k}: {x['cheapest_proof']:,} and {x['final_test']:,}"
+        for k, x in data["provero"].items()
+    )
+    prtest, at_k = data["tolerances"]["0.01"]["prtest at .01"], data["rates"].index(1)
+    ends = ", ".join(
+        f"{_percent(prtest[key][at_k])} {key}"
+        for key in ("certified", "refuted", "undecided")
+    )
+    lines = [
+        f"PRTest at level 1 %, p = k = 0.01, at most {prtest['n_max']:,} draws: {ends}.",
+        f"An exact test at level 1 % every 64 draws, k = p = {again['tolerance']:g}, has certified "
+        f"wrongly: {grown} draws.",
+        f"The 100-draw rule passes an image with p = k: {wrong}; and one with p = 2k at k = 0.01: "
+        f"{_percent(passes['0.01']['2'])}.",
+        "PROVERO by its published formula at level 1 %, not run (draws of its cheapest proof, and "
+        f"of its final test): {sizes}.",
+    ]
+    versions = data["versions"]
+    origin = (
+        f"Exact on any machine; numpy {versions['numpy']}, scipy {versions['scipy']}."
+    )
+    return "\n".join([*tables, *(f"- {line}" for line in lines), "", origin, ""])
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "prtest_data": prtest_data,
     "verified_rows": verified_rows,
     "import_time": import_time,
+    "prtest_samples": prtest_samples,
 }
 
 

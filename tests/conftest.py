@@ -59,6 +59,12 @@ def verified(tax_data: Path) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def samples() -> ModuleType:
+    """`benchmarks/prtest_samples.py`: exact cost and errors of several tests (no data needed)."""
+    return _benchmark("prtest_samples")
+
+
+@pytest.fixture(scope="session")
 def digits() -> dict[str, Any]:
     """The demo's digits and its two nets, trained once: images, labels, standard, adversarial."""
     from torchattacks_ext.data.digits import load_digits

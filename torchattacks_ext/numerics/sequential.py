@@ -34,6 +34,7 @@ __all__ = [
     "boundaries",
     "check_design",
     "failure_bounds",
+    "geometric_looks",
     "greatest_n_to_refute",
     "least_n_to_certify",
     "log_e_high",
@@ -56,6 +57,8 @@ class Boundaries:
         looks: (L,) int64, ascending: the numbers of draws at which the test may decide.
         certify_at: (L,) int64: greatest number of failures that certifies, -1 if none.
         refute_at: (L,) int64: least number of failures that refutes, look + 1 if none.
+        give_up_from, give_up_to: (L,) int64: the numbers of failures, both ends included, at which
+            the test ends UNDECIDED; none where from > to. None for a test that never does so.
     """
 
     tolerance: float
@@ -63,6 +66,8 @@ class Boundaries:
     looks: IntArray
     certify_at: IntArray
     refute_at: IntArray
+    give_up_from: IntArray | None = None
+    give_up_to: IntArray | None = None
 
     @property
     def n_max(self) -> int:
@@ -87,6 +92,25 @@ class Boundaries:
             failures <= self.certify_at[look_index], Verdict.ROBUST, verdict
         )
         return verdict.astype(np.int8)
+
+    def over(self, look_index: ArrayLike, failures: ArrayLike) -> NDArray[np.bool_]:
+        """Whether the test ends here: decided, given up, or at the last look.
+
+        bool of the broadcast shape; arguments as in :meth:`decide`.
+
+        Example:
+            >>> table = boundaries(0.01, 0.01, 1000)
+            >>> table.over(table.next_look(504), [0, 1, 50]).tolist()
+            [True, False, True]
+        """
+        look_index, failures = np.asarray(look_index), np.asarray(failures)
+        ended = self.decide(look_index, failures) != Verdict.UNDECIDED
+        ended |= look_index == len(self.looks) - 1
+        if self.give_up_from is not None and self.give_up_to is not None:
+            ended |= (failures >= self.give_up_from[look_index]) & (
+                failures <= self.give_up_to[look_index]
+            )
+        return np.asarray(ended)
 
     def next_look(self, n: ArrayLike) -> IntArray:
         """Return the index of the first look after ``n`` draws (int64, shape of ``n``).
@@ -128,12 +152,8 @@ def boundaries(tolerance: float, significance: float, n_max: int) -> Boundaries:
         (16932, array([0]), array([4, 4, 4]))
     """
     check_design(tolerance, significance, n_max)
-    geometric, size = [], 8.0
-    while round(size) <= n_max:
-        geometric.append(round(size))
-        size *= 1.2
     short = least_n_to_certify(np.arange(_N_SHORT), tolerance, significance)
-    looks = np.union1d(np.asarray(geometric, dtype=np.int64), short[short <= n_max])
+    looks = np.union1d(geometric_looks(n_max), short[short <= n_max])
     bar, start, end = bar_of(significance), np.full_like(looks, -1), looks + 1
 
     def certifies(s: IntArray) -> NDArray[np.bool_]:
@@ -149,6 +169,20 @@ def boundaries(tolerance: float, significance: float, n_max: int) -> Boundaries:
     return Boundaries(
         float(tolerance), float(significance), looks, certify_at, refute_at
     )
+
+
+def geometric_looks(n_max: int) -> IntArray:
+    """``round(8 * 1.2**k)`` up to ``n_max``, ascending int64: the looks that tests share.
+
+    Example:
+        >>> geometric_looks(20)
+        array([ 8, 10, 12, 14, 17, 20])
+    """
+    looks, size = [], 8.0
+    while round(size) <= n_max:
+        looks.append(round(size))
+        size *= 1.2
+    return np.asarray(looks, dtype=np.int64)
 
 
 def least_n_to_certify(s: ArrayLike, tolerance: float, significance: float) -> IntArray:
