@@ -1,4 +1,4 @@
-"""Is the caller's own law checked, named and known to be replayable or not?"""
+"""What does every law share? The caller's own law, normal numbers, and arguments checked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from torch import Tensor
 
 from torchattacks_ext.errors import ConfigError, InputError
 from torchattacks_ext.numerics.streams import uniform
-from torchattacks_ext.samplers import CallableSampler, Sampler, Uniforms
+from torchattacks_ext.samplers import (
+    CallableSampler,
+    Gaussian,
+    LinfUniform,
+    Sampler,
+    Uniforms,
+)
+from torchattacks_ext.samplers.base import add_noise, check_real, widened
 
 
 def numbers(n: int, draw: int = 0) -> Uniforms:
@@ -129,3 +136,60 @@ def test_the_claimed_norm_is_checked() -> None:
 def test_the_base_cannot_be_used_as_it_is() -> None:
     with pytest.raises(TypeError, match="abstract"):
         Sampler()  # type: ignore[abstract]
+
+
+def test_a_law_without_normal_numbers_says_so() -> None:
+    law = CallableSampler(darker)
+    assert not law.has_latent and law.latent_size((2, 3)) == 6
+    with pytest.raises(ConfigError, match="sampler 'darker' has no from_latent.*write"):
+        law.from_latent(torch.zeros(4, 6), torch.zeros(4, 2, 3))
+    assert LinfUniform(0.1).has_latent and LinfUniform(0.1).latent_size((2, 3)) == 6
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (3, 6), (4, 6, 1), (4,)])
+def test_the_shape_of_normal_numbers_is_checked(shape: tuple[int, ...]) -> None:
+    for law in (LinfUniform(0.1), Gaussian(0.1)):
+        with pytest.raises(
+            InputError, match=r"expected \(4, 6\).*takes 6 normal numbers"
+        ):
+            law.from_latent(torch.zeros(shape), torch.zeros(4, 2, 3))
+
+
+def test_any_law_can_be_asked_whether_it_repeats() -> None:
+    class Fresh(LinfUniform):
+        def sample(self, images: Tensor, u: Uniforms) -> Tensor:
+            return fresh_noise(images, u)
+
+    images = torch.rand(4, 3)
+    law = Fresh(0.1)
+    assert law.replayable and not law.check_replayable(images, numbers(4))
+    assert not law.replayable
+    assert LinfUniform(0.1).check_replayable(images, numbers(4))
+
+
+def test_noise_is_added_in_float32_or_float64_and_rounded_once() -> None:
+    assert [
+        widened(torch.zeros(1, dtype=d)).dtype for d in (torch.half, torch.double)
+    ] == [
+        torch.float32,
+        torch.float64,
+    ]
+    images, noise = torch.full((1, 1), 0.7, dtype=torch.half), torch.tensor([[2e-4]])
+    both = add_noise(images, noise, None)
+    assert both.dtype == torch.half
+    assert torch.equal(both, (images.float() + noise).half())
+    wide = add_noise(images.double(), noise, (0.0, 0.5))
+    assert wide.dtype == torch.float64 and float(wide) == 0.5
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), float("inf"), "1", None])
+def test_numbers_outside_their_domain_are_named(value: Any) -> None:
+    with pytest.raises(
+        ConfigError, match="share=.* must be a number >= 0 and <= 1; so"
+    ):
+        check_real("share", value, 0, 1, "so")
+    assert check_real("share", torch.tensor(0.5), 0, 1, "so") == 0.5
+    with pytest.raises(ConfigError, match="must be a positive number and <= 1"):
+        check_real("share", 0, 0, 1, "so", above=True)
+    with pytest.raises(ConfigError, match="must be a number > 1 and <= 2"):
+        check_real("factor", 1, 1, 2, "so", above=True)

@@ -190,9 +190,9 @@ def test_settings_are_json() -> None:
 
 
 def test_bad_settings_are_named() -> None:
-    for eps in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(ConfigError, match="must be a positive number"):
-            LinfUniform(eps)
+    for eps in (0.0, -1.0, float("nan"), float("inf"), "8/255"):
+        with pytest.raises(ConfigError, match="must be a positive number; say 8/255"):
+            LinfUniform(eps)  # type: ignore[arg-type]
     with pytest.raises(
         ConfigError, match="eps=8 is larger than the range 1.*8/255, not 8"
     ):

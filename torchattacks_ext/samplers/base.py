@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -10,8 +11,8 @@ import torch
 from torch import Tensor
 
 from .._typing import Norm
-from ..errors import InputError
-from ..numerics.norms import check_norm
+from ..errors import ConfigError, InputError
+from ..numerics.norms import Bounds, check_norm, clip_
 
 
 class Uniforms(Protocol):
@@ -33,7 +34,8 @@ class Sampler(ABC):
     A subclass sets the attributes and writes ``sample``; rows must not influence each
     other. All randomness comes from ``u``, so a draw can be repeated from its seed, id
     and draw number. A law may also offer ``from_latent(z, images)``, the same law as a
-    map of standard normal numbers.
+    map of standard normal numbers; :func:`torchattacks_ext.testing.check_sampler` checks
+    all of these promises.
 
     >>> class Brighter(Sampler):
     ...     name = "brighter"
@@ -55,6 +57,55 @@ class Sampler(ABC):
     @abstractmethod
     def sample(self, images: Tensor, u: Uniforms) -> Tensor:
         """One draw an image: (B, ...) -> (B, ...), same dtype and device; input untouched."""
+
+    def from_latent(self, z: Tensor, images: Tensor) -> Tensor:
+        """The same law as a map of standard normal numbers, for methods that move them.
+
+        z (B, latent_size) independent N(0, 1), images (B, ...) -> (B, ...). Optional: the
+        base raises ConfigError; :attr:`has_latent` says whether a law has it.
+        """
+        raise ConfigError(
+            f"sampler {self.name!r} has no from_latent(z, images), its law as a map of normal "
+            "numbers; write that method, or use a built-in law such as LinfUniform"
+        )
+
+    @property
+    def has_latent(self) -> bool:
+        """Whether ``from_latent`` may be called: a subclass has written it."""
+        return type(self).from_latent is not Sampler.from_latent
+
+    def latent_size(self, shape: tuple[int, ...]) -> int:
+        """How many normal numbers ``from_latent`` takes for one image of ``shape``: one a feature.
+
+        >>> CallableSampler(lambda images, u: images).latent_size((3, 8, 8))
+        192
+        """
+        return math.prod(shape)
+
+    def check_latent(self, z: Tensor, images: Tensor) -> None:
+        """InputError unless z is (B, latent_size) for these images."""
+        wanted = len(images), self.latent_size(tuple(images.shape[1:]))
+        if tuple(z.shape) != wanted:
+            raise InputError(
+                f"z has shape {tuple(z.shape)}, expected {wanted}: sampler {self.name!r} takes "
+                f"{wanted[1]} normal numbers for each of {wanted[0]} images"
+            )
+
+    def check_replayable(self, images: Tensor, u: Uniforms) -> bool:
+        """Draw twice from equal numbers; set and return ``replayable``.
+
+        Raises InputError if the law writes into its input, which would perturb every
+        later draw too. Cost: two draws.
+        """
+        before = images.clone()
+        first, second = self.sample(before, u).clone(), self.sample(images.clone(), u)
+        if not _same(before, images):
+            raise InputError(
+                f"sampler {self.name!r} writes into the images it is given; let it work on "
+                "images.clone()"
+            )
+        self.replayable = _same(first, second)
+        return self.replayable
 
     def settings(self) -> dict[str, Any]:
         """Everything that defines the law, in JSON types, for results and hashes."""
@@ -116,22 +167,6 @@ class CallableSampler(Sampler):
             )
         return out
 
-    def check_replayable(self, images: Tensor, u: Uniforms) -> bool:
-        """Call the function twice with equal numbers; set and return ``replayable``.
-
-        Raises InputError if it writes into its input, which would perturb every later
-        draw too.
-        """
-        before = images.clone()
-        first, second = self.sample(before, u).clone(), self.sample(images.clone(), u)
-        if not _same(before, images):
-            raise InputError(
-                f"sampler {self.name!r} writes into the images it is given; let it work on "
-                "images.clone()"
-            )
-        self.replayable = _same(first, second)
-        return self.replayable
-
     def settings(self) -> dict[str, Any]:
         """The base's settings and the qualified name of the function."""
         function = self.function
@@ -141,3 +176,85 @@ class CallableSampler(Sampler):
 
 def _same(a: Tensor, b: Tensor) -> bool:
     return torch.allclose(a, b, rtol=0.0, atol=0.0, equal_nan=True)
+
+
+def widened(images: Tensor) -> Tensor:
+    """The images in the dtype that a law works in: float64 stays, all else becomes float32.
+
+    A law that casts back at its end rounds half images once.
+
+    >>> widened(torch.zeros(1, dtype=torch.float16)).dtype
+    torch.float32
+    """
+    return images if images.dtype == torch.float64 else images.float()
+
+
+def add_noise(images: Tensor, noise: Tensor, bounds: Bounds | None) -> Tensor:
+    """images (B, ...) + noise (B, D), clipped to the bounds, in the dtype of the images.
+
+    Two or three passes.
+
+    >>> add_noise(torch.ones(1, 1, 2), torch.tensor([[0.5, -0.5]]), (0.0, 1.0))
+    tensor([[[1.0000, 0.5000]]])
+    """
+    exact = widened(images)
+    moved = exact + noise.to(exact.dtype).reshape(images.shape)
+    return clip_(moved, bounds).to(images.dtype)
+
+
+def check_real(
+    name: str, value: Any, low: float, high: float, remedy: str, *, above: bool = False
+) -> float:
+    """``value`` as a finite float in [low, high] (``above``: in (low, high]); else ConfigError.
+
+    >>> check_real("sigma", 1, 0, math.inf, "say 0.1", above=True)
+    1.0
+    """
+    try:
+        number = math.nan if isinstance(value, (str, bool)) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    fits = low < number <= high if above else low <= number <= high
+    if not fits or math.isinf(number):
+        domain = f"a number {'>' if above else '>='} {low:g}"
+        if above and low == 0:
+            domain = "a positive number"
+        top = f" and <= {high:g}" if math.isfinite(high) else ""
+        raise ConfigError(f"{name}={value!r} must be {domain}{top}; {remedy}")
+    return number
+
+
+def check_word(name: str, value: Any, words: tuple[str, ...]) -> None:
+    """ConfigError unless ``value`` is one of the words.
+
+    >>> check_word("boundary", "clamp", ("truncate", "clamp"))
+    """
+    if value not in words:
+        raise ConfigError(f"{name}={value!r} is not one of {words}")
+
+
+def check_range(bounds: Bounds | None) -> None:
+    """ConfigError unless bounds are None or (lo, hi) with lo < hi, floats or one value a channel.
+
+    >>> check_range((0.0, torch.ones(3)))
+    """
+    if bounds is None:
+        return
+    try:
+        low, high = (torch.as_tensor(bound) for bound in bounds)
+        fits = bool((low < high).all())
+    except (TypeError, ValueError, RuntimeError):
+        fits = False
+    if not fits:
+        raise ConfigError(f"bounds={bounds!r} must be (lo, hi) with lo < hi")
+
+
+def bounds_setting(bounds: Bounds | None) -> list[Any] | None:
+    """Bounds in JSON types, as they stand in the settings of a law.
+
+    >>> bounds_setting((0, torch.tensor([1.0, 2.0])))
+    [0.0, [1.0, 2.0]]
+    """
+    if bounds is None:
+        return None
+    return [b.tolist() if isinstance(b, Tensor) else float(b) for b in bounds]

@@ -11,7 +11,15 @@ from torch import Tensor
 from .._typing import Norm
 from ..errors import ConfigError
 from ..numerics.norms import Bounds, bounds_for, clip_
-from .base import Sampler, Uniforms
+from .base import (
+    Sampler,
+    Uniforms,
+    bounds_setting,
+    check_range,
+    check_real,
+    check_word,
+    widened,
+)
 
 Boundary = Literal["truncate", "clamp"]
 
@@ -47,12 +55,10 @@ class LinfUniform(Sampler):
         boundary: Boundary = "truncate",
         bounds: Bounds | None = (0.0, 1.0),
     ) -> None:
-        if boundary not in get_args(Boundary):
-            raise ConfigError(
-                f"boundary={boundary!r} is not one of {get_args(Boundary)}"
-            )
-        _check_eps(eps, bounds)
-        self.eps: float = float(eps)
+        check_word("boundary", boundary, get_args(Boundary))
+        check_range(bounds)
+        self.eps: float = check_real("eps", eps, 0, math.inf, "say 8/255", above=True)
+        _check_width(eps, bounds)
         self.boundary, self.bounds = boundary, bounds
 
     def sample(self, images: Tensor, u: Uniforms) -> Tensor:
@@ -65,20 +71,16 @@ class LinfUniform(Sampler):
         >>> LinfUniform(eps=0.1).from_latent(torch.zeros(1, 1), torch.full((1, 1), 0.5))
         tensor([[0.5000]])
         """
+        self.check_latent(z, images)
         return self._place(images, torch.special.ndtr(z))
 
     def settings(self) -> dict[str, Any]:
         """Name, norm, eps, boundary and bounds."""
-        bounds = None
-        if self.bounds is not None:
-            bounds = [
-                b.tolist() if isinstance(b, Tensor) else float(b) for b in self.bounds
-            ]
-        return {**super().settings(), "boundary": self.boundary, "bounds": bounds}
+        own = {"boundary": self.boundary, "bounds": bounds_setting(self.bounds)}
+        return super().settings() | own
 
     def _place(self, images: Tensor, u: Tensor) -> Tensor:
-        # float16 and bfloat16 images: the sum is formed in float32 and rounded once.
-        exact = images if images.dtype == torch.float64 else images.float()
+        exact = widened(images)
         share = u.to(exact.dtype).reshape(images.shape)
         low = exact - self.eps
         if self.boundary == "clamp" or self.bounds is None:
@@ -91,14 +93,10 @@ class LinfUniform(Sampler):
         return draw.to(images.dtype)
 
 
-def _check_eps(eps: float, bounds: Bounds | None) -> None:
-    if not (eps > 0 and math.isfinite(eps)):
-        raise ConfigError(f"eps={eps!r} must be a positive number, say 8/255")
+def _check_width(eps: float, bounds: Bounds | None) -> None:
     if bounds is None:
         return
     widths = torch.as_tensor(bounds[1]) - torch.as_tensor(bounds[0])
-    if not bool((widths > 0).all()):
-        raise ConfigError(f"bounds={bounds!r} must be (lo, hi) with lo < hi")
     if eps > float(widths.max()):
         raise ConfigError(
             f"eps={eps!r} is larger than the range {float(widths.max()):g} of the bounds; eps is "
