@@ -29,7 +29,15 @@ from .results import EvaluationReport as EvaluationReport
 from .results import Flag as Flag
 from .results import ProbRobustness as ProbRobustness
 from .results import Result as Result
+from .results import SilBand as SilBand
+from .samplers import Affine as Affine
+from .samplers import Compose as Compose
+from .samplers import EightBit as EightBit
+from .samplers import Gaussian as Gaussian
+from .samplers import L1Ball as L1Ball
+from .samplers import L2Ball as L2Ball
 from .samplers import LinfUniform as LinfUniform
+from .samplers import Photometric as Photometric
 from .samplers import Sampler as Sampler
 
 __all__ = [
@@ -38,8 +46,15 @@ __all__ = [
     "Probe",
     "evaluate",
     # models and samplers
+    "Affine",
+    "Compose",
+    "EightBit",
+    "Gaussian",
+    "L1Ball",
+    "L2Ball",
     "LinfUniform",
     "NormalizedModel",
+    "Photometric",
     "Sampler",
     # results
     "Accuracy",
@@ -48,6 +63,7 @@ __all__ = [
     "Flag",
     "ProbRobustness",
     "Result",
+    "SilBand",
     # words
     "NORMS",
     "Norm",

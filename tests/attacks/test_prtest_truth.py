@@ -121,7 +121,7 @@ def test_a_sampler_that_draws_elsewhere_is_flagged() -> None:
     [
         dict(sampler=LinfUniform(0.2), eps=0.1),
         dict(sampler=LinfUniform(0.1), eps=0.1, norm="L2"),
-        dict(norm="L2", eps=0.5),
+        dict(norm="L3", eps=0.5),
         dict(sampler="gaussian"),
         dict(reference="majority"),
         dict(tolerance=0.0),

@@ -145,12 +145,12 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "significance": (stage(name="prtest", significance=0.6), "significance"),
     "n_max": (stage(name="prtest", n_max=0), "n_max=0"),
     "reference": (stage(name="prtest", reference="truth"), "reference='truth'"),
-    "sampler": (stage(name="prtest", sampler="gauss"), "sampler='gauss' is neither"),
+    "sampler": (stage(name="prtest", sampler="gauss"), "'gauss' is unknown"),
     "sampler's eps": (
         stage(name="prtest", sampler=LinfUniform(0.2)),
         "disagrees with the sampler's eps",
     ),
-    "no law": (plan(norm="L2", stages=["prtest"]), "no built-in sampler; pass sampler"),
+    "no test": (stage(name="prtest", test="bayes"), "test='bayes' is not one of"),
     "duplicate labels": (plan(stages=["PGD", "pgd"]), "two stages are called 'PGD'"),
     "label of another": (
         plan(stages=["FGSM", {"name": "PGD", "label": "FGSM"}]),

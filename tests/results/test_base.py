@@ -135,7 +135,7 @@ def test_digest_depends_on_every_decision_column_ids_and_settings(
     prob: ProbRobustness, changed: Change
 ) -> None:
     names = [s.name for s in prob.columns() if s.kind == "decision"]
-    assert len(names) == 6
+    assert len(names) == 9
     digests = {changed(prob, name, 0, 2).digest() for name in names}
     digests |= {
         prob.digest(),

@@ -163,6 +163,7 @@ def summarise(
         },
         cost=cost if earlier is None else cost + earlier.cost,
         sidecars=keeper.finish(),
+        groups=stream.groups,
     )
     status = getattr(result, "status", None)
     if status is not None and len(status) and (status == int(Status.NON_FINITE)).all():

@@ -68,7 +68,7 @@ class Probe(TamedAttack):
     result_type: ClassVar[type[Result]]
     citation: ClassVar[str] = ""
     unit: ClassVar[str] = "image"
-    resumable: ClassVar[tuple[str, ...]] = ()
+    resumable: tuple[str, ...] = ()
     """Settings that may differ between a result and the run that resumes it."""
 
     def __init__(

@@ -7,59 +7,80 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .._typing import Norm
-from ..data.door import check_label_range
 from ..data.stream import Stream
 from ..engines.active import Judge, keyed
-from ..errors import ConfigError, InputError, ReliabilityWarning
+from ..errors import InputError, ReliabilityWarning, StatusError
 from ..models.checks import ModelTraits
-from ..numerics.losses import margins, target_margins
-from ..numerics.sequential import boundaries, check_design
+from ..numerics.splitting import LastParticle
 from ..results.base import Result
 from ..results.columns import Rows
 from ..results.facts import Flag
 from ..results.prob_robustness import ProbRobustness
-from ..samplers.base import CallableSampler
 from ..samplers.choose import choose_sampler
+from . import prtest_design as design
 from .probe import Probe
+from .prtest_design import CleanPolicy, Reference, Test
+from .prtest_search import predictions, worst_draws
+from .prtest_splitting import Splitting
 from .prtest_walk import Walk
 
-Reference = Literal["label", "prediction"]
-DEFAULT_QUERIES = 100
-MANY_CLOSE = 0.1
-"""Share of close draws above which the reader is told."""
+DEFAULT_QUERIES, N_MEAN = 100, 16
 
 
 class PRTest(Probe):
     r"""Test of probabilistic robustness: is the failure rate of each image at most `tolerance`?
 
     The failure rate of an image is p_fail = P(argmax f(x + delta) != label), delta drawn by
-    `sampler`. For each image two mixture e-processes are followed at once (Ville's
-    inequality), one against "p_fail >= tolerance", one against "p_fail <= tolerance". ROBUST
-    and NOT_ROBUST are each wrong with probability at most `significance`, at whatever sample
-    size the run stops; where neither is reached by `n_max` draws the verdict is UNDECIDED. The
-    claim is about random draws from this sampler only: it says nothing about an adversary.
-    Probabilistic robustness: Mu & Lim 2024 (doi:10.1145/3639478.3643519).
+    `sampler`. ROBUST (p_fail <= tolerance) and NOT_ROBUST (p_fail > tolerance) are each wrong
+    with probability at most `significance`; where neither is shown by `n_max` draws the verdict
+    is UNDECIDED. The claim is about random draws from this sampler only: it says nothing about
+    an adversary. Probabilistic robustness: Mu & Lim 2024 (doi:10.1145/3639478.3643519). Which
+    `test` when: docs/prtest.md.
 
-    Distance Measure : Linf (other laws through `sampler`)
+    ========= ========================================================= ======================
+    test      how it decides                                            valid at
+    ========= ========================================================= ======================
+    eprocess  two mixture e-processes (Ville 1939, Robbins 1970)        any stop, any extension
+    sprt      Wald's ratio, twice (Sobel & Wald 1949)                   any stop, any extension
+    fixed     binomial test with n_max draws, curtailed                 its one design
+    group     group-sequential, looks at n_max / 2^j                    its planned looks
+    splitting last-particle method for rates of 1e-5 and less           an ideal kernel only
+    ========= ========================================================= ======================
+
+    Distance Measure : Linf, L2, L1 (other laws through `sampler`)
 
     Arguments:
         model (nn.Module or callable): maps images (N, ...) to scores (N, K).
         eps (float): radius of the ball, in pixel units of [0, 1]. (Default: 8/255)
         norm (str): "Linf", "L2" or "L1". (Default: "Linf")
-        sampler (Sampler or callable): law of the perturbation, or f(images, u) -> images; None
-            draws uniformly from the ball within the pixel range. (Default: None)
+        sampler (Sampler, str, dict or callable): law of the perturbation, or its name, or
+            f(images, u) -> images; None draws uniformly from the ball. (Default: None)
         tolerance (float): tolerated failure rate, in (0, 1). (Default: 1e-2)
         significance (float): error probability of each side, in (0, 0.5). (Default: 1e-3)
-        n_max (int): most draws an image, rounded down to a look. (Default: 20000)
+        n_max (int): most draws an image, rounded down to a look; None is 20000, for "fixed" the
+            least n with power 1 - significance at tolerance / 2, for "splitting" what certifying
+            needs. (Default: None)
         reference (str): "label" (accuracy) or "prediction" (stability of the clean answer).
             (Default: "label")
         seed (int): of every random number. (Default: 0)
+        test (str): see the table. (Default: "eprocess")
+        clean_policy (str): "fail" spends no test on an image whose clean answer is wrong
+            (MISCLASSIFIED), "sample" tests it as well; it never counts as certified accuracy.
+            (Default: "fail")
+        n_mean (int): draws of every image, right or wrong, for the mean failure rate of the data
+            set; 0 leaves that out, None is 16 with clean_policy="sample" and else 0.
+            (Default: None)
+        shared_noise (bool): draw number i is the same for every image: cheaper, but verdicts of
+            different images are then dependent. (Default: False)
+        n_systems (int): of splitting. (Default: 8)
+        n_particles (int): a system of splitting. (Default: 16)
+        n_moves (int): a death in splitting. (Default: 20)
         **options: the other arguments of :class:`Probe` by keyword (batch_size, bounds, outputs,
             n_queries, max_queries, max_seconds, keep).
 
@@ -69,8 +90,8 @@ class PRTest(Probe):
         - output: as images; the draw of smallest margin among `n_queries` (100) draws.
 
     Cost of `measure`: n_samples forward row-passes an image (505 when it never fails, at
-    tolerance = significance = .01), one for the clean image and one for each close draw
-    (decided again at batch 1); at most 65 for the whole run to look at the model.
+    tolerance = significance = .01), `n_mean`, one for the clean image and one for each close
+    draw (decided again at batch 1); at most 65 for the whole run to look at the model.
 
     Examples::
         >>> from torchattacks_ext.testing import RateVictim
@@ -82,7 +103,6 @@ class PRTest(Probe):
     """
 
     result_type = ProbRobustness
-    resumable = ("n_max",)
     citation = """@inproceedings{mu2024precise,
   author    = {Mu, Wenchuan and Lim, Kwan Hui},
   title     = {Towards Precise Observations of Neural Model Robustness in Classification},
@@ -100,46 +120,77 @@ class PRTest(Probe):
         sampler: Any = None,
         tolerance: float = 1e-2,
         significance: float = 1e-3,
-        n_max: int = 20000,
+        n_max: int | None = None,
         reference: Reference = "label",
         seed: int = 0,
+        *,
+        test: Test = "eprocess",
+        clean_policy: CleanPolicy = "fail",
+        n_mean: int | None = None,
+        shared_noise: bool = False,
+        n_systems: int = 8,
+        n_particles: int = 16,
+        n_moves: int = 20,
         **options: Any,
     ) -> None:
         super().__init__("PRTest", model, eps=eps, norm=norm, seed=seed, **options)
         self.supported_mode = ["default", "targeted"]
-        if reference not in get_args(Reference):
-            raise ConfigError(
-                f"reference={reference!r} is not one of {get_args(Reference)}"
-            )
+        design.choose("reference", reference, Reference)
+        design.choose("test", test, Test)
+        design.choose("clean_policy", clean_policy, CleanPolicy)
+        if n_mean is None:
+            n_mean = N_MEAN if clean_policy == "sample" else 0
+        design.whole("n_mean", n_mean, 0)
+        design.whole("n_moves", n_moves, 1)
         self.sampler = choose_sampler(sampler, eps, norm, self.bounds)
         self.tolerance, self.significance = tolerance, significance
-        self.n_max, self.reference = n_max, reference
-        least = check_design(tolerance, significance, n_max)
-        self._boundaries = boundaries(tolerance, significance, n_max)
-        if not self._boundaries.n_max:
-            raise ConfigError(f"n_max={n_max} is below the first look; expected >= 8")
-        self._doubts = self._power(least)
+        self.reference, self.test = reference, test
+        self.clean_policy, self.n_mean = clean_policy, n_mean
+        self.shared_noise = bool(shared_noise)
+        self._doubts: tuple[Flag, ...]
+        if test == "splitting":
+            self._split = LastParticle(tolerance, significance, n_systems, n_particles)
+            need = design.splitting_cost(self._split, n_moves)
+            if n_max is not None:
+                design.whole("n_max", n_max, 1)
+            self.n_max, self.n_moves = need if n_max is None else n_max, n_moves
+            self._doubts = design.splitting_doubts(self._split, n_moves, self.n_max)
+            design.needs_latents(self.sampler)
+        else:
+            self._rule = design.make_rule(test, tolerance, significance, n_max)
+            self.n_max = self._rule.boundaries.n_max if n_max is None else n_max
+            self._doubts = design.doubts(self._rule, self.n_max)
+            self.resumable = ("n_max",) if self._rule.anytime else ()
         for flag in self._doubts:
             warnings.warn(flag.message, ReliabilityWarning, stacklevel=2)
 
-    def _power(self, least: int) -> tuple[Flag, ...]:
-        if self._boundaries.n_max >= least:
-            return ()
-        text = (
-            f"n_max={self.n_max} can certify no image: without a single failure the test needs "
-            f"n_max >= {least} at tolerance={self.tolerance:g}, "
-            f"significance={self.significance:g}"
-        )
-        return (Flag("cannot_certify", text),)
+    @property
+    def draws_to_certify(self) -> int:
+        """Draws of an image that never fails (splitting: evaluations), at most `n_max`."""
+        if self.test == "splitting":
+            return min(design.splitting_cost(self._split, self.n_moves), self.n_max)
+        return self._rule.least_n or self._rule.boundaries.n_max
 
     def settings(self) -> dict[str, Any]:
         """Every setting that may change a decision; `n_max` is the effective cap, a look."""
-        return super().settings() | {
+        found: dict[str, Any] = super().settings() | {
             "sampler": self.sampler.settings(),
+            "test": self.test,
             "tolerance": self.tolerance,
             "significance": self.significance,
-            "n_max": self._boundaries.n_max,
             "reference": self.reference,
+            "clean_policy": self.clean_policy,
+            "n_mean": self.n_mean,
+            "shared_noise": self.shared_noise,
+            "guarantee": "ideal-kernel" if self.test == "splitting" else "exact",
+        }
+        if self.test != "splitting":
+            return found | {"n_max": self._rule.boundaries.n_max}
+        return found | {
+            "n_max": self.n_max,
+            "n_systems": self._split.n_systems,
+            "n_particles": self._split.n_particles,
+            "n_moves": self.n_moves,
         }
 
     def _needs_labels(self) -> bool:
@@ -150,26 +201,14 @@ class PRTest(Probe):
     def _flags(self, result: Result) -> tuple[Flag, ...]:
         found = list(self._doubts)
         if not self.sampler.replayable and len(result):
-            text = (
-                "the sampler gave two answers to the same numbers: worst draws cannot be shown "
-                "again, and the run cannot be repeated"
-            )
-            found.append(Flag("not_replayable", text))
+            found.append(design.NOT_REPLAYABLE)
         if isinstance(result, ProbRobustness):
-            drawn = int(result.n_drawn.sum())
-            close = int(result.n_close[result.n_drawn > 0].sum())
-            if close > MANY_CLOSE * drawn:
-                text = (
-                    "so many draws had a margin within 1e-4 of the largest logit that they were "
-                    "asked again one by one: slow, and near float rounding; a common offset of the "
-                    "logits does this (let the model subtract its row mean), or tied outputs"
-                )
-                found.append(Flag("many_close_draws", text, close))
+            found += design.flags_of(result, self.test)
         return tuple(found)
 
     def _look(self, images: Tensor) -> ModelTraits:
         law = self.sampler
-        if isinstance(law, CallableSampler):
+        if not law.replayable:
             few = images[:2]
             ids = torch.arange(len(few), device=few.device)
             law.check_replayable(few, keyed(self.seed, ids, 0, law.name))
@@ -190,90 +229,64 @@ class PRTest(Probe):
         with torch.no_grad():
             reference = self._reference(ids, inputs, labels)
             spent = (self._meter.forward - before) // len(inputs)
-            n_draws = max(1, (self.n_queries or DEFAULT_QUERIES) - spent)
-            best = inputs.clone()
-            step = self.batch_size
-            for start in range(0, len(inputs), step):
-                part = slice(start, start + step)
-                best[part] = self._worst(
-                    inputs[part], ids[part], reference[part], n_draws
-                )
-        return best
-
-    def _worst(
-        self, images: Tensor, ids: Tensor, reference: Tensor, n_draws: int
-    ) -> Tensor:
-        """The draw of smallest margin of each image; batches hold several draws at a time."""
-        n, lot = len(images), max(1, self.batch_size // len(images))
-        lowest = images.new_full((n,), float("inf"))
-        best = images
-        margin_of = target_margins if self.targeted else margins
-        for start in range(0, n_draws, lot):
-            count = min(lot, n_draws - start)
-            draws = torch.arange(start, start + count, device=images.device)
-            noise = keyed(
-                self.seed,
-                ids.repeat(count),
-                draws.repeat_interleave(n),
-                self.sampler.name,
+            return worst_draws(
+                inputs,
+                reference,
+                self._noise_ids(ids),
+                self.get_logits,
+                self.sampler,
+                seed=self.seed,
+                n_draws=max(1, (self.n_queries or DEFAULT_QUERIES) - spent),
+                batch_size=self.batch_size,
+                targeted=self.targeted,
             )
-            tile = (count,) + (1,) * (images.dim() - 1)
-            drawn = self.sampler.sample(images.repeat(tile), noise)
-            logits = self.get_logits(drawn)
-            if not start:
-                check_label_range(reference, logits.shape[1])
-            found = margin_of(logits, reference.repeat(count)).nan_to_num(-torch.inf)
-            least, place = found.reshape(count, n).to(images.dtype).min(0)
-            rows = place * n + torch.arange(n, device=images.device)
-            better = least < lowest
-            shape = (n,) + (1,) * (images.dim() - 1)
-            best = torch.where(better.reshape(shape), drawn[rows], best)
-            lowest = torch.minimum(least, lowest)
-        return best
 
     def _reference(self, ids: Tensor, images: Tensor, labels: Tensor | None) -> Tensor:
         """The class that counts for each row: target, label or clean prediction."""
         if self.targeted:
             return self._targets(ids, images, labels)
         if self.reference == "prediction":
-            return self._predict(images)
+            return predictions(self.get_logits, images, self.batch_size)
         if labels is None:
             raise InputError(
                 "labels are needed: pass attack(images, labels), or reference='prediction'"
             )
         return labels
 
-    def _predict(self, images: Tensor) -> Tensor:
-        """argmax (N,); rows with two almost equal classes are decided at batch size 1."""
-        parts = torch.split(images, self.batch_size)
-        logits = torch.cat([self.get_logits(part) for part in parts])
-        found = logits.argmax(1)
-        top = logits.topk(2, dim=1).values
-        close = (top[:, 0] - top[:, 1]) < 1e-4 * logits.abs().amax(1)
-        for row in close.nonzero()[:, 0].tolist() if self.batch_size > 1 else ():
-            found[row] = self.get_logits(images[row : row + 1]).argmax(1)[0]
-        return found
+    def _noise_ids(self, ids: Tensor) -> Tensor:
+        """The ids that key the noise: one for all images where the noise is shared."""
+        return torch.zeros_like(ids) if self.shared_noise else ids
 
     def replay(self, images: Tensor, ids: Any, draws: Any) -> Tensor:
         """Draw number draws[i] of image i with id ids[i], as `measure` saw it; no forward pass.
 
         images (N, ...) in the caller's scale, ids and draws (N,) int64, as in a result's `ids` and
-        `worst_draw`. Returns the caller's scale.
+        `worst_draw`. Returns the caller's scale. Raises StatusError for test="splitting", whose
+        particles are no numbered draws (keep= keeps the worst).
         """
+        if self.test == "splitting":
+            raise StatusError(
+                "the particles of test='splitting' are no numbered draws; measure with "
+                "keep='memory' and take result.images()"
+            )
         normalised = self._normalization_applied is True
         with self._session(), torch.no_grad():
             pixels = self._prepare(images, normalised)
             ids, draws = (
                 torch.as_tensor(side).to(pixels.device) for side in (ids, draws)
             )
+            ids = self._noise_ids(ids)
             noise = keyed(self.seed, ids, draws, self.sampler.name)
             found = self.sampler.sample(pixels, noise)
             return self.normalize(found) if normalised else found
 
     # ------------------------------------------------------------------ verb two
     def _rows(self, stream: Stream) -> Iterator[Rows]:
-        walk = Walk(
-            boundaries=self._boundaries,
+        yield from self._walk().rows(stream)
+
+    def _walk(self, **changes: Any) -> Walk | Splitting:
+        """What walks through the stream; `changes` replace its settings."""
+        known: dict[str, Any] = dict(
             judge=Judge(self.get_logits, self.targeted, self.batch_size),
             sampler=self.sampler,
             seed=self.seed,
@@ -281,6 +294,13 @@ class PRTest(Probe):
             # a prediction is asked for once more by itself where it is close
             asks=1 if self.targeted else 2 * (self.reference == "prediction"),
             clean_known=not self.targeted and self.reference == "label",
+            tests_wrong=self.clean_policy == "sample" and not self.targeted,
+            n_mean=self.n_mean,
             keeps=self.keep != "none",
         )
-        yield from walk.rows(stream)
+        known |= changes
+        if self.test == "splitting":
+            return Splitting(
+                law=self._split, n_moves=self.n_moves, n_max=self.n_max, **known
+            )
+        return Walk(rule=self._rule, shared_noise=self.shared_noise, **known)

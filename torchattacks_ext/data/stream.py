@@ -16,6 +16,7 @@ from ..models.checks import ModelTraits, look_cost
 from ..models.meter import Budget
 from ..numerics.ids import IdBook
 from ..results.base import Result
+from ..results.groups import Groups, join_groups
 from .door import Bounds, as_tensor, check_label_range, check_labels
 
 IMAGE_KEYS = ("images", "image", "img", "pixel_values")
@@ -119,8 +120,9 @@ class Stream:
     of the batches. prepare: maps raw images to checked pixels on the device. look: asked once, with
     the first batch, what the model is like; then labels are held against its number of classes.
     Batches are taken one at a time. Iterating it twice starts a new count of occurrences.
-    `n_duplicates` says how many rows so far had the content of an earlier one. Raises InputError at
-    the door, for a batch when it is its turn.
+    `n_duplicates` says how many rows so far had the content of an earlier one, `groups` holds the
+    group names so far (None if no batch brought any). Raises InputError at the door, for a batch
+    when it is its turn.
     """
 
     def __init__(
@@ -138,6 +140,7 @@ class Stream:
         resume: Result | None = None,
     ) -> None:
         self.n_duplicates = 0
+        self.groups: Groups | None = None
         self.traits: ModelTraits | None = None
         self.budget, self.resume, self._look = budget, resume, look
         self._bounds, self._prepare, self._need = bounds, prepare, need_labels
@@ -201,6 +204,7 @@ class Stream:
 
     def __iter__(self) -> Iterator[Batch]:
         book, start = IdBook(), 0
+        self.groups = None
         for raw in self._raw():
             images = self._prepare(raw.images)
             n = len(images)
@@ -214,7 +218,9 @@ class Stream:
             ids = self._identify(book, raw.ids, images, labels, start)
             self.n_duplicates = book.n_duplicates
             index = torch.arange(start, start + n)
-            yield Batch(ids, images, labels, index, _groups(raw.groups, n))
+            groups = _groups(raw.groups, n)
+            self.groups = join_groups([(self.groups, start), (groups, n)])
+            yield Batch(ids, images, labels, index, groups)
             start += n
         if self._ids is not None and len(self._ids) != start:
             raise InputError(

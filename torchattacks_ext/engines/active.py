@@ -39,6 +39,7 @@ class Slots:
     ids: Tensor
     reference: Tensor
     index: Array
+    clean_correct: Array
     clean_margin: Array
     n: Array
     s: Array
@@ -49,6 +50,8 @@ class Slots:
     non_finite: Array
     log_robust: Array
     log_not_robust: Array
+    n_mean: Array
+    mean_failures: Array
 
     def __len__(self) -> int:
         return len(self.index)
@@ -149,18 +152,40 @@ def draw_rows(
     draw: Array,
     sampler: Sampler,
     seed: int,
+    shared: bool = False,
 ) -> Callable[[slice], tuple[Tensor, Tensor]]:
-    """The work items (slot, draw) as perturbed images with references, made when asked for."""
+    """The work items (slot, draw) as perturbed images with references, made when asked for.
+
+    shared: draw number i has the same uniforms for every image; they are made once a batch.
+    """
 
     def rows(part: slice) -> tuple[Tensor, Tensor]:
         device = slots.images.device
         place = torch.from_numpy(slot[part]).to(device)
-        draws = torch.from_numpy(draw[part]).to(device)
         images = slots.images.index_select(0, place)
-        noise = keyed(seed, slots.ids[place], draws, sampler.name)
+        if shared:
+            noise = _shared(seed, draw[part], sampler.name, device)
+        else:
+            draws = torch.from_numpy(draw[part]).to(device)
+            noise = keyed(seed, slots.ids[place], draws, sampler.name)
         return sampler.sample(images, noise), slots.reference[place]
 
     return rows
+
+
+def _shared(
+    seed: int, draw: Array, name: str, device: torch.device
+) -> Callable[..., Tensor]:
+    """Uniforms of the id 0 for each draw: one row a different draw, then copied."""
+    different, place = np.unique(draw, return_inverse=True)
+    draws = torch.from_numpy(different).to(device)
+    few = keyed(seed, torch.zeros_like(draws), draws, name)
+    rows = torch.from_numpy(place).to(device)
+
+    def noise(size: int, purpose: str = "") -> Tensor:
+        return few(size, purpose).index_select(0, rows)
+
+    return noise
 
 
 def keyed(

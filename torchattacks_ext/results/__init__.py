@@ -3,6 +3,7 @@
 from .accuracy import Accuracy as Accuracy
 from .attack import AttackResult as AttackResult
 from .base import Result as Result
+from .claims import SilBand as SilBand
 from .columns import Rows as Rows
 from .columns import Table as Table
 from .columns import column as column

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from ..errors import InputError, MissingExtra, StateError, StatusError
+from ..errors import InputError, StateError, StatusError
 from ..numerics.ids import from_hex, to_hex
-from . import codec, words
-from .columns import ColumnSpec, Table, column_specs
+from . import codec, frames, words
+from .columns import ColumnSpec, Table, column_specs, present
 from .facts import Cost, Flag, merge_flags
+from .groups import check_groups, join_groups, read_groups
 from .sidecar import SideCar, lookup
 from .unknown import check_rows, join_rows, known_fields, take_rows
 
@@ -39,6 +40,7 @@ class Result:
         flags (tuple): doubts, as :class:`Flag`.
         cost (Cost): row-passes and seconds.
         sidecars (tuple): where kept images lie.
+        groups (tuple): the group of each row, (N,) strings; None where the data name none.
         extra (dict): fields of a newer file that this version does not know; written back.
 
     >>> Result(ids=torch.tensor([3, 1])).sort().ids.tolist()
@@ -53,11 +55,17 @@ class Result:
     flags: tuple[Flag, ...] = ()
     cost: Cost = Cost()
     sidecars: tuple[SideCar, ...] = ()
+    groups: tuple[str, ...] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self.ids) if self.ids.dim() else 0
         kinds = {"ids": torch.int64} | {s.name: s.dtype for s in self.columns()}
+        for spec in self.columns():
+            if spec.missing is not None and getattr(self, spec.name) is None:
+                filled = torch.full((n,), spec.missing, dtype=spec.dtype)
+                object.__setattr__(self, spec.name, filled)
+        check_groups(self.groups, n)
         for name, dtype in kinds.items():
             values = getattr(self, name)
             shape, device = tuple(values.shape), values.device.type
@@ -87,6 +95,8 @@ class Result:
         names = ["ids", *(spec.name for spec in self.columns())]
         taken: dict[str, Any] = {name: getattr(self, name)[rows] for name in names}
         taken["extra"] = take_rows(self.extra, rows)
+        if self.groups is not None:
+            taken["groups"] = tuple(self.groups[row] for row in rows.tolist())
         return replace(self, **taken)
 
     def find(self, ids: Tensor) -> Tensor:
@@ -167,6 +177,7 @@ class Result:
             flags=merge_flags(part.flags for part in parts),
             cost=sum((part.cost for part in parts), Cost()),
             sidecars=tuple(car for part in parts for car in part.sidecars),
+            groups=join_groups([(part.groups, len(part)) for part in parts]),
             extra=join_rows(part.extra for part in parts),
         )
 
@@ -183,7 +194,7 @@ class Result:
         ordered = self.sort()
         parts = [self.schema.encode(), codec.canonical(self.settings)]
         parts.append(ordered.ids.numpy().astype("<i8").tobytes())
-        for spec in sorted(self.columns(), key=lambda spec: spec.name):
+        for spec in sorted(present(self), key=lambda spec: spec.name):
             if spec.kind == "decision":
                 values = getattr(ordered, spec.name).numpy().astype("<i8")
                 parts += [spec.name.encode(), values.tobytes()]
@@ -202,11 +213,12 @@ class Result:
             "sidecars": [car for car in cars if car is not None],
             "digest": self.digest(),
             "ids": to_hex(self.ids),
+            **({} if self.groups is None else {"groups": list(self.groups)}),
             "columns": {
                 **self.extra.get("columns", {}),
                 **{
                     spec.name: codec.encode(getattr(self, spec.name), spec)
-                    for spec in self.columns()
+                    for spec in present(self)
                 },
             },
         }
@@ -231,13 +243,14 @@ class Result:
     @classmethod
     def _read(cls: type[ResultT], raw: dict[str, Any]) -> ResultT:
         columns = dict(raw.pop("columns", {}))
-        lost = [s.name for s in cls.columns() if s.name not in columns]
+        specs = [s for s in cls.columns() if s.missing is None or s.name in columns]
+        lost = [s.name for s in specs if s.name not in columns]
         if lost or "ids" not in raw:
             raise InputError(
                 f"fields {lost or ['ids']} are missing; is the file damaged?"
             )
-        values = {s.name: codec.decode(columns.pop(s.name), s) for s in cls.columns()}
-        known = ("settings", "provenance", "flags", "cost", "sidecars", "ids")
+        values = {s.name: codec.decode(columns.pop(s.name), s) for s in specs}
+        known = ("settings", "provenance", "flags", "cost", "sidecars", "ids", "groups")
         facts = {key: raw.pop(key) for key in known if key in raw}
         extra = {k: v for k, v in raw.items() if k not in ("schema", "digest")}
         return cls(
@@ -247,6 +260,7 @@ class Result:
             flags=tuple(known_fields(Flag, f) for f in facts.get("flags", ())),
             cost=known_fields(Cost, facts.get("cost", {})),
             sidecars=tuple(known_fields(SideCar, c) for c in facts.get("sidecars", ())),
+            groups=read_groups(facts.get("groups")),
             extra=extra | ({"columns": columns} if columns else {}),
             **values,
         )
@@ -264,29 +278,12 @@ class Result:
         return cls.from_dict(codec.read_json(source))
 
     def to_records(self) -> list[dict[str, Any]]:
-        """One dict a row: id and columns, in the form of :meth:`to_dict`."""
-        table = {"id": to_hex(self.ids)}
-        for spec in self.columns():
-            table[spec.name] = codec.encode(getattr(self, spec.name), spec)
-        return [dict(zip(table, row)) for row in zip(*table.values())]
+        """One dict a row: id, group (if any) and columns, in the form of :meth:`to_dict`."""
+        return frames.to_records(self)
 
     def to_frame(self) -> pandas.DataFrame:
         """A pandas DataFrame indexed by id. Raises MissingExtra without pandas."""
-        try:
-            import pandas
-        except ImportError as error:
-            raise MissingExtra(
-                "to_frame needs pandas; pip install 'torchattacks_ext[frames]'"
-            ) from error
-        frame = pandas.DataFrame({"id": to_hex(self.ids)})
-        for spec in self.columns():
-            values = getattr(self, spec.name)
-            coded = spec.nullable or spec.enum is not None
-            # a copy: writing into the frame must not reach the frozen columns
-            frame[spec.name] = (
-                codec.encode(values, spec) if coded else values.numpy().copy()
-            )
-        return frame.set_index("id")
+        return frames.to_frame(self)
 
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
         """The numbers of the whole data set. confidence: of each interval, in (0, 1)."""

@@ -29,6 +29,7 @@ class ColumnSpec:
     kind: Kind
     enum: type[IntEnum] | None = None
     nullable: bool = False
+    missing: float | None = None
 
 
 def column(
@@ -37,14 +38,18 @@ def column(
     *,
     enum: type[IntEnum] | None = None,
     nullable: bool = False,
+    missing: float | None = None,
 ) -> Any:
     """Declare a per-sample column of a :class:`~torchattacks_ext.results.Result` dataclass.
 
     dtype: of the (N,) tensor. enum: codes are written as names in JSON. nullable: -1 of an integer
-    column means "not known" and is written as null.
+    column means "not known" and is written as null. missing: what every row has where the column
+    is not given, as in files that are older than the column; None for a column that must be there.
     """
-    meta = {"column": (dtype, kind, enum, nullable)}
-    return field(metadata=meta)
+    meta = {"column": (dtype, kind, enum, nullable, missing)}
+    if missing is None:
+        return field(metadata=meta)
+    return field(default=None, metadata=meta)
 
 
 def column_specs(cls: type[Any]) -> tuple[ColumnSpec, ...]:
@@ -54,6 +59,20 @@ def column_specs(cls: type[Any]) -> tuple[ColumnSpec, ...]:
         for f in fields(cls)
         if "column" in f.metadata
     )
+
+
+def present(result: Any) -> list[ColumnSpec]:
+    """Columns that hold more than what a missing one would, so that old files stay as they are.
+
+    A column that a later version added changes neither the digest nor the JSON of a result that
+    has no use for it.
+    """
+    return [
+        spec
+        for spec in column_specs(type(result))
+        if spec.missing is None
+        or bool((getattr(result, spec.name) != spec.missing).any())
+    ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -159,7 +159,7 @@ class EvaluationReport:
                 result.verdict == int(Verdict.MISCLASSIFIED)
             )
             if isinstance(result, ProbRobustness):
-                broken |= result.n_failures > 0
+                broken |= (result.n_failures > 0) | (result.mean_failures > 0)
             alive = alive & ~broken[rows]
         return alive if tried else None
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from .._typing import Status, Verdict
-from ..errors import ConfigError
-from ..numerics.binomial import clopper_pearson
 from .base import Result
+from .claims import Claim, Method, SilBand, corrected, dataset_claims, sil_of
 from .columns import column
 
 
@@ -45,6 +44,9 @@ class ProbRobustness(Result):
         worst_draw (Tensor): (N,) int64 its number, for :meth:`PRTest.replay`; -1 without draws.
         n_close (Tensor): (N,) int64 draws decided again at batch size 1.
         n_drawn (Tensor): (N,) int64 draws of this image in all its runs.
+        n_mean (Tensor): (N,) int64 draws for the mean failure rate of the data set, or 0.
+        mean_failures (Tensor): (N,) int64 failures among them.
+        n_deaths (Tensor): (N,) int64 deaths of particles; -1 where there was no splitting.
 
     >>> from torchattacks_ext import PRTest
     >>> from torchattacks_ext.testing import RateVictim
@@ -74,41 +76,96 @@ class ProbRobustness(Result):
     worst_draw: Tensor = column(torch.int64, "provenance")
     n_close: Tensor = column(torch.int64, "provenance")
     n_drawn: Tensor = column(torch.int64, "provenance")
+    n_mean: Tensor = column(torch.int64, "decision", missing=0)
+    mean_failures: Tensor = column(torch.int64, "decision", missing=0)
+    n_deaths: Tensor = column(torch.int64, "decision", nullable=True, missing=-1)
 
     def count(self, verdict: Verdict) -> int:
         """How many images have this verdict."""
         return int((self.verdict == int(verdict)).sum())
 
     @property
+    def certified(self) -> Tensor:
+        """(N,) bool: ROBUST, and the clean answer is not known to be wrong."""
+        return (self.verdict == int(Verdict.ROBUST)) & (self.clean_correct != 0)
+
+    @property
     def pra(self) -> float:
-        """Share of all images that are certified: ROBUST, so also correct on the clean image.
+        """Probabilistic robust accuracy: the share of all images that are :attr:`certified`.
 
         nan for no images. An estimate on this data set, not a bound for new images.
         """
-        if not len(self):
-            return float("nan")
-        return self.count(Verdict.ROBUST) / len(self)
+        return float(self.certified.sum()) / len(self) if len(self) else float("nan")
+
+    def corrected(self, method: Method = "holm", claim: Claim = "robust") -> Tensor:
+        """Adjusted p-values (N,) of one list of claims: those at most q are right together.
+
+        method: "holm" (no false claim at all, any dependence), "bh" (false discovery rate,
+        independent images), "by" (any dependence), "ebh" (any dependence, from the e-values at
+        the stop), "none". claim: "robust" or "not_robust". Raises ConfigError for another word,
+        for "bh" after shared noise and for "ebh" after a test without e-values.
+
+        >>> from torchattacks_ext import PRTest
+        >>> from torchattacks_ext.testing import RateVictim
+        >>> test = PRTest(RateVictim(0.0), eps=0.1)
+        >>> images, labels = torch.full((3, 1, 2, 2), 0.5), torch.zeros(3, dtype=torch.long)
+        >>> result = test.measure(images, labels, ids=[1, 2, 3])
+        >>> bool((result.corrected("holm") <= 0.01).all())
+        True
+        """
+        return corrected(self, method, claim)
+
+    def sil(self, confidence: float = 0.95) -> SilBand:
+        """Which SIL numeric band (IEC 61508, low demand) the mean failure rate falls in.
+
+        From the upper bound of the mean failure rate of these images under this sampler, one-sided
+        at `confidence`, in [0.75, 1). It is never a claim about the safety of a system: print the
+        caveats with it. Raises StateError without such a bound (measure with n_mean=16).
+        """
+        return sil_of(self, confidence)
 
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
-        """Counts of the verdicts, `pra` with its two-sided exact interval, samples used.
+        """Counts of the verdicts, samples, and every claim about the data set as a whole.
 
-        The interval (Clopper & Pearson 1934) is for the chance that a new image from the same
-        source is certified by this test; confidence in (0, 1). Raises ConfigError otherwise.
+        confidence in (0, 1): of `pra_interval` (two-sided: the chance that a new image is
+        certified by this test, Clopper & Pearson 1934), of `count_bound` (one-sided: at least so
+        many of *these* images are robust), and of each end of `population_bounds` (the share of
+        all images of the source that are right and robust) and `mean_failure_bounds` (the mean
+        failure rate of *these* images). `sides` says so again; what does not hold is None, its
+        reason in `left_out`. With groups, `groups` has the counts and the interval of each. Raises
+        ConfigError for another confidence.
         """
-        if not 0 < confidence < 1:
-            raise ConfigError(f"confidence={confidence} must lie in (0, 1), say 0.95")
-        robust, n = self.count(Verdict.ROBUST), len(self)
-        low, high = clopper_pearson(robust, n, confidence) if n else (0.0, 1.0)
-        return {
-            "n": n,
-            "robust": robust,
+        found = {
+            "n": len(self),
+            "robust": self.count(Verdict.ROBUST),
             "not_robust": self.count(Verdict.NOT_ROBUST),
             "undecided": self.count(Verdict.UNDECIDED),
             "misclassified": self.count(Verdict.MISCLASSIFIED),
-            "pra": self.pra,
-            "pra_interval": [float(low), float(high)],
-            "confidence": confidence,
+            **dataset_claims(self, confidence),
             "tolerance": self.settings.get("tolerance"),
             "significance": self.settings.get("significance"),
+            "test": self.settings.get("test"),
+            "guarantee": self.settings.get("guarantee"),
             "samples": int(self.n_samples.sum()),
         }
+        if self.groups is None:
+            return found
+        return found | {
+            "groups": {
+                name: part.summary(confidence) for name, part in self.by_group().items()
+            }
+        }
+
+    def by_group(self) -> dict[str, ProbRobustness]:
+        """The rows of each group as a result of their own, in order of name; {} without groups.
+
+        Claims of several groups are several claims: at 95 % each, one in twenty is wrong.
+        """
+        if self.groups is None:
+            return {}
+        parts = {}
+        for name in sorted(set(self.groups)):
+            rows = [i for i, group in enumerate(self.groups) if group == name]
+            part = self._take(torch.tensor(rows, dtype=torch.int64))
+            parts[name] = replace(part, groups=None)
+        return parts

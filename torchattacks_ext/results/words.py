@@ -30,9 +30,10 @@ def one_line(name: str, facts: Mapping[str, Any], flags: Iterable[Flag]) -> str:
 
 
 def html_table(name: str, facts: Mapping[str, Any]) -> str:
-    """A table of two columns; every word is escaped."""
+    """A table of two columns; every word is escaped, nested dicts are left out."""
     cells = "".join(
         f"<tr><th>{html.escape(str(key))}</th><td>{html.escape(_short(value))}</td></tr>"
         for key, value in facts.items()
+        if not isinstance(value, Mapping)
     )
     return f"<table><caption>{html.escape(name)}</caption>{cells}</table>"

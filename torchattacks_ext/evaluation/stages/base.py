@@ -54,7 +54,7 @@ class RowStage(ABC):
     """
 
     kind: ClassVar[str]
-    guarantee: ClassVar[str] = ""
+    guarantee: str = ""
     needs: ClassVar[tuple[str, ...]] = ("clean",)
 
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:

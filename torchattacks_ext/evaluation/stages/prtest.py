@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,47 +11,44 @@ from torch import Tensor
 
 from ...attacks.measuring import Keeper
 from ...attacks.prtest import PRTest
-from ...attacks.prtest_walk import Walk
 from ...data.stream import Batch, Stream
-from ...engines.active import Judged, Slots, keyed
+from ...engines.active import keyed
 from ...errors import ConfigError, ReliabilityWarning
 from ...models.fingerprint import describe_model
-from ...numerics.sequential import boundaries, check_design
 from ...results.columns import Rows, Table
 from ...results.facts import versions
 from ...results.prob_robustness import ProbRobustness
-from ...samplers import CallableSampler
 from ..plan import Plan, did_you_mean
 from .base import RowStage, Shared, StageRows
 from .clean import labels_of
 
-ARGUMENTS = ("sampler", "tolerance", "significance", "n_max", "reference", "keep")
-
-
-@dataclass(frozen=True)
-class _SharedWalk(Walk):
-    """A walk over one batch whose clean answers are known: `clean`, judged at the labels."""
-
-    clean: Judged
-
-    def _admit(self, batch: Batch, stream: Stream) -> tuple[list[Rows], Slots]:
-        done: list[Rows] = []
-        return done, self._start(batch, labels_of(batch), self.clean, done)
+ARGUMENTS = (
+    "sampler",
+    "tolerance",
+    "significance",
+    "n_max",
+    "reference",
+    "keep",
+    "test",
+    "clean_policy",
+    "n_mean",
+    "shared_noise",
+    "n_systems",
+    "n_particles",
+    "n_moves",
+)
 
 
 class PRTestStage(RowStage):
     """One PRTest at the plan's ball.
 
-    Arguments: tolerance, significance, n_max, reference, sampler, keep, as in
-    :class:`~torchattacks_ext.PRTest`; the result is the one that its `measure` gives for the same
-    images, labels and ids. Raises ConfigError for others and for values outside their domains.
+    Arguments: tolerance, significance, n_max, reference, sampler (an object, or its name or
+    settings), keep, test, clean_policy, n_mean, shared_noise, n_systems, n_particles, n_moves, as
+    in :class:`~torchattacks_ext.PRTest`; the result is the one that its `measure` gives for the
+    same images, labels and ids. Raises ConfigError for others and for values outside their domains.
     """
 
     kind = "prtest"
-    guarantee = (
-        "each verdict is wrong with probability at most `significance`, whenever the run stopped; "
-        "a claim about random draws only, not about an adversary"
-    )
 
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
         super().__init__(label, plan, settings)
@@ -64,6 +60,7 @@ class PRTestStage(RowStage):
                     f"{', '.join(ARGUMENTS)}"
                 )
         self._probe = _build(plan, settings)
+        self.guarantee = _guarantee(self._probe)
         self.settings = {
             "tolerance": self._probe.tolerance,
             "significance": self._probe.significance,
@@ -74,9 +71,7 @@ class PRTestStage(RowStage):
     @property
     def cost_per_image(self) -> float | None:
         """Draws of an image that never fails; an image near the tolerance takes up to n_max."""
-        probe = self._probe
-        least = check_design(probe.tolerance, probe.significance, probe.n_max)
-        return float(min(least, probe.n_max))
+        return float(self._probe.draws_to_certify + self._probe.n_mean)
 
     def rows(self, batch: Batch, shared: Shared) -> StageRows:
         """Test the rows that are right; no clean image is predicted again."""
@@ -100,9 +95,10 @@ class PRTestStage(RowStage):
             settings=probe.settings(),
             provenance=self._provenance,
             sidecars=keeper.finish(),
+            groups=batch.groups,
         )
         result = result.with_flags(probe._flags(result))
-        if not probe.sampler.replayable:
+        if not probe.sampler.replayable or probe.test == "splitting":
             return StageRows(result)
 
         def worst(rows: Tensor) -> Tensor:
@@ -120,7 +116,7 @@ class PRTestStage(RowStage):
         probe.set_model(model)
         probe._meter = shared.view.meter
         law, few = probe.sampler, batch.images[:2]
-        if isinstance(law, CallableSampler):
+        if not law.replayable:
             ids = torch.arange(len(few), device=few.device)
             law.check_replayable(few, keyed(probe.seed, ids, 0, law.name))
         return {
@@ -136,17 +132,7 @@ class PRTestStage(RowStage):
         probe = self._probe
         if probe.reference != "label":
             return probe._rows(stream)
-        walk = _SharedWalk(
-            boundaries=boundaries(probe.tolerance, probe.significance, probe.n_max),
-            judge=shared.judge,
-            sampler=probe.sampler,
-            seed=probe.seed,
-            reference=probe._reference,
-            asks=0,
-            clean_known=True,
-            keeps=probe.keep != "none",
-            clean=shared.clean,
-        )
+        walk = probe._walk(judge=shared.judge, asks=0, clean=shared.clean)
         return walk.rows(stream)
 
 
@@ -164,6 +150,19 @@ def _build(plan: Plan, settings: Mapping[str, Any]) -> PRTest:
             outputs=plan.outputs,
             **settings,
         )
+
+
+def _guarantee(probe: PRTest) -> str:
+    """What a verdict of this test is worth, in one sentence."""
+    each = "each verdict is wrong with probability at most `significance`"
+    when = {
+        "eprocess": ", whenever the run stopped",
+        "sprt": ", whenever the run stopped",
+        "fixed": "; the number of draws is fixed beforehand",
+        "group": " at the planned looks",
+        "splitting": " if the moves of the particles were ideal, which is not verified",
+    }[probe.test]
+    return f"{each}{when}; a claim about random draws only, not about an adversary"
 
 
 def _stand_in(images: Tensor) -> Tensor:
