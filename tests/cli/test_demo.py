@@ -37,7 +37,10 @@ def test_the_demo_compares_two_nets(run: Run, tmp_path: Path) -> None:
         assert names == ["clean", "FGSM", "PGD", "DeepFool", "Square", "prtest"]
         assert report.failed == () and report.data["n"] == 10
         assert report.name == kind and report.data["licence"] == "CC BY 4.0"
+        assert report["prtest"].settings["n_mean"] == 16
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "mean failure rate" in page and "SIL" in page
+    assert "numeric band" in done.out
     assert "standard" in page and "adversarial" in page
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads

@@ -32,6 +32,19 @@ def test_json_is_all_that_stdout_holds(run: Run) -> None:
     assert done.err == "a factory that prints\n" * 2  # at import and when called
 
 
+def test_every_argument_of_the_test_has_a_flag(run: Run) -> None:
+    law = '{"name": "gaussian", "sigma": 0.1}'
+    flags = ["--sampler", law, "--test", "group", "--clean-policy", "sample"]
+    done = run(*DIGITS, "--json", *flags, "--n-mean", 4, "--tolerance", "0.05")
+    assert done.code == 0
+    found = EvaluationReport.from_dict(json.loads(done.out))["prtest"].result
+    assert found is not None
+    known = found.settings
+    assert (known["test"], known["clean_policy"]) == ("group", "sample")
+    assert known["sampler"]["name"] == "gaussian" and known["n_mean"] == 4
+    assert found.n_mean.tolist() == [4] * 12  # type: ignore[attr-defined]
+
+
 def test_the_text_and_the_files(run: Run, workshop: Path) -> None:
     done = run(*DIGITS, "--out", "deep/out")
     assert done.code == 0 and "shed:build" in done.out and "prtest" in done.out
@@ -129,6 +142,12 @@ def test_a_plan_file_and_flags(run: Run, workshop: Path) -> None:
         (["--attacks", "PDG"], "did you mean 'PGD'"),
         (["--tolerance", "2"], "tolerance"),
         (["--n-max", "0"], "n_max"),
+        (["--test", "bayes"], "test='bayes' is not one of"),
+        (["--clean-policy", "skip"], "clean_policy='skip' is not one of"),
+        (["--n-mean", "-1"], "n_mean=-1"),
+        (["--sampler", "gausian"], "did you mean 'gaussian'"),
+        (["--sampler", "gaussian"], "needs 'sigma'"),
+        (["--sampler", "{"], "--sampler { is not JSON"),
         (["--n", "0"], "--data: n=0"),
         (["--batch-size", "0"], "batch_size=0"),
         (["--data", "npz:nowhere.npz"], "--data: nowhere.npz is not a file"),

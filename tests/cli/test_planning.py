@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from torchattacks_ext.cli.planning import build_plan, read_plan, row_passes
+from torchattacks_ext.cli.planning import (
+    build_plan,
+    read_plan,
+    read_sampler,
+    row_passes,
+)
 from torchattacks_ext.errors import ConfigError, InputError
 from torchattacks_ext.evaluation.plan import default_plan
 from torchattacks_ext.evaluation.stages import build_stages
@@ -124,3 +129,22 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_the_estimate_of_the_cost(stage: Any, passes: int | None) -> None:
     built = build_stages(build_plan({"eps": 0.1, "stages": [stage]}, {}, None, {}))
     assert row_passes(built[-1]) == passes
+
+
+@pytest.mark.parametrize(
+    ("text", "law"),
+    [
+        (" linf ", "linf"),
+        ('{"name": "gaussian", "sigma": 0.1}', {"name": "gaussian", "sigma": 0.1}),
+        (' {"name": "affine", "rotation": 9}', {"name": "affine", "rotation": 9}),
+    ],
+)
+def test_a_sampler_by_name_or_by_json(text: str, law: Any) -> None:
+    assert read_sampler(text) == law
+    stages = dict(plan(FILE, test={"sampler": read_sampler(text)})["stages"])
+    assert stages["prtest"] == {"tolerance": 0.05, "sampler": law}
+
+
+def test_a_damaged_sampler_is_refused_with_an_example() -> None:
+    with pytest.raises(ConfigError, match="--sampler .* is not JSON .*sigma"):
+        read_sampler("{name: gaussian}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -26,6 +26,8 @@ BALL = {"eps": 8 / 255, "norm": "Linf"}
 LAW = {"name": "linf", **BALL, "boundary": "truncate", "bounds": [0.0, 1.0]}
 TEST = {**BALL, "method": "PRTest", "sampler": LAW, "tolerance": 0.01}
 TEST = {**TEST, "significance": 0.001, "n_max": 16932, "reference": "label", "seed": 0}
+TEST = {**TEST, "test": "eprocess", "guarantee": "exact", "clean_policy": "fail"}
+TEST = {**TEST, "n_mean": 16, "shared_noise": False}
 
 
 def mask(n: int, k: int) -> Tensor:
@@ -102,8 +104,12 @@ class Fake:
         *,
         settings: Mapping[str, Any] | None = None,
         flags: tuple[Flag, ...] = (),
+        **columns: Any,
     ) -> StageReport:
-        """Robust images first, then undecided ones, then not robust ones, then wrong ones."""
+        """Robust images first, then undecided ones, then not robust ones, then wrong ones.
+
+        columns: of the result, instead of those made here; "groups" too.
+        """
         n = self.n
         correct, certain = mask(n, self.right), mask(n, robust)
         verdict = torch.where(
@@ -149,10 +155,14 @@ class Fake:
             worst_draw=torch.full((n,), -1),
             n_close=torch.zeros(n, dtype=torch.int64),
             n_drawn=draws,
+            n_mean=torch.full((n,), 16),
+            mean_failures=16 * (~correct).long()
+            + (verdict == int(Verdict.NOT_ROBUST)).long(),
             settings=TEST if settings is None else settings,
             flags=flags,
             cost=Cost(int(draws.sum()), 0, 41.7),
         )
+        result = replace(result, **columns)
         return StageReport(name, "prtest", result, cost=result.cost)
 
     def failed(

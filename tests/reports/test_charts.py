@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torchattacks_ext.reports.charts import Chart, interval_mark, log_histogram
+from torchattacks_ext.reports.charts import (
+    Chart,
+    decade_table,
+    interval_mark,
+    log_histogram,
+)
 from torchattacks_ext.reports.words import rate
 
 positive = st.floats(1e-7, 1.0)
@@ -39,7 +44,9 @@ def test_every_value_is_drawn_once_and_inside(
     assert counts(chart, "robust") == len(a) and counts(chart, "not-robust") == len(b)
     assert sum(int(total.text) for total in chart.totals) == len(a) + len(b)
     for bar in chart.bars:
-        assert "%" in bar.title and "173 %" not in bar.title
+        assert "173 %" not in bar.title
+        for side in bar.title.partition(":")[0].split(" to "):
+            assert side.endswith("%") or float(side) < 1e-5
         assert chart.left - 1 <= bar.x and bar.x + bar.width <= chart.right + 1
         assert chart.top - 2 <= bar.y and bar.y + bar.height <= chart.base + 0.02
         assert bar.width > 0 and bar.height > 0
@@ -96,3 +103,32 @@ def test_the_last_bin_ends_at_the_largest_possible_value() -> None:
     last = chart.bars[-1]
     assert last.title.split(":")[0].endswith("to 100 %")
     assert abs(last.x + last.width - chart.right) < 1
+
+
+def test_ten_decades_have_room() -> None:
+    values = [10.0**-k for k in range(11)]
+    chart = draw({"robust": values[8:], "undecided": values[:8]}, 1e-8)
+    assert chart is not None
+    assert min(bar.width for bar in chart.bars) > 15
+    ticks = [tick.text for tick in chart.x_ticks]
+    assert len(ticks) <= 9 and len(set(ticks)) == len(ticks)
+
+
+@given(st.lists(st.floats(1e-10, 1.0)), st.lists(positive), st.floats(1e-8, 0.9))
+def test_a_table_counts_every_value_once(
+    a: list[float], b: list[float], anchor: float
+) -> None:
+    found = decade_table(
+        {"robust": a, "not robust": b}, anchor=anchor, ceiling=1.0, say=rate
+    )
+    if not a + b:
+        assert found == ()
+        return
+    head, *rows = found
+    sums = dict.fromkeys(head[1:], 0)
+    for row in rows:
+        assert len(row) == len(head) and row[0].count(" to ") == 1
+        for name, cell in zip(head[1:], row[1:]):
+            sums[name] += int(cell)
+    kept = {"robust": len(a), "not robust": len(b)}
+    assert sums == {name: n for name, n in kept.items() if n}

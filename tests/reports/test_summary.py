@@ -169,13 +169,28 @@ def test_what_was_not_run_leads_the_limits(fake: Any) -> None:
 
 def test_methods_are_cited(fake: Any) -> None:
     found = dict(context.methods(fake().full()))
-    assert list(found) == ["FGSM", "PGD", "DeepFool", "CW", "PRTest", "Intervals"]
+    names = ["FGSM", "PGD", "DeepFool", "CW", "PRTest", "Mean failure rate"]
+    assert list(found) == [*names, "Intervals"]
     assert found["PGD"].startswith("arXiv:1706.06083; ")
     assert "10.1145/3639478.3643519" in found["PRTest"]
     made = fake()
     own = made.attack("mine", settings={"method": "home-made"})
     assert dict(context.methods(made.report(own)))["mine"].startswith(
         "no citation is known"
+    )
+
+
+def test_each_kind_of_test_is_cited(fake: Any) -> None:
+    made = fake()
+    known = dict(made.test().result.settings)
+    tests = ("eprocess", "sprt", "fixed", "group", "splitting", "odd|")
+    stages = [made.test(name, settings=known | {"test": name}) for name in tests]
+    found = dict(context.methods(made.report(*stages)))
+    assert "Ville 1939" in found["PRTest"] and "Ville" not in found["PRTest (sprt)"]
+    assert "Hoeffding 1956" in found["Mean failure rate"]
+    assert "last-particle" in found["PRTest (splitting)"]
+    assert found["PRTest (odd|)"].endswith(
+        "(hypothesis test of probabilistic robustness)"
     )
 
 

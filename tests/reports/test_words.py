@@ -84,7 +84,14 @@ def test_radius(value: object, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(0, "0 %"), (1.0, "100 %"), (1e-6, "0.0001 %"), (0.123456, "12.3 %")]
+    [
+        (0, "0 %"),
+        (1.0, "100 %"),
+        (1e-5, "0.001 %"),
+        (1e-6, "1e-6"),
+        (2.5e-9, "2.5e-9"),
+        (0.123456, "12.3 %"),
+    ]
     + [(math.nan, "n/a"), ("x", "n/a"), (None, "n/a")],
 )
 def test_rate(value: object, shown: str) -> None:

@@ -17,6 +17,7 @@ from ..data.stream import Stream
 from ..engines.active import Judge, keyed
 from ..errors import InputError, ReliabilityWarning, StatusError
 from ..models.checks import ModelTraits
+from ..numerics.rules import Rule
 from ..numerics.splitting import LastParticle
 from ..results.base import Result
 from ..results.columns import Rows
@@ -39,9 +40,8 @@ class PRTest(Probe):
     The failure rate of an image is p_fail = P(argmax f(x + delta) != label), delta drawn by
     `sampler`. ROBUST (p_fail <= tolerance) and NOT_ROBUST (p_fail > tolerance) are each wrong
     with probability at most `significance`; where neither is shown by `n_max` draws the verdict
-    is UNDECIDED. The claim is about random draws from this sampler only: it says nothing about
-    an adversary. Probabilistic robustness: Mu & Lim 2024 (doi:10.1145/3639478.3643519). Which
-    `test` when: docs/prtest.md.
+    is UNDECIDED. The claim is about random draws from this sampler only, not about an adversary.
+    Probabilistic robustness: Mu & Lim 2024 (doi:10.1145/3639478.3643519). More: docs/prtest.md.
 
     ========= ========================================================= ======================
     test      how it decides                                            valid at
@@ -74,8 +74,7 @@ class PRTest(Probe):
             (MISCLASSIFIED), "sample" tests it as well; it never counts as certified accuracy.
             (Default: "fail")
         n_mean (int): draws of every image, right or wrong, for the mean failure rate of the data
-            set; 0 leaves that out, None is 16 with clean_policy="sample" and else 0.
-            (Default: None)
+            set; None is 16 with clean_policy="sample" and else 0. (Default: None)
         shared_noise (bool): draw number i is the same for every image: cheaper, but verdicts of
             different images are then dependent. (Default: False)
         n_systems (int): of splitting. (Default: 8)
@@ -141,35 +140,32 @@ class PRTest(Probe):
         if n_mean is None:
             n_mean = N_MEAN if clean_policy == "sample" else 0
         design.whole("n_mean", n_mean, 0)
-        design.whole("n_moves", n_moves, 1)
         self.sampler = choose_sampler(sampler, eps, norm, self.bounds)
         self.tolerance, self.significance = tolerance, significance
         self.reference, self.test = reference, test
         self.clean_policy, self.n_mean = clean_policy, n_mean
         self.shared_noise = bool(shared_noise)
-        self._doubts: tuple[Flag, ...]
+        design.whole("n_moves", n_moves, 1)
+        self.n_moves = n_moves
         if test == "splitting":
-            self._split = LastParticle(tolerance, significance, n_systems, n_particles)
-            need = design.splitting_cost(self._split, n_moves)
-            if n_max is not None:
-                design.whole("n_max", n_max, 1)
-            self.n_max, self.n_moves = need if n_max is None else n_max, n_moves
-            self._doubts = design.splitting_doubts(self._split, n_moves, self.n_max)
-            design.needs_latents(self.sampler)
+            self._engine: Rule | LastParticle = design.make_splitting(
+                self.sampler, tolerance, significance, n_systems, n_particles
+            )
         else:
-            self._rule = design.make_rule(test, tolerance, significance, n_max)
-            self.n_max = self._rule.boundaries.n_max if n_max is None else n_max
-            self._doubts = design.doubts(self._rule, self.n_max)
-            self.resumable = ("n_max",) if self._rule.anytime else ()
+            self._engine = design.make_rule(test, tolerance, significance, n_max)
+            self.resumable = ("n_max",) * self._engine.anytime
+        self.n_max = design.most_draws(self._engine, n_max, n_moves)
+        self._doubts = design.doubts(self._engine, self.n_max, n_moves)
         for flag in self._doubts:
-            warnings.warn(flag.message, ReliabilityWarning, stacklevel=2)
+            if (
+                flag.code != "ideal_kernel"
+            ):  # true of every such run: its result says so
+                warnings.warn(flag.message, ReliabilityWarning, stacklevel=2)
 
     @property
     def draws_to_certify(self) -> int:
         """Draws of an image that never fails (splitting: evaluations), at most `n_max`."""
-        if self.test == "splitting":
-            return min(design.splitting_cost(self._split, self.n_moves), self.n_max)
-        return self._rule.least_n or self._rule.boundaries.n_max
+        return design.draws_to_certify(self._engine, self.n_max, self.n_moves)
 
     def settings(self) -> dict[str, Any]:
         """Every setting that may change a decision; `n_max` is the effective cap, a look."""
@@ -184,12 +180,12 @@ class PRTest(Probe):
             "shared_noise": self.shared_noise,
             "guarantee": "ideal-kernel" if self.test == "splitting" else "exact",
         }
-        if self.test != "splitting":
-            return found | {"n_max": self._rule.boundaries.n_max}
+        if isinstance(self._engine, Rule):
+            return found | {"n_max": self._engine.boundaries.n_max}
         return found | {
             "n_max": self.n_max,
-            "n_systems": self._split.n_systems,
-            "n_particles": self._split.n_particles,
+            "n_systems": self._engine.n_systems,
+            "n_particles": self._engine.n_particles,
             "n_moves": self.n_moves,
         }
 
@@ -260,14 +256,12 @@ class PRTest(Probe):
     def replay(self, images: Tensor, ids: Any, draws: Any) -> Tensor:
         """Draw number draws[i] of image i with id ids[i], as `measure` saw it; no forward pass.
 
-        images (N, ...) in the caller's scale, ids and draws (N,) int64, as in a result's `ids` and
-        `worst_draw`. Returns the caller's scale. Raises StatusError for test="splitting", whose
-        particles are no numbered draws (keep= keeps the worst).
+        images (N, ...) in the caller's scale, as the answer; ids and draws (N,) int64, as in a
+        result's `ids` and `worst_draw`. Raises StatusError for test="splitting".
         """
         if self.test == "splitting":
             raise StatusError(
-                "the particles of test='splitting' are no numbered draws; measure with "
-                "keep='memory' and take result.images()"
+                "particles of test='splitting' are no numbered draws; use keep= and result.images()"
             )
         normalised = self._normalization_applied is True
         with self._session(), torch.no_grad():
@@ -299,8 +293,8 @@ class PRTest(Probe):
             keeps=self.keep != "none",
         )
         known |= changes
-        if self.test == "splitting":
-            return Splitting(
-                law=self._split, n_moves=self.n_moves, n_max=self.n_max, **known
-            )
-        return Walk(rule=self._rule, shared_noise=self.shared_noise, **known)
+        if isinstance(self._engine, Rule):
+            return Walk(rule=self._engine, shared_noise=self.shared_noise, **known)
+        return Splitting(
+            law=self._engine, n_moves=self.n_moves, n_max=self.n_max, **known
+        )

@@ -72,8 +72,51 @@ def make_rule(
     return rule
 
 
-def doubts(rule: Rule, n_max: int) -> tuple[Flag, ...]:
-    """Flags of a design that can certify nothing, or nothing but images that hardly ever fail."""
+def make_splitting(
+    sampler: Sampler,
+    tolerance: float,
+    significance: float,
+    n_systems: int,
+    n_particles: int,
+) -> LastParticle:
+    """The counts of a splitting run.
+
+    Raises ConfigError for settings outside their domain and for a law that cannot be moved a
+    little (no `from_latent`).
+    """
+    if not sampler.has_latent:
+        raise ConfigError(
+            f"sampler {sampler.name!r} has no from_latent, which test='splitting' needs to move a "
+            "perturbation a little; give one, or use test='eprocess'"
+        )
+    return LastParticle(tolerance, significance, n_systems, n_particles)
+
+
+def most_draws(engine: Rule | LastParticle, n_max: int | None, n_moves: int) -> int:
+    """`n_max`, or what it is where nobody says. Raises ConfigError unless a whole number >= 1."""
+    if n_max is not None:
+        whole("n_max", n_max, 1)
+        return n_max
+    if isinstance(engine, Rule):
+        return N_MAX if engine.name != "fixed" else engine.boundaries.n_max
+    return splitting_cost(engine, n_moves)
+
+
+def draws_to_certify(engine: Rule | LastParticle, n_max: int, n_moves: int) -> int:
+    """Draws of an image that never fails (splitting: evaluations), at most `n_max`."""
+    if isinstance(engine, Rule):
+        return engine.least_n or engine.boundaries.n_max
+    return min(splitting_cost(engine, n_moves), n_max)
+
+
+def doubts(engine: Rule | LastParticle, n_max: int, n_moves: int) -> tuple[Flag, ...]:
+    """What is known beforehand: a design that can certify nothing, or hardly anything."""
+    if isinstance(engine, LastParticle):
+        return _splitting_doubts(engine, n_moves, n_max)
+    return _rule_doubts(engine, n_max)
+
+
+def _rule_doubts(rule: Rule, n_max: int) -> tuple[Flag, ...]:
     table = rule.boundaries
     level = f"tolerance={table.tolerance:g}, significance={table.significance:g}"
     if rule.least_n is None:
@@ -132,15 +175,6 @@ def _grow(rule: Rule, enough: Callable[[Rule], bool]) -> int:
     return n
 
 
-def needs_latents(sampler: Sampler) -> None:
-    """Raise ConfigError for a law that splitting cannot move: without a map from normal numbers."""
-    if not sampler.has_latent:
-        raise ConfigError(
-            f"sampler {sampler.name!r} has no from_latent, which test='splitting' needs to move a "
-            "perturbation a little; give one, or use test='eprocess'"
-        )
-
-
 def flags_of(result: ProbRobustness, test: str) -> list[Flag]:
     """Doubts that only the rows show: many close draws, or margins that repeat under splitting."""
     if test == "splitting":
@@ -169,8 +203,7 @@ def splitting_cost(law: LastParticle, n_moves: int) -> int:
     return law.total + n_moves * (law.certify + law.n_systems - 1)
 
 
-def splitting_doubts(law: LastParticle, n_moves: int, n_max: int) -> tuple[Flag, ...]:
-    """What every splitting result must say, and whether `n_max` lets it decide."""
+def _splitting_doubts(law: LastParticle, n_moves: int, n_max: int) -> tuple[Flag, ...]:
     found = [
         Flag(
             "ideal_kernel",

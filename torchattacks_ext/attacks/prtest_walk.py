@@ -87,20 +87,23 @@ class Walk(Admission):
     def _decide(self, slots: Slots) -> tuple[Array, Array]:
         """(verdicts (A,), whether the test is over) at the look just completed.
 
-        -ln p advances: for a test that is valid at any stop it is the running maximum of ln E.
+        For a test that is valid at any stop -ln p advances, the running maximum of ln E.
         """
-        low, high = self.rule.evidence(slots.n, slots.s)
-        if self.rule.anytime:
-            low = np.maximum(slots.log_robust, low)
-            high = np.maximum(slots.log_not_robust, high)
-        slots.log_robust, slots.log_not_robust = low, high
         table = self.rule.boundaries
         place = np.searchsorted(table.looks, slots.n)
+        if self.rule.anytime:
+            low, high = self.rule.evidence_at(place, slots.s)
+            slots.log_robust = np.maximum(slots.log_robust, low)
+            slots.log_not_robust = np.maximum(slots.log_not_robust, high)
         return table.decide(place, slots.s), table.over(place, slots.s)
 
     def _close(self, slots: Slots, verdict: Array) -> Rows:
         """Rows of slots at their last completed look."""
         images = self._worst(slots) if self.keeps else None
+        if not self.rule.anytime:
+            slots.log_robust, slots.log_not_robust = self.rule.evidence(
+                slots.n, slots.s
+            )
         return to.slot_rows(slots, verdict, self.rule, images)
 
     def _worst(self, slots: Slots) -> Tensor:

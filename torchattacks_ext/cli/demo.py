@@ -57,7 +57,13 @@ def demo_plan(seed: int = 0) -> dict[str, Any]:
             {"name": "PGD", "steps": 20, "alpha": EPS / 8},
             {"name": "DeepFool", "steps": 20},
             {"name": "Square", "n_queries": 200},
-            {"name": "prtest", "tolerance": 0.01, "significance": 1e-3, "n_max": 20000},
+            {
+                "name": "prtest",
+                "tolerance": 0.01,
+                "significance": 1e-3,
+                "n_max": 20000,
+                "n_mean": 16,
+            },
         ],
     }
 

@@ -11,7 +11,7 @@ import typer
 from ..errors import ConfigError, InputError
 from . import common
 from .loading import load_model
-from .planning import build_plan, read_plan, row_passes
+from .planning import build_plan, read_plan, read_sampler, row_passes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,6 +61,26 @@ def evaluate(
     n_max: Annotated[
         int | None, typer.Option(help="Most draws of PRTest an image. [20000]")
     ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(
+            help="Of PRTest: eprocess, sprt, fixed, group or splitting. [eprocess]"
+        ),
+    ] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(
+            help='Law of PRTest: linf, or \'{"name": "gaussian", "sigma": 0.1}\'.'
+        ),
+    ] = None,
+    clean_policy: Annotated[
+        str | None,
+        typer.Option(help="Wrong clean answers: fail, or sample (test them). [fail]"),
+    ] = None,
+    n_mean: Annotated[
+        int | None,
+        typer.Option(help="Draws an image for the mean failure rate, say 16. [0]"),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of all random numbers. [0]")] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Rows of one forward pass. [256]")
@@ -88,15 +108,19 @@ def evaluate(
     """Measure a model: accuracy, attacks, PRTest. Exit 1 if a stage failed."""
     common.check_folder(out)
     settings = {"norm": norm, "seed": seed, "batch_size": batch_size}
-    test = {
+    arguments = {
         "tolerance": _number(tolerance, "--tolerance"),
         "significance": _number(significance, "--significance"),
         "n_max": n_max,
+        "test": test,
+        "sampler": None if sampler is None else read_sampler(sampler),
+        "clean_policy": clean_policy,
+        "n_mean": n_mean,
     }
     with common.clean_stdout():
         base = None if plan is None else read_plan(plan)
         radius = {"eps": _number(eps, "--eps")}
-        checked = build_plan(base, settings | radius, attacks, test)
+        checked = build_plan(base, settings | radius, attacks, arguments)
         named = _data(data, n, resize)
         victim = _model(model, arch, mean, std, device, named)
         task = Task(_label(model), victim, named, checked)

@@ -51,6 +51,26 @@ def _yaml(text: str, path: Path) -> Any:
         raise InputError(f"--plan {path} is not YAML: {error}") from error
 
 
+def read_sampler(text: str) -> str | dict[str, Any]:
+    """The law that --sampler asks for: its name, or a JSON object with its arguments.
+
+    Whether there is such a law is checked with the plan. ConfigError for damaged JSON.
+
+    >>> read_sampler("linf"), read_sampler('{"name": "gaussian", "sigma": 0.1}')
+    ('linf', {'name': 'gaussian', 'sigma': 0.1})
+    """
+    if not text.lstrip().startswith("{"):
+        return text.strip()
+    try:
+        found: dict[str, Any] = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f"--sampler {text} is not JSON ({error}); write it like "
+            '\'{"name": "gaussian", "sigma": 0.1}\''
+        ) from error
+    return found
+
+
 def build_plan(
     base: Mapping[str, Any] | None,
     settings: Mapping[str, Any],

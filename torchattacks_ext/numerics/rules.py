@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -13,6 +13,8 @@ from .evalues import as_counts
 from .incbeta import FloatArray
 from .sequential import Boundaries, boundaries, failure_bounds, log_e_high, log_e_low
 
+_TABLE = 64
+"""Failures below this have their evidence in a table, one row a look, filled when first asked."""
 N_MAX = 20_000
 """Most draws an image where nobody says otherwise."""
 
@@ -34,6 +36,7 @@ class Rule(ABC):
     anytime: ClassVar[bool]
 
     boundaries: Boundaries
+    _rows: dict[int, FloatArray] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def least_n(self) -> int | None:
@@ -55,6 +58,33 @@ class Rule(ABC):
         For an anytime test it is ln E, and its running maximum is -ln of an anytime-valid p-value;
         otherwise it is meant for the look at which the test stopped. May be negative (p = 1).
         """
+
+    def evidence_at(
+        self, place: NDArray[np.int64], s: NDArray[np.int64]
+    ) -> tuple[FloatArray, FloatArray]:
+        """:meth:`evidence` at the looks number `place` (A,) after s (A,) failures, from a table.
+
+        A run asks the same few questions at every look for all its images.
+
+        >>> rule = EProcess.design(0.01, 0.01, 1000)
+        >>> place = rule.boundaries.next_look(np.array([504]))
+        >>> rule.evidence_at(place, np.array([0]))[0].round(6)
+        array([4.606187])
+        """
+        if not s.size or s.max() >= _TABLE:
+            return self.evidence(self.boundaries.looks[place], s)
+        asked = set(place.tolist())
+        for row in asked - self._rows.keys():
+            n = int(self.boundaries.looks[row])
+            counts = np.minimum(np.arange(_TABLE), n)
+            self._rows[row] = np.stack(self.evidence(np.full(_TABLE, n), counts))
+        if len(asked) == 1:
+            low, high = self._rows[asked.pop()][:, s]
+            return low, high
+        order = {row: i for i, row in enumerate(asked)}
+        table = np.stack([self._rows[row] for row in order])
+        index = np.array([order[row] for row in place.tolist()])
+        return table[index, 0, s], table[index, 1, s]
 
     @abstractmethod
     def bounds(self, n: ArrayLike, s: ArrayLike) -> tuple[FloatArray, FloatArray]:

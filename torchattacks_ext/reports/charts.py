@@ -13,7 +13,8 @@ WIDTH, HEIGHT = 480, 236
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 26, 46
 _ROOM = HEIGHT - _TOP - _BOTTOM - 14
 """Height of the tallest stack; its total stands above it."""
-_PER_DECADE = 4
+_PER_DECADE, _WIDEST = 4, 5.0
+"""Bins a decade, halved where the values span more than so many decades."""
 _SMALLEST = 1.5
 """Height of the smallest stack, so that one image beside a thousand stays visible."""
 
@@ -63,17 +64,23 @@ Say = Callable[[float], str]
 
 @dataclass(frozen=True)
 class _Scale:
-    """A log axis over whole decades, and its bins: (anchor 10^((k-1)/4), anchor 10^(k/4)]."""
+    """A log axis over whole decades, and its bins: (anchor 10^((k-1)/d), anchor 10^(k/d)].
+
+    d: bins a decade.
+    """
 
     anchor: float
     ceiling: float
     low: int
     high: int
+    d: int = _PER_DECADE
 
     @classmethod
     def of(cls, values: list[float], anchor: float, ceiling: float) -> _Scale:
         """The axis that holds all values and whole bins; `anchor` is an edge of the bins."""
-        bare = cls(anchor, ceiling, 0, 1)
+        wide = math.log10(max(values) / min(values)) > _WIDEST
+        d = _PER_DECADE // 2 if wide else _PER_DECADE
+        bare = cls(anchor, ceiling, 0, 1, d)
         least = min(*values, bare.sides(min(map(bare.bin, values)))[0])
         low = math.floor(math.log10(least) + 1e-9)
         return cls(
@@ -81,6 +88,7 @@ class _Scale:
             ceiling,
             low,
             max(math.ceil(math.log10(max(values)) - 1e-9), low + 1),
+            d,
         )
 
     @property
@@ -88,14 +96,14 @@ class _Scale:
         """The last bin: it reaches from its own edge to the ceiling, wherever that lies."""
         if self.ceiling == math.inf:
             return math.inf
-        return math.floor(_PER_DECADE * math.log10(self.ceiling / self.anchor) + 1e-9)
+        return math.floor(self.d * math.log10(self.ceiling / self.anchor) + 1e-9)
 
     def bin(self, value: float) -> int:
-        key = math.ceil(_PER_DECADE * math.log10(value / self.anchor) - 1e-9)
+        key = math.ceil(self.d * math.log10(value / self.anchor) - 1e-9)
         return int(min(key, self._last))
 
     def sides(self, key: int) -> tuple[float, float]:
-        low, high = (self.anchor * 10 ** (k / _PER_DECADE) for k in (key - 1, key))
+        low, high = (self.anchor * 10 ** (k / self.d) for k in (key - 1, key))
         return low, self.ceiling if key == self._last else high
 
     def place(self, value: float) -> float:
@@ -104,7 +112,8 @@ class _Scale:
 
     def ticks(self, say: Say) -> tuple[Mark, ...]:
         step = 1 + (self.high - self.low) // 8
-        powers = [10.0**power for power in range(self.low, self.high + 1, step)]
+        from_top = range(self.high, self.low - 1, -step)
+        powers = [10.0**power for power in reversed(from_top)]
         return tuple(
             Mark(round(self.place(p), 2), HEIGHT - _BOTTOM, say(p)) for p in powers
         )
@@ -131,8 +140,7 @@ def log_histogram(
     >>> [bar.title for bar in chart.bars]
     ['0.005623 to 0.01: 2 images robust', '0.3162 to 0.5623: 1 image open']
     """
-    kept = {name: [v for v in vs if 0 < v < math.inf] for name, vs in groups.items()}
-    kept = {name: values for name, values in kept.items() if values}
+    kept = _positive(groups)
     every = [value for values in kept.values() for value in values]
     if not every:
         return None
@@ -151,6 +159,40 @@ def log_histogram(
         legend=tuple((_kind(name), name, len(values)) for name, values in kept.items()),
         line=Mark(scale.place(anchor), _TOP, line) if line else None,
     )
+
+
+def decade_table(
+    groups: Mapping[str, list[float]],
+    *,
+    anchor: float = 1.0,
+    ceiling: float = math.inf,
+    say: Say = lambda value: f"{value:,.4g}",
+) -> tuple[tuple[str, ...], ...]:
+    """The same counts as words: a head, and a row for each decade that holds a value.
+
+    Arguments as in :func:`log_histogram`; () without any value.
+
+    >>> decade_table({"robust": [0.009, 0.01], "open": [0.5]}, anchor=0.01)
+    (('range', 'robust', 'open'), ('0.001 to 0.01', '2', '0'), ('0.1 to 1', '0', '1'))
+    """
+    kept, scale = _positive(groups), _Scale(anchor, ceiling, 0, 1, 1)
+    rows: dict[int, dict[str, int]] = {}
+    for name, values in kept.items():
+        for value in values:
+            rows.setdefault(scale.bin(value), dict.fromkeys(kept, 0))[name] += 1
+    if not rows:
+        return ()
+    found = [("range", *kept)]
+    for key, counts in sorted(rows.items()):
+        low, high = map(say, scale.sides(key))
+        found.append((f"{low} to {high}", *map(count, counts.values())))
+    return tuple(found)
+
+
+def _positive(groups: Mapping[str, list[float]]) -> dict[str, list[float]]:
+    """The values that a log axis can hold; names without any are left out."""
+    kept = {name: [v for v in vs if 0 < v < math.inf] for name, vs in groups.items()}
+    return {name: values for name, values in kept.items() if values}
 
 
 def _stacks(

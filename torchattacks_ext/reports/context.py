@@ -7,16 +7,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from ..results import codec
 from ..results.evaluation import EvaluationReport
 from ..results.facts import Flag
 from . import stages
+from .laws import kinds
 from .words import count, listing, one_line, things
 
 _CLOPPER = "Clopper and Pearson 1934, Biometrika 26:404 (exact binomial intervals)"
 _PRTEST = (
-    "Mu and Lim 2024, doi:10.1145/3639478.3643519 (hypothesis test of probabilistic robustness); "
-    "Ville 1939 and Robbins 1970 (tests that stay valid whenever they stop)"
+    "Mu and Lim 2024, doi:10.1145/3639478.3643519 (hypothesis test of probabilistic "
+    "robustness)"
+)
+_TESTS = {
+    "eprocess": "Ville 1939 and Robbins 1970 (tests that stay valid whenever they stop)",
+    "sprt": "Wald 1945 and Sobel and Wald 1949 (sequential ratio test of three decisions)",
+    "fixed": "Clopper and Pearson 1934 (binomial test of a fixed number of draws)",
+    "group": "Lan and DeMets 1983; Tsiatis, Rosner and Mehta 1984 (planned looks)",
+    "splitting": "Guyader, Hengartner and Matzner-Lober 2011; Tit, Furon and Rousset 2021 "
+    "(last-particle method)",
+}
+_HOEFFDING = (
+    "Hoeffding 1956, Ann. Math. Stat. 27:713 (equally many draws of every image)"
 )
 _TORCHATTACKS = "Kim 2020, arXiv:2010.01950 (torchattacks)"
 
@@ -76,15 +90,19 @@ def not_tested(report: EvaluationReport) -> list[str]:
         mine = [stage for stage in report.stages if kind(stage)]
         if not any(stages.usable(stage) for stage in mine):
             found.append(f"No {name} gave a result." if mine else f"No {name} was run.")
-    inside = stages.balls(report)
+    inside, free = stages.balls(report), stages.free_laws(report)
     if inside:
+        drawn = f", beyond random ones ({listing(free)})" if free else ""
         found.append(
-            f"Changes outside the {listing(inside)}: larger ones, or of another norm."
+            f"Changes outside the {listing(inside)}: larger ones, or of another norm{drawn}."
         )
+    ran = [s for s in report.stages if stages.is_test(s) and stages.usable(s)]
+    known = {kind for stage in ran for kind in kinds(stages.settings_of(stage))}
+    kept = [kind for kind in ("rotation", "translation", "blur") if kind not in known]
+    others = ", ".join([*kept, "weather, compression, other cameras, printed patches"])
     return [
         *found,
-        "Other perturbations: rotation, translation, blur, weather, compression, other cameras, "
-        "printed patches.",
+        f"Other perturbations: {others}.",
         "Attacks that are stronger, run longer, or are made for this model and its defence.",
         "Images from another source or a later time than those measured here.",
         "Backdoors and other hidden triggers.",
@@ -105,7 +123,13 @@ def methods(report: EvaluationReport) -> list[tuple[str, str]]:
         elif stages.is_attack(stage):
             found[one_line(stage.name)] = "no citation is known for this attack"
         elif stages.is_test(stage):
-            found["PRTest"] = _PRTEST
+            test = str(stages.settings_of(stage).get("test", "eprocess"))
+            name = "PRTest" if test == "eprocess" else f"PRTest ({one_line(test, 40)})"
+            found[name] = "; ".join(filter(None, (_PRTEST, _TESTS.get(test, ""))))
+    if any(
+        int(getattr(s.result, "n_mean", torch.zeros(1)).sum()) for s in report.stages
+    ):
+        found["Mean failure rate"] = _HOEFFDING
     return [*found.items(), ("Intervals", _CLOPPER)]
 
 

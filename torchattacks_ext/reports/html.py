@@ -8,25 +8,22 @@ import re
 from importlib import resources
 from typing import Any
 
-import torch
-
-from .._typing import Verdict
 from .._version import __version__
 from ..errors import MissingExtra
 from ..results.evaluation import EvaluationReport
-from ..results.prob_robustness import ProbRobustness
-from . import context
-from .charts import HEIGHT, TRACK, WIDTH, Chart, interval_mark, log_histogram
+from . import context, groups
+from .charts import HEIGHT, TRACK, WIDTH, interval_mark
+from .claims import band_text, claims
 from .comparison import Reports, as_reports, compare, model_names
+from .histograms import spreads
 from .pictures import exhibits
 from .scorecard import scorecard
-from .stages import n_images, settings_of, usable
+from .stages import n_images
 from .summary import plain_summary
-from .words import cost_text, count, one_line, rate
+from .words import cost_text, count, one_line
 
 _LINK = re.compile(r"arXiv:(\d{4}\.\d{4,5})|doi:(10\.\d{4,9}/[\w.()/-]*\w)")
 _PERCENT = re.compile(r"(?<=[\d\]]) %")
-_DRAWN = (Verdict.ROBUST, Verdict.UNDECIDED, Verdict.NOT_ROBUST)
 
 
 def render_html(
@@ -55,6 +52,7 @@ def render_html(
         side=compare(found, confidence) if len(found) > 1 else None,
         how_to_read=context.HOW_TO_READ,
         version=__version__,
+        group_head=groups.HEAD,
         chart_size=(WIDTH, HEIGHT),
         track=TRACK,
     )
@@ -93,6 +91,7 @@ def _template() -> Any:
         finalize=_glued,
     )
     environment.filters["linked"] = linked
+    environment.filters["band"] = band_text
     environment.filters["cost"] = cost_text
     environment.filters["count"] = count
     environment.filters["mark"] = interval_mark
@@ -128,62 +127,10 @@ def _model(name: str, report: EvaluationReport, confidence: float) -> dict[str, 
         "summary": plain_summary(report),
         "doubts": context.doubts(report),
         "rows": scorecard(report, confidence),
-        "tests": _tests(report),
+        "tests": list(zip(claims(report, confidence), spreads(report))),
         "exhibits": exhibits(report.gallery),
         "not_tested": context.not_tested(report),
         "methods": context.methods(report),
         "provenance": context.provenance(report),
         "plan": context.plan_json(report),
     }
-
-
-def _tests(report: EvaluationReport) -> list[dict[str, Any]]:
-    """For each PRTest that ran: its name and its histograms."""
-    found = []
-    for stage in report.stages:
-        result = stage.result
-        if usable(stage) and isinstance(result, ProbRobustness):
-            settings = settings_of(stage)
-            charts = [_bounds_chart(result, settings), _samples_chart(result)]
-            found.append(
-                {
-                    "name": one_line(stage.name),
-                    "charts": [chart for chart in charts if chart is not None],
-                    "left_out": int((result.n_samples == 0).sum()),
-                    "tolerance": rate(settings.get("tolerance")),
-                }
-            )
-    return found
-
-
-def _groups(result: ProbRobustness, values: torch.Tensor) -> dict[str, list[float]]:
-    drawn = result.n_samples > 0
-    return {
-        verdict.name.lower()
-        .replace("_", " "): values[drawn & (result.verdict == int(verdict))]
-        .tolist()
-        for verdict in _DRAWN
-    }
-
-
-def _bounds_chart(result: ProbRobustness, settings: dict[str, Any]) -> Chart | None:
-    tolerance = settings.get("tolerance")
-    known = isinstance(tolerance, float) and 0 < tolerance < 1
-    return log_histogram(
-        _groups(result, result.p_fail_upper),
-        title="Upper bound of the failure rate, per image",
-        axis="upper bound of the failure rate (log scale)",
-        anchor=tolerance if known and isinstance(tolerance, float) else 1.0,
-        ceiling=1.0,
-        line=f"tolerance {rate(tolerance)}" if known else "",
-        say=rate,
-    )
-
-
-def _samples_chart(result: ProbRobustness) -> Chart | None:
-    return log_histogram(
-        _groups(result, result.n_samples.double()),
-        title="Random draws spent, per image",
-        axis="draws (log scale)",
-        say=lambda value: f"{value:,.0f}",
-    )

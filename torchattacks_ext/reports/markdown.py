@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ..results.evaluation import EvaluationReport
-from . import context
+from . import context, groups
+from .claims import band_text, claims
 from .comparison import Reports, as_reports, compare, model_names
+from .histograms import spreads
 from .scorecard import ScoreRow, scorecard
 from .summary import plain_summary
 from .words import cost_text, count, one_line
@@ -85,6 +87,7 @@ def _model(report: EvaluationReport, confidence: float, mark: str) -> list[str]:
         _bullets(doubts or ["None was raised."]),
         f"{mark} Scorecard",
         _scorecard(scorecard(report, confidence), confidence),
+        *_tests(report, confidence, mark),
         f"{mark} What was not tested",
         _bullets(context.not_tested(report)),
         f"{mark} Methods",
@@ -92,6 +95,26 @@ def _model(report: EvaluationReport, confidence: float, mark: str) -> list[str]:
         f"{mark} Provenance",
         _table(["Fact", "Value"], facts, "ll"),
     ]
+
+
+def _tests(report: EvaluationReport, confidence: float, mark: str) -> list[str]:
+    blocks = []
+    for said, spread in zip(claims(report, confidence), spreads(report)):
+        rows = [[escape(name), escape(value)] for name, value in said.rows]
+        blocks += [
+            f"{mark} What may be said of the whole data set: {escape(said.stage)}",
+            _table(["Fact", "Value"], rows, "ll"),
+            escape(said.beside),
+            *([escape(band_text(said))] if said.band else []),
+            *([_bullets(said.caveats)] if said.caveats else []),
+        ]
+        if said.groups:
+            cells = [[escape(cell) for cell in row] for row in said.groups]
+            blocks += [_table(groups.HEAD, cells, "lrlrrrr"), escape(said.group_note)]
+        for title, (head, *counts) in spread.tables:
+            blocks += [f"{escape(title)}:", _table(head, counts, "lrrr"[: len(head)])]
+        blocks += [escape(spread.caption)] * bool(spread.tables)
+    return blocks
 
 
 def _scorecard(rows: list[ScoreRow], confidence: float) -> str:

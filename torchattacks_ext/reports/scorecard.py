@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -179,19 +181,39 @@ def _found_norm(stage: StageReport, result: AttackResult) -> str:
 def _test(stage: StageReport, result: ProbRobustness, sides: list[float]) -> _Score:
     settings = stages.settings_of(stage)
     names = {verdict: verdict.name.lower().replace("_", " ") for verdict in _ORDER}
-    drawn = result.n_samples[result.n_samples > 0]
-    median = f", median {count(int(drawn.median()))} an image" if len(drawn) else ""
     details = (
         ", ".join(f"{count(result.count(v))} {name}" for v, name in names.items()),
+        *_robust_but_wrong(result),
         f"tolerance {rate(settings.get('tolerance'))} of {stages.law_text(settings)}",
-        f"{count(_sum(result.n_samples))} samples{median}",
+        _draws(result, settings),
     )
+    ideal = settings.get("guarantee") == "ideal-kernel"
     guarantee = (
-        f"test, level {level(settings.get('significance'))} each side per image; random "
-        "perturbations only, no claim about an attacker"
+        f"test, level {level(settings.get('significance'))} each side per image"
+        f"{IDEAL * ideal}; random perturbations only, no claim about an attacker"
     )
-    robust = result.count(Verdict.ROBUST)
-    return _Score(robust, len(result), (sides[0], sides[1]), guarantee, details)
+    certified = _sum(result.certified)
+    return _Score(certified, len(result), (sides[0], sides[1]), guarantee, details)
+
+
+IDEAL = (
+    ", for an ideal kernel only (how well the moves of splitting mix is not verified)"
+)
+"""What stands beside every claim of a test by splitting."""
+
+
+def _robust_but_wrong(result: ProbRobustness) -> tuple[str, ...]:
+    more = result.count(Verdict.ROBUST) - _sum(result.certified)
+    text = f"{count(more)} of the robust ones with a wrong clean answer, not certified"
+    return (text,) * bool(more)
+
+
+def _draws(result: ProbRobustness, settings: Mapping[str, Any]) -> str:
+    drawn = result.n_samples[result.n_samples > 0]
+    median = f", median {count(int(drawn.median()))} an image" if len(drawn) else ""
+    splits = settings.get("test") == "splitting"
+    noun = "model evaluations" if splits else "samples"
+    return f"{count(_sum(result.n_samples))} {noun}{median}"
 
 
 def _question(stage: StageReport) -> str:
@@ -200,7 +222,7 @@ def _question(stage: StageReport) -> str:
     if stages.is_attack(stage):
         return "How many stay correct under this attack?"
     if stages.is_test(stage):
-        return "How many are shown to fail rarely under random noise?"
+        return "How many are shown to fail rarely under random perturbations?"
     return "A stage of its own kind"
 
 

@@ -11,9 +11,9 @@ from ..results.accuracy import Accuracy
 from ..results.attack import AttackResult
 from ..results.evaluation import EvaluationReport, StageReport
 from ..results.prob_robustness import ProbRobustness
-from .words import one_line, radius
-
-_UNIFORM = {"linf": "Linf", "l2": "L2", "l1": "L1"}
+from .laws import ball_text as ball_text
+from .laws import law_ball, law_of
+from .laws import law_text as law_text
 
 
 def settings_of(stage: StageReport) -> dict[str, Any]:
@@ -33,44 +33,32 @@ def zoo_entry(stage: StageReport) -> AttackInfo | None:
     return None
 
 
-def ball_text(settings: Mapping[str, Any]) -> str:
-    """The ball in words, or "" where the settings name none.
+def balls(report: EvaluationReport) -> list[str]:
+    """Every ball that an attack or a random test of this report worked in, each once.
 
-    >>> ball_text({"norm": "Linf", "eps": 8 / 255})
-    'Linf ball of radius 8/255'
+    A stage that failed before it said anything worked in the ball of the plan; a random test
+    whose law no ball holds has none.
     """
-    if settings.get("norm") is None or settings.get("eps") is None:
-        return ""
-    return f"{one_line(settings['norm'], 20)} ball of radius {radius(settings['eps'])}"
+    found = []
+    for stage in report.stages:
+        settings = settings_of(stage)
+        if is_attack(stage):
+            found.append(ball_text(settings) or ball_text(report.plan))
+        elif is_test(stage):
+            found.append(law_ball({**_ball(report.plan), **settings}))
+    return [ball for ball in dict.fromkeys(found) if ball]
 
 
-def law_text(settings: Mapping[str, Any]) -> str:
-    """The kind of random perturbation of a PRTest in words.
-
-    >>> law_text({"norm": "Linf", "eps": 8 / 255, "sampler": None})
-    'uniform noise in the Linf ball of radius 8/255'
-    """
-    law = settings.get("sampler")
-    facts = law if isinstance(law, Mapping) else {}
-    name = one_line(facts.get("name", law if isinstance(law, str) else ""), 60)
-    ball = ball_text({**settings, **{k: v for k, v in facts.items() if v is not None}})
-    if not name or name in _UNIFORM:
-        return f"uniform noise in the {ball or 'stated ball'}"
-    return f"the law “{name}”" + (
-        f" within the {ball}" if ball and facts.get("eps") else ""
+def free_laws(report: EvaluationReport) -> list[str]:
+    """The laws of the random tests with a result that no ball holds, in words, each once."""
+    ran = [settings_of(s) for s in report.stages if is_test(s) and usable(s)]
+    return list(
+        dict.fromkeys(law_text(s) for s in ran if law_of(s) and not law_ball(s))
     )
 
 
-def balls(report: EvaluationReport) -> list[str]:
-    """Every ball that an attack or a random test of this report worked in, each once."""
-    found = [
-        ball_text(settings_of(stage))
-        for stage in report.stages
-        if is_attack(stage) or is_test(stage)
-    ]
-    named = [ball for ball in dict.fromkeys(found) if ball]
-    planned = ball_text(report.plan)
-    return named or [planned] * bool(found and planned)
+def _ball(plan: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: plan[key] for key in ("eps", "norm") if key in plan}
 
 
 def is_clean(stage: StageReport) -> bool:

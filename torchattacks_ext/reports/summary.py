@@ -7,9 +7,11 @@ from ..results.accuracy import Accuracy
 from ..results.evaluation import EvaluationReport, StageReport
 from ..results.prob_robustness import ProbRobustness
 from .context import doubts
+from .laws import kinds, law_ball, law_of
 from .scorecard import scorecard
 from .stages import (
     balls,
+    free_laws,
     is_attack,
     is_clean,
     is_test,
@@ -63,21 +65,27 @@ def _name(report: EvaluationReport) -> str:
 
 
 def _measured(report: EvaluationReport, n: int) -> str:
-    inside = balls(report)
-    within = (
-        f", which stay within the {listing(inside)}{_per_pixel(report)}"
-        if inside
-        else ""
-    )
+    inside, free = balls(report), free_laws(report)
+    ways = ["unchanged"]
+    if inside or not free:
+        ways.append("with small changes to their pixels")
+    if inside:
+        ways[-1] += f", which stay within the {listing(inside)}{_per_pixel(report)}"
+    ways += [f"with random changes that no ball bounds ({law})" for law in free]
     return (
-        f"We measured how the model “{_name(report)}” answers on {things(n, 'image')}, unchanged "
-        f"and with small changes to their pixels{within}."
+        f"We measured how the model “{_name(report)}” answers on {things(n, 'image')}, "
+        f"{listing(ways)}."
     )
 
 
 def _per_pixel(report: EvaluationReport) -> str:
     """What one Linf radius means for a pixel; "" for several balls, other norms or ranges."""
-    every = [settings_of(s) for s in report.stages if is_attack(s) or is_test(s)]
+    every = [settings_of(s) for s in report.stages if is_attack(s)]
+    every += [
+        settings
+        for settings in map(settings_of, filter(is_test, report.stages))
+        if law_ball(settings) or not law_of(settings)
+    ]
     found = [settings for settings in every if settings.get("eps") is not None]
     eps = {s.get("eps") for s in found}
     unit = all(s.get("bounds") in (None, [0, 1], (0, 1)) for s in [*found, report.plan])
@@ -113,7 +121,10 @@ def _withstood(report: EvaluationReport) -> str:
         return f"{what}, so nothing is known about a deliberate search for harmful changes."
     worst = scorecard(report)[-1]
     names = listing([one_line(stage.name, 40) for stage in ran])
-    drawn = any(is_test(stage) and usable(stage) for stage in report.stages)
+    drawn = any(
+        is_test(stage) and usable(stage) and law_ball(settings_of(stage))
+        for stage in report.stages
+    )
     by = f"{things(len(ran), 'attack')} ({names}){' and the random draws' if drawn else ''}"
     if worst.estimate is None:
         return (
@@ -140,16 +151,20 @@ def _random(report: EvaluationReport) -> list[str]:
     if len(ran) > 1:
         return [_many_tests(ran)]
     result, settings = ran[0][1], settings_of(ran[0][0])
-    robust, n = result.count(Verdict.ROBUST), len(result)
+    certified, n = int(result.certified.sum()), len(result)
+    ideal = settings.get("guarantee") == "ideal-kernel"
     often = _known(settings.get("tolerance"), "the tolerated share")
     wrong = _known(settings.get("significance"), "the level of the test")
     return [
-        f"Random test: for {share(robust, n)} of the images it is certified that at most "
+        f"Random test: for {share(certified, n)} of the images it is certified that at most "
         f"{often} of random perturbations ({law_text(settings)}) lead to "
         f"{_failure(settings)}; for each image such a finding is wrong with a chance of at most "
-        f"{wrong}.",
+        f"{wrong}{',' * ideal}{_IF_IDEAL * ideal}.",
         _others(result, settings),
     ]
+
+
+_IF_IDEAL = " if the random moves of the method mix well, which was not checked"
 
 
 def _known(value: object, words: str) -> str:
@@ -168,7 +183,11 @@ def _failure(settings: dict[str, object]) -> str:
 
 def _others(result: ProbRobustness, settings: dict[str, object]) -> str:
     more, open_ = result.count(Verdict.NOT_ROBUST), result.count(Verdict.UNDECIDED)
-    wrong = result.count(Verdict.MISCLASSIFIED)
+    wrong = int(
+        (
+            (result.verdict == int(Verdict.MISCLASSIFIED)) | (result.clean_correct == 0)
+        ).sum()
+    )
     parts = [
         f"{things(more, 'image')} {_verb(more, 'is', 'are')} shown, at the same level, to fail "
         "more often than that",
@@ -187,20 +206,25 @@ def _verb(number: int, one: str, many: str) -> str:
 def _many_tests(ran: list[tuple[StageReport, ProbRobustness]]) -> str:
     parts = [
         f"{one_line(stage.name, 40)} ({law_text(settings_of(stage))}) certifies "
-        f"{percent(result.count(Verdict.ROBUST), len(result))}, shows frequent failure for "
+        f"{percent(int(result.certified.sum()), len(result))}, shows frequent failure for "
         f"{count(result.count(Verdict.NOT_ROBUST))} and leaves "
         f"{count(result.count(Verdict.UNDECIDED))} of {things(len(result), 'image')} undecided"
         for stage, result in ran
     ]
-    return f"{count(len(ran))} random tests were run: {'; '.join(parts)}."
+    split = any(settings_of(s).get("guarantee") == "ideal-kernel" for s, _ in ran)
+    more = f"; those by splitting hold only{_IF_IDEAL}" if split else ""
+    return f"{count(len(ran))} random tests were run: {'; '.join(parts)}{more}."
 
 
 def _not_tested(report: EvaluationReport) -> str:
     larger = "larger changes, " if balls(report) else ""
+    ran = [settings_of(s) for s in report.stages if is_test(s) and usable(s)]
+    drawn = {kind for settings in ran for kind in kinds(settings)}
+    other = [kind for kind in ("rotation", "blur") if kind not in drawn]
     return (
-        f"Not tested: {larger}other kinds of change (such as rotation, blur, weather or other "
-        "cameras), images from another source, hidden backdoors, poisoned training data, and "
-        "privacy."
+        f"Not tested: {larger}other kinds of change (such as "
+        f"{', '.join([*other, 'weather'])} or other cameras), images from another source, hidden "
+        "backdoors, poisoned training data, and privacy."
     )
 
 

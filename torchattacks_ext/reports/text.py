@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from ..errors import ConfigError
 from ..results.evaluation import EvaluationReport
-from . import context
+from . import context, groups
+from .claims import band_text, claims
 from .comparison import Reports, as_reports, compare, model_names
+from .histograms import spreads
 from .scorecard import ScoreRow, scorecard
 from .summary import plain_summary
 from .words import count, seconds
@@ -125,11 +127,31 @@ def _model(report: EvaluationReport, confidence: float, width: int) -> list[str]
     doubts = [f"[{d.code}] {d.message} ({d.where})" for d in context.doubts(report)]
     lines += _section("Doubts", doubts or ["None was raised."], width)
     lines += _scorecard(scorecard(report, confidence), confidence, width)
+    lines += _tests(report, confidence, width)
     lines += _section("What was not tested", context.not_tested(report), width)
     cited = [f"{name}: {text}" for name, text in context.methods(report)]
     lines += _section("Methods", cited, width)
     facts = [["fact", "value"], *map(list, context.provenance(report))]
     return [*lines, "", *_heading("Provenance", "-", width), *table(facts, width)]
+
+
+def _tests(report: EvaluationReport, confidence: float, width: int) -> list[str]:
+    lines = []
+    for said, spread in zip(claims(report, confidence), spreads(report)):
+        title = f"What may be said of the whole data set: {said.stage}"
+        rows = [["fact", "value"], *map(list, said.rows)]
+        lines += ["", *_heading(title, "-", width), *table(rows, width)]
+        lines += ["", *_wrap(said.beside, width)]
+        lines += ["", *_wrap(band_text(said), width)] if said.band else []
+        for caveat in said.caveats:
+            lines += _wrap(caveat, width, "* ", "  ")
+        if said.groups:
+            lines += ["", *table([groups.HEAD, *said.groups], width, "lrlrrrr")]
+            lines += _wrap(said.group_note, width)
+        for title, counts in spread.tables:
+            lines += ["", *_wrap(f"{title}:", width), *table(counts, width, "lrrr")]
+        lines += ["", *_wrap(spread.caption, width)] if spread.tables else []
+    return lines
 
 
 def _scorecard(rows: list[ScoreRow], confidence: float, width: int) -> list[str]:

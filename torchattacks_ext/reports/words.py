@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..results.facts import Cost
 
@@ -94,20 +94,48 @@ def interval(sides: Sequence[float]) -> str:
 
 
 def rate(value: object) -> str:
-    """A small probability in percent; "n/a" for what is no number.
+    """A small probability in percent, below 1e-5 as a power of ten; "n/a" for no number.
 
-    >>> rate(1e-2), rate(1e-3), rate(None)
-    ('1 %', '0.1 %', 'n/a')
+    >>> rate(1e-2), rate(1e-3), rate(3e-9), rate(None)
+    ('1 %', '0.1 %', '3e-9', 'n/a')
     """
+    if isinstance(value, float) and 0 < value < 9.995e-6:
+        return number(value)
     shown = number(100 * value) if isinstance(value, (int, float)) else NOT_KNOWN
     return shown if shown == NOT_KNOWN else f"{shown} %"
+
+
+def at_least(value: float) -> str:
+    """A lower bound of a rate, rounded down to three digits so that it never claims too much.
+
+    >>> at_least(0.123456), at_least(0.0)
+    ('at least 12.3 %', 'at least 0 %')
+    """
+    return f"at least {rate(_outwards(value, math.floor))}"
+
+
+def at_most(value: float) -> str:
+    """An upper bound of a rate, rounded up to three digits.
+
+    >>> at_most(0.123456), at_most(0.99999)
+    ('at most 12.4 %', 'at most 100 %')
+    """
+    return f"at most {rate(_outwards(value, math.ceil))}"
+
+
+def _outwards(value: float, towards: Callable[[float], int]) -> float:
+    if not 0 < value < 1:
+        return value
+    digits = 2 - math.floor(math.log10(value))
+    undone = 1e-9 if towards is math.floor else -1e-9  # float noise only
+    return round(towards(value * 10.0**digits + undone) / 10.0**digits, digits)
 
 
 def number(value: object, digits: int = 3) -> str:
     """A number with a few significant digits; "n/a" for nan and for what is no number.
 
-    >>> number(0.012345), number(float("nan")), number(float("inf")), number(1234567.0)
-    ('0.0123', 'n/a', 'inf', '1,234,567')
+    >>> number(0.012345), number(float("nan")), number(1e-5), number(1234567.0)
+    ('0.0123', 'n/a', '1e-5', '1,234,567')
     """
     if (
         not isinstance(value, (int, float))
@@ -117,7 +145,16 @@ def number(value: object, digits: int = 3) -> str:
         return NOT_KNOWN
     if math.isfinite(value) and (abs(value) >= 1000 or value == int(value)):
         return f"{value:,.0f}" if abs(value) < 1e12 else f"{value:.3g}"
-    return f"{value:.{digits}g}"
+    return f"{value:.{digits}g}".replace("e-0", "e-")
+
+
+def confidence_text(confidence: float) -> str:
+    """A confidence in percent.
+
+    >>> confidence_text(0.95), confidence_text(0.999)
+    ('95 %', '99.9 %')
+    """
+    return f"{100 * confidence:g} %"
 
 
 def level(value: object) -> str:

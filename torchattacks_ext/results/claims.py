@@ -98,7 +98,7 @@ def _mean_doubt(result: ProbRobustness, confidence: float) -> str | None:
     if len(drawn) != 1:
         return "the budget ended before every image had its n_mean draws"
     if 1 - confidence > _ERROR_MAX:
-        return f"is proved for a confidence of {1 - _ERROR_MAX} or more only"
+        return f"holds for a confidence of {1 - _ERROR_MAX} or more"
     if any(flag.code == "batch_dependent_model" for flag in result.flags):
         return "an answer of the model depends on the other rows of the batch"
     return None
@@ -169,7 +169,7 @@ def sil_of(result: ProbRobustness, confidence: float) -> SilBand:
     found = dataset_claims(result, confidence)
     if found["mean_failure_bounds"] is None:
         why = found["left_out"]["mean_failure_bounds"]
-        raise StateError(f"sil() needs a bound of the mean failure rate: it {why}")
+        raise StateError(f"sil() needs a bound of the mean failure rate, which {why}")
     upper = float(found["mean_failure_bounds"][1])
     law = result.settings.get("sampler", {})
     name = str(law.get("name", "the sampler")) if isinstance(law, Mapping) else str(law)

@@ -164,7 +164,7 @@ class EvaluationReport:
         return alive if tried else None
 
     def _leaves_the_ball(self, result: ProbRobustness) -> bool:
-        law = result.settings.get("sampler", {})
+        law = result.settings.get("sampler") or {}
         eps, norm = self.plan.get("eps"), self.plan.get("norm")
         if eps is None or "eps" not in law:
             return False

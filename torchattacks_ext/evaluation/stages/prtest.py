@@ -49,6 +49,10 @@ class PRTestStage(RowStage):
     """
 
     kind = "prtest"
+    guarantee = (
+        "each verdict is wrong with probability at most `significance`; a claim about random draws "
+        "only, not about an adversary"
+    )
 
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
         super().__init__(label, plan, settings)
