@@ -65,7 +65,7 @@ class PRTest(Probe):
         significance (float): error probability of each side, in (0, 0.5). (Default: 1e-3)
         n_max (int): most draws an image, rounded down to a look; None is 20000, for "fixed" the
             least n with power 1 - significance at tolerance / 2, for "splitting" what certifying
-            needs. (Default: None)
+            needs (beside a pilot of about 1 / n_systems more). (Default: None)
         reference (str): "label" (accuracy) or "prediction" (stability of the clean answer).
             (Default: "label")
         seed (int): of every random number. (Default: 0)
@@ -157,9 +157,8 @@ class PRTest(Probe):
         self.n_max = design.most_draws(self._engine, n_max, n_moves)
         self._doubts = design.doubts(self._engine, self.n_max, n_moves)
         for flag in self._doubts:
-            if (
-                flag.code != "ideal_kernel"
-            ):  # true of every such run: its result says so
+            # true of every such run: the result says it
+            if flag.code != "ideal_kernel":
                 warnings.warn(flag.message, ReliabilityWarning, stacklevel=2)
 
     @property

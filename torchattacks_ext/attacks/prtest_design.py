@@ -10,7 +10,7 @@ from ..numerics.binomial import fixed_design, zero_failure_n
 from ..numerics.fixed import FixedN
 from ..numerics.group import GroupSequential
 from ..numerics.rules import N_MAX, EProcess, Rule
-from ..numerics.sequential import check_design, least_n_to_certify
+from ..numerics.sequential import check_design
 from ..numerics.splitting import LastParticle
 from ..numerics.sprt import Sprt
 from ..results.facts import Flag
@@ -21,6 +21,8 @@ Test = Literal["eprocess", "fixed", "sprt", "group", "splitting"]
 Reference = Literal["label", "prediction"]
 CleanPolicy = Literal["fail", "sample"]
 
+FEW_MOVES = 10
+"""Moves a death below which splitting is seen to mix badly even on a linear model."""
 MANY_CLOSE = 0.1
 """Share of close draws above which the reader is told."""
 
@@ -93,9 +95,17 @@ def make_splitting(
 
 
 def most_draws(engine: Rule | LastParticle, n_max: int | None, n_moves: int) -> int:
-    """`n_max`, or what it is where nobody says. Raises ConfigError unless a whole number >= 1."""
+    """`n_max`, or what it is where nobody says.
+
+    Raises ConfigError unless a whole number >= 1 that has room for the particles of splitting.
+    """
     if n_max is not None:
         whole("n_max", n_max, 1)
+        if isinstance(engine, LastParticle) and n_max < engine.total:
+            raise ConfigError(
+                f"n_max={n_max} is below the {engine.total} particles of test='splitting' "
+                "(n_systems * n_particles), which are drawn first; give a larger one, or None"
+            )
         return n_max
     if isinstance(engine, Rule):
         return N_MAX if engine.name != "fixed" else engine.boundaries.n_max
@@ -152,16 +162,6 @@ def _enough(rule: Rule) -> int:
         half = table.tolerance / 2
         level = table.significance
         return fixed_design(table.tolerance, half, level, 0.5)[0]
-    if rule.name == "eprocess":
-        n = table.n_max
-        while True:
-            expected = int(n * table.tolerance / 2)
-            need = int(
-                least_n_to_certify(expected, table.tolerance, table.significance)
-            )
-            if need <= n:
-                return n
-            n = max(need, n + n // 8)
     return _grow(rule, lambda found: not found.weak)
 
 
@@ -211,6 +211,12 @@ def _splitting_doubts(law: LastParticle, n_moves: int, n_max: int) -> tuple[Flag
             "not verified, so read its verdicts as guarantee='ideal-kernel', not 'exact'",
         )
     ]
+    if n_moves < FEW_MOVES:
+        text = (
+            f"n_moves={n_moves} leaves copies near their originals: the counts of deaths then vary "
+            f"more than their law says; give n_moves >= {FEW_MOVES}, better 20"
+        )
+        found.append(Flag("few_moves", text))
     need = splitting_cost(law, n_moves)
     if n_max < need:
         text = (

@@ -18,13 +18,15 @@ from .._typing import Verdict
 from ..data.stream import Stream
 from ..engines import particles
 from ..engines.active import Array, Slots
-from ..engines.particles import Systems
+from ..engines.particles import Steps, Systems
 from ..numerics.losses import margins, target_margins
 from ..numerics.splitting import LastParticle
 from ..results.columns import Rows
 from ..results.prob_robustness import ProbRobustness
 from . import prtest_rows as to
 from .prtest_admit import Admission
+
+Look = Callable[[Tensor, Tensor], Tensor | None]
 
 PILOT = -1
 """Number of the system that learns the step sizes."""
@@ -77,32 +79,42 @@ class Splitting(Admission):
         look = particles.budgeted(
             self._margins(slots, seen), self.judge.batch_size, stream.budget
         )
-        every = torch.arange(len(slots), device=slots.ids.device)
-        latents = self.sampler.latent_size(tuple(slots.images.shape[1:]))
-        shape = self.law.n_particles, latents
-        pilot = particles.start(
-            self.seed, slots.ids, torch.full_like(every, PILOT), every, shape, look
-        )
-        learned = None
-        if pilot is not None:
-            most = -(-self.law.certify // self.law.n_systems)
-            learned = particles.learn(self.seed, pilot, self.n_moves, most, look)
+        learned = self._learn(slots, look)
         before = seen.evaluations.clone()
         systems = None
         if learned is not None:
-            owner = every.repeat_interleave(self.law.n_systems)
-            number = torch.arange(self.law.n_systems, device=owner.device)
-            number = number.repeat(len(slots))
             seen.failures.zero_()
-            systems = particles.start(self.seed, slots.ids, number, owner, shape, look)
+            systems = self._start(slots, range(self.law.n_systems), look)
         if systems is None or learned is None:
-            return self._close(
-                slots, None, np.zeros(len(slots), dtype=bool), seen, before
-            )
+            nobody = np.zeros(len(slots), dtype=bool)
+            return self._close(slots, None, nobody, seen, before)
         tied = self._tied(systems, len(slots))
         self._run(systems, learned.table(), tied, seen, before, look)
         tied |= self._tied(systems, len(slots))
         return self._close(slots, systems, tied.cpu().numpy(), seen, before)
+
+    def _learn(self, slots: Slots, look: Look) -> Steps | None:
+        """Step sizes of a pilot; None where the budget or `n_max` has no room for particles."""
+        if self.n_max < self.law.total:
+            return None
+        pilot = self._start(slots, range(PILOT, PILOT + 1), look)
+        if pilot is None:
+            return None
+        most = -(-self.law.certify // self.law.n_systems)
+        return particles.learn(self.seed, pilot, self.n_moves, most, look)
+
+    def _start(self, slots: Slots, numbers: range, look: Look) -> Systems | None:
+        """Systems of these numbers for every image, image by image."""
+        every = torch.arange(len(slots), device=slots.ids.device)
+        latents = self.sampler.latent_size(tuple(slots.images.shape[1:]))
+        return particles.start(
+            self.seed,
+            slots.ids,
+            torch.tensor(numbers, device=every.device).repeat(len(slots)),
+            every.repeat_interleave(len(numbers)),
+            (self.law.n_particles, latents),
+            look,
+        )
 
     def _tied(self, systems: Systems, n_images: int) -> Tensor:
         return particles.tied(systems).reshape(n_images, -1).any(1)
@@ -114,7 +126,7 @@ class Splitting(Admission):
         tied: Tensor,
         seen: _Seen,
         before: Tensor,
-        look: Callable[[Tensor, Tensor], Tensor | None],
+        look: Look,
     ) -> None:
         """Deaths in every system until its image is decided, its budget spent, or all fail."""
         n_images = len(tied)
@@ -122,7 +134,8 @@ class Splitting(Admission):
         while True:
             total = systems.deaths.reshape(n_images, -1).sum(1)
             room = seen.evaluations - before + cost <= self.n_max
-            going = (total < self.law.certify) & room & ~tied
+            stuck = systems.stuck.reshape(n_images, -1).any(1)
+            going = (total < self.law.certify) & room & ~tied & ~stuck
             rows = (going[systems.owner] & (systems.level > 0)).nonzero()[:, 0]
             if not len(rows):
                 return

@@ -36,7 +36,8 @@ class Systems:
     """R systems: latents z (R, N, d), margins (R, N), the image of each (R,), their keys (R,).
 
     deaths (R,): steps so far. plateaus, taken (R,): accepted proposals whose margin was exactly
-    the old one, and all accepted ones.
+    the old one and above 0, and all accepted ones. stuck (R,) bool: all particles have one margin
+    above 0, so that none can be copied.
     """
 
     z: Tensor
@@ -46,6 +47,7 @@ class Systems:
     deaths: Tensor
     plateaus: Tensor
     taken: Tensor
+    stuck: Tensor
 
     @property
     def level(self) -> Tensor:
@@ -101,7 +103,14 @@ def start(
         return None
     zeros = torch.zeros_like(owner)
     return Systems(
-        z, flat.reshape(-1, n), owner, key, zeros, zeros.clone(), zeros.clone()
+        z,
+        flat.reshape(-1, n),
+        owner,
+        key,
+        zeros,
+        zeros.clone(),
+        zeros.clone(),
+        zeros > 0,
     )
 
 
@@ -124,17 +133,19 @@ def step(
 
     sizes (A,): of the proposals. Returns the share of accepted proposals (A,), or None when the
     budget ended before the last move (then nothing has changed). A n_moves forward row-passes.
+    A system whose particles all have one margin does not change but becomes `stuck`: a copy from
+    there would be a death without any progress, and such deaths would certify.
     """
     margins, key, deaths = (
         systems.margins[rows],
         systems.key[rows],
         systems.deaths[rows],
     )
-    n, d = margins.shape[1], systems.z.shape[2]
+    d = systems.z.shape[2]
     level, worst = margins.max(1)
-    choice = uniform(seed, key, "copy", deaths, 1)[:, 0]
-    other = (choice * (n - 1)).long().clamp_max(n - 2)
-    other = other + (other >= worst)
+    nearer = margins < level[:, None]
+    other = _one_of(nearer, uniform(seed, key, "copy", deaths, 1)[:, 0])
+    stuck = ~nearer.any(1)
     z = systems.z[rows, other]
     margin = margins.gather(1, other[:, None])[:, 0]
     shrink, grow = (1 - sizes**2).sqrt()[:, None], sizes[:, None]
@@ -145,17 +156,29 @@ def step(
         found = margin_of(proposal, systems.owner[rows])
         if found is None:
             return None
-        good = found < level
-        plateaus += good & (found == margin)
+        good = (found < level) & ~stuck
+        plateaus += good & (found == margin) & (found > 0)
         taken += good
         z = torch.where(good[:, None], proposal, z)
         margin = torch.where(good, found, margin)
+    z = torch.where(stuck[:, None], systems.z[rows, worst], z)
     systems.z[rows, worst] = z
     systems.margins[rows, worst] = margin
-    systems.deaths[rows] += 1
+    systems.stuck[rows] = stuck
+    systems.deaths[rows] += (~stuck).long()
     systems.plateaus[rows] += plateaus
     systems.taken[rows] += taken
     return taken / n_moves
+
+
+def _one_of(allowed: Tensor, u: Tensor) -> Tensor:
+    """A true entry (A,) of each row of `allowed` (A, N), all alike likely for u (A,) uniform.
+
+    0 where a row has none.
+    """
+    count = allowed.sum(1)
+    number = (u * count).long().minimum(count - 1)
+    return (allowed & (allowed.cumsum(1) == number[:, None] + 1)).int().argmax(1)
 
 
 def learn(
@@ -174,7 +197,7 @@ def learn(
     size = torch.full_like(pilot.margins[:, 0], S_FIRST)
     learned = Steps([pilot.level], [size.clone()])
     for _ in range(most):
-        alive = (pilot.level > 0).nonzero()[:, 0]
+        alive = ((pilot.level > 0) & ~pilot.stuck).nonzero()[:, 0]
         if not len(alive):
             break
         share = step(seed, pilot, alive, size[alive], n_moves, margin_of)
@@ -189,12 +212,14 @@ def learn(
 def tied(systems: Systems) -> Tensor:
     """Whether the margins of each system (R,) repeat where independent draws should differ.
 
-    Two of its first particles alike, or one accepted proposal in ten with exactly the old margin.
+    Those of failing particles may: no level is ever set by them.
+    Two of its first particles alike, one accepted proposal in ten with exactly the old margin, or
+    all particles at one margin above 0.
     """
     ordered = systems.margins.sort(1).values
-    repeated = (ordered[:, 1:] == ordered[:, :-1]) & ordered[:, 1:].isfinite()
+    repeated = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > 0)
     fresh = repeated.any(1) & (systems.deaths == 0)
-    return fresh | (systems.plateaus * 10 > systems.taken.clamp_min(1))
+    return fresh | systems.stuck | (systems.plateaus * 10 > systems.taken.clamp_min(1))
 
 
 def budgeted(

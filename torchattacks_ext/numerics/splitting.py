@@ -105,9 +105,12 @@ class LastParticle:
         return deaths_to_refute(self.total, self.tolerance, self.significance)
 
     def p_fail(self, deaths: ArrayLike) -> FloatArray:
-        """The estimate (1 - 1/N)^(D/M); unbiased for one system and an ideal kernel."""
-        share = np.asarray(deaths, dtype=np.float64) / self.n_systems
-        return np.asarray(np.exp(share * np.log1p(-1 / self.n_particles)))
+        """The estimate (1 - 1/(MN))^D of a run that ended; unbiased for an ideal kernel.
+
+        (1 - 1/N)^(D/M), the geometric mean over the systems, is 41 % too low at p = 1e-8, N = 16.
+        """
+        deaths = np.asarray(deaths, dtype=np.float64)
+        return np.asarray(np.exp(deaths * np.log1p(-1 / self.total)))
 
     def bounds(
         self, deaths: ArrayLike, ended: ArrayLike
