@@ -171,10 +171,61 @@ def prtest_samples(data: dict[str, Any]) -> str:
     return "\n".join([*tables, *(f"- {line}" for line in lines), "", origin, ""])
 
 
+def prtest_laws(data: dict[str, Any]) -> str:
+    """PRA of six models under five laws at three tolerances, next to what PGD leaves."""
+    laws = list(data["laws"]["cifar10"])
+    head = ["model", "clean", "PGD-20", *laws]
+    rows = []
+    for name, case in data["cases"].items():
+        shares = [
+            " / ".join(f"{100 * row['pra']:.1f}" for row in case["laws"][law].values())
+            for law in laws
+        ]
+        plain = [f"{100 * case[key]:.1f}" for key in ("clean_accuracy", "pgd_accuracy")]
+        rows.append([f"`{name}`", *plain, *shares])
+    undecided = [
+        row["undecided"]
+        for case in data["cases"].values()
+        for law in case["laws"].values()
+        for row in law.values()
+    ]
+    machine, versions = data["machine"], data["versions"]
+    return _table(head, rows) + (
+        f"\n{data['n']} images a model, percent; each cell at tolerance .1 / .01 / .001. Undecided "
+        f"images count as not certified: {sum(undecided) / len(undecided):.1f} of {data['n']} on "
+        f"average, {max(undecided)} at most.\n{machine['device']}; Python {versions['python']}, "
+        f"torch {versions['torch']}.\n"
+    )
+
+
+def prtest_throughput(data: dict[str, Any]) -> str:
+    """PRTest's rows a second as a share of a bare loop's."""
+    head = ["model", "images x draws", "bare loop, us a row", "PRTest, us a row"]
+    head += ["ratio of minima", "asked", "where the rest goes"]
+    rows = []
+    for case in data["cases"]:
+        times, (low, high) = case["microseconds_a_row"], case["interval"]
+        shares = sorted(case["shares"].items(), key=lambda item: -item[1])[:3]
+        rows.append(
+            [
+                f"`{case['model']}`",
+                f"{case['images']} x {case['draws']}",
+                f"{times['bare']:,.1f}",
+                f"{times['ours']:,.1f}",
+                f"{case['ratio']:.2f} [{low:.2f}, {high:.2f}]",
+                f">= {case['asked']:.2f}",
+                ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares),
+            ]
+        )
+    return _table(head, rows) + f"\n{data['n']} alternations." + _origin(data)
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "prtest_data": prtest_data,
     "verified_rows": verified_rows,
     "import_time": import_time,
+    "prtest_laws": prtest_laws,
+    "prtest_throughput": prtest_throughput,
     "prtest_samples": prtest_samples,
 }
 
