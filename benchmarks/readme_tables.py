@@ -217,7 +217,9 @@ def prtest_throughput(data: dict[str, Any]) -> str:
                 ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares),
             ]
         )
-    return _table(head, rows) + f"\n{data['n']} alternations." + _origin(data)
+    counts = sorted({case["alternations"] for case in data["cases"]})
+    words = f"\nMinima of {' to '.join(map(str, counts))} alternations.\n"
+    return _table(head, rows) + words + _origin(data)
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {

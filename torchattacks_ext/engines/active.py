@@ -98,20 +98,26 @@ class Judge:
     batch_size: int
 
     def _look(self, images: Tensor, reference: Tensor) -> Tensor:
-        """(3, M): margin, a code of three bits (failed, close, finite), and the argmax."""
+        """(4, M): margin, largest absolute logit, argmax, reference; the host does the rest."""
         logits = self.view(images)
+        margin = (target_margins if self.targeted else margins)(logits, reference)
+        best = logits.argmax(1).to(margin.dtype)
         size = logits.abs().amax(1)
-        finite = torch.isfinite(size)
-        best = logits.argmax(1)
-        hit = best == reference
-        if self.targeted:
-            margin, failed = target_margins(logits, reference), hit
-        else:
-            margin, failed = margins(logits, reference), ~hit
-        failed = failed | ~finite
-        close = margin.abs() < CLOSE * size
-        code = failed.int() + 2 * close.int() + 4 * finite.int()
-        return torch.stack([margin, code.to(margin.dtype), best.to(margin.dtype)])
+        return torch.stack([margin, size, best, reference.to(margin.dtype)])
+
+    def _said(self, seen: Array) -> Judged:
+        """What (4, M) numbers of :meth:`_look` say."""
+        margin, size, best, reference = seen
+        finite = np.isfinite(size)
+        failed = (best == reference) == self.targeted
+        close = np.abs(margin) < CLOSE * size
+        return Judged(
+            margin.astype(np.float64),
+            failed | ~finite,
+            close & finite,
+            finite,
+            best.astype(np.int64),
+        )
 
     def judge(
         self,
@@ -130,20 +136,17 @@ class Judge:
             if budget is not None and not budget.allows(stop - start):
                 return None
             parts.append(self._look(*rows(slice(start, stop))))
-        seen = torch.cat(parts, dim=1).cpu().numpy() if parts else np.zeros((3, 0))
-        code = seen[1].astype(np.int8)
-        margin, failed = seen[0].astype(np.float64), (code & 1) > 0
-        prediction = seen[2].astype(np.int64)
-        close, finite = (code & 2) > 0, (code & 4) > 0
+        seen = torch.cat(parts, dim=1).cpu().numpy() if parts else np.zeros((4, 0))
+        found = self._said(seen)
         if self.batch_size > 1:
-            for row in np.flatnonzero(close):
+            for row in np.flatnonzero(found.close):
                 if budget is not None and not budget.allows(1):
                     return None
-                again = self._look(*rows(slice(row, row + 1))).cpu().numpy()[:, 0]
-                margin[row], failed[row] = again[0], int(again[1]) & 1
-                prediction[row] = int(again[2])
-        margin[~finite] = -np.inf
-        return Judged(margin, failed, close, finite, prediction)
+                again = self._said(self._look(*rows(slice(row, row + 1))).cpu().numpy())
+                found.margin[row], found.failed[row] = again.margin[0], again.failed[0]
+                found.prediction[row] = again.prediction[0]
+        found.margin[~found.finite] = -np.inf
+        return found
 
 
 def draw_rows(

@@ -86,7 +86,9 @@ class LinfUniform(Sampler):
         if self.boundary == "clamp" or self.bounds is None:
             draw = clip_(low.add_(share, alpha=2 * self.eps), self.bounds)
         else:
-            floor, ceiling = bounds_for(self.bounds, exact)
+            floor, ceiling = self.bounds
+            if isinstance(floor, Tensor) or isinstance(ceiling, Tensor):
+                floor, ceiling = bounds_for(self.bounds, exact)
             high = (exact + self.eps).clamp_(max=ceiling)
             # lerp works from the nearer end, so that rounding cannot leave [low, high].
             draw = low.clamp_(min=floor).lerp_(high, share)
