@@ -1,10 +1,16 @@
 """Testing.
 
-Victims solved on paper, and the contracts of a probe and of a sampler as one call each; pytest
-is not needed.
+Victims solved on paper, victims that mask their gradient, and the contracts of a probe and of a
+sampler as one call each; pytest is not needed.
 """
 
 from .contract import check_probe as check_probe
+from .gradient_killer import GradientKiller as GradientKiller
+from .masked import NaNGradient as NaNGradient
+from .masked import Quantised as Quantised
+from .masked import RandomisedInput as RandomisedInput
+from .masked import SaturatedLogits as SaturatedLogits
+from .masked import TiedLogits as TiedLogits
 from .sampler_contract import check_sampler as check_sampler
 from .victims import HalfSpace as HalfSpace
 from .victims import LinearGaussian as LinearGaussian

@@ -1,0 +1,293 @@
+"""Does one trunk pass serve all heads, and is nothing stale ever served?"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import weakref
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from torchattacks_ext.errors import ConfigError, InputError, ModelContractError
+from torchattacks_ext.models import LogitsView, SharedTrunk, session
+from torchattacks_ext.testing import small_net
+
+
+def images(seed: int = 0) -> Tensor:
+    """Four images that need a gradient."""
+    source = torch.Generator().manual_seed(seed)
+    return torch.rand(
+        4, 1, 8, 8, generator=source, dtype=torch.float64
+    ).requires_grad_()
+
+
+def shared() -> SharedTrunk:
+    """Two heads on a small net without its last layer; all parameters frozen."""
+    net = small_net().double()
+    torch.manual_seed(0)
+    heads = {"fc": net[-1], "soft.3": nn.Sequential(nn.Tanh(), nn.Linear(16, 5))}
+    found = SharedTrunk(net[:-1], heads).double()
+    return found.eval().requires_grad_(False)
+
+
+def naive(net: SharedTrunk, name: str, x: Tensor) -> Tensor:
+    """The same logits from the trunk and the head themselves."""
+    return net.heads[net.names.index(name)](net.trunk(x))
+
+
+def check(net: SharedTrunk, x: Tensor) -> None:
+    """Both heads equal their naive twins, in value and gradient."""
+    for name in net.names:
+        found, expected = net.head(name)(x), naive(net, name, x)
+        assert torch.equal(found, expected)
+        if torch.is_grad_enabled() and x.requires_grad:
+            pair = (
+                torch.autograd.grad(z.square().sum(), x)[0] for z in (found, expected)
+            )
+            assert torch.allclose(*pair, atol=1e-13)
+
+
+def test_values_and_gradients_are_those_of_trunk_and_head() -> None:
+    net, x = shared(), images()
+    check(net, x)
+    with torch.no_grad():
+        check(net, x)
+    check(net, images(1))
+
+
+def test_all_heads_cost_one_trunk_pass() -> None:
+    net, x = shared(), images()
+    found = net.probe(x)
+    assert list(found) == ["fc", "soft.3"] and net.trunk_rows == 4
+    assert not any(z.requires_grad for z in found.values())
+    net.probe(x.detach())
+    net.probe(x.detach().clone())
+    assert net.trunk_rows == 4
+    net.probe(images(1))
+    assert net.trunk_rows == 8
+    net.probe(x)  # one batch is kept, not two
+    assert net.trunk_rows == 12
+
+
+def test_a_probe_is_free_beside_the_gradient_of_one_head() -> None:
+    """Forward with a graph, probe, backward, probe: the loop of an attack."""
+    net, x = shared(), images()
+    logits = net.head("fc")(x)
+    net.probe(x.detach())
+    (found,) = torch.autograd.grad(logits.sum(), x)
+    net.probe(x)
+    assert net.trunk_rows == 4
+    assert torch.equal(found, torch.autograd.grad(naive(net, "fc", x).sum(), x)[0])
+
+
+def test_a_joint_loss_takes_one_pass_each_way() -> None:
+    net, x = shared(), images()
+    passes = []
+    net.trunk.register_full_backward_hook(lambda *_: passes.append(1))
+    found = net(x)
+    loss = sum(z.square().sum() for z in found.values())
+    (gradient,) = torch.autograd.grad(loss, x)
+    assert net.trunk_rows == 4 and len(passes) == 1
+    twin = sum(naive(net, name, x).square().sum() for name in net.names)
+    assert torch.allclose(gradient, torch.autograd.grad(twin, x)[0], atol=1e-13)
+
+
+def test_a_graph_without_gradients_is_not_used_for_one() -> None:
+    net, x = shared(), images()
+    net.probe(x)
+    check(net, x)
+    y = x.detach()
+    net.head("fc")(y)
+    y.requires_grad_()
+    assert net.head("fc")(y).requires_grad
+
+
+def test_a_graph_to_the_weights_is_built_when_they_need_it() -> None:
+    net, x = shared(), images().detach()
+    net.trunk.requires_grad_(True)
+    net.probe(x)
+    net.head("fc")(x).sum().backward()
+    assert all(p.grad is not None for p in net.trunk.parameters())
+
+
+def test_a_graph_of_another_tensor_is_not_used() -> None:
+    net, x = shared(), images()
+    net.head("fc")(x)
+    twin = x.detach().clone().requires_grad_()
+    (found,) = torch.autograd.grad(net.head("fc")(twin).sum(), twin)
+    assert bool(found.abs().sum() > 0)
+
+
+def test_a_spent_graph_is_built_anew() -> None:
+    net, x = shared(), images()
+    for _ in range(3):
+        torch.autograd.grad(net.head("fc")(x).sum(), x)
+    assert net.trunk_rows == 12
+
+
+def test_two_backward_passes_on_one_graph() -> None:
+    net, x = shared(), images()
+    one, two = net(x).values()
+    (first,) = torch.autograd.grad(one.sum(), x, retain_graph=True)
+    (second,) = torch.autograd.grad(two.sum(), x)
+    assert not torch.equal(first, second) and net.trunk_rows == 4
+    one, two = net(x).values()
+    torch.autograd.grad(one.sum(), x)
+    with pytest.raises(RuntimeError, match="second time"):
+        torch.autograd.grad(two.sum(), x)
+
+
+def _add(x: Tensor) -> None:
+    x.add_(0.1)
+
+
+def _behind_the_counter(x: Tensor) -> None:
+    x.data[0, 0, 0, 0] = 0.5
+
+
+def _numpy(x: Tensor) -> None:
+    x.numpy()[1] *= 0.5
+
+
+@pytest.mark.parametrize("write", [_add, _behind_the_counter, _numpy])
+@pytest.mark.parametrize("grad", [True, False])
+def test_never_stale_after_a_write_into_the_images(
+    write: Callable[[Tensor], None], grad: bool
+) -> None:
+    net, x = shared(), images().detach()
+    with torch.set_grad_enabled(grad):
+        net.head("fc")(x)
+        write(x)
+        check(net, x)
+    assert net.trunk_rows == 8
+
+
+def test_never_stale_when_memory_is_used_again() -> None:
+    net = shared()
+    for seed in range(20):
+        x = images(seed).detach()
+        with torch.no_grad():
+            check(net, x)
+        del x
+
+
+def test_never_stale_after_new_weights_or_modes() -> None:
+    net, x = shared(), images().detach()
+    with torch.no_grad():
+        net.probe(x)
+        net.trunk[0].weight.mul_(1.5)
+        check(net, x)
+        net.trunk[1].train()
+        found = net.probe(x)["fc"]
+        net.trunk[1].eval()
+        assert not torch.equal(found, net.probe(x)["fc"])
+
+
+def test_features_in_other_precisions_are_not_mixed() -> None:
+    net, x = shared().float(), images().detach().float()
+    full = net.probe(x)["fc"]
+    with torch.autocast("cpu", torch.bfloat16):
+        short = net.probe(x)["fc"]
+        assert torch.equal(short, naive(net, "fc", x))
+    assert torch.equal(net.probe(x)["fc"], full) and net.trunk_rows == 12
+
+
+def test_inference_mode_leaves_nothing_that_gradients_trip_over() -> None:
+    net, x = shared(), images()
+    net.heads.requires_grad_(True)
+    with torch.inference_mode():
+        net.probe(x)
+    net.head("fc")(x.detach()).sum().backward()
+    check(net, x)
+
+
+@pytest.mark.parametrize(
+    "mode", [torch.enable_grad, torch.no_grad, torch.inference_mode]
+)
+def test_a_head_that_writes_into_its_input_spoils_nothing(
+    mode: Callable[[], torch.no_grad],
+) -> None:
+    trunk = nn.Sequential(nn.Flatten(), nn.Linear(64, 6)).double()
+    heads = {"write": nn.ReLU(inplace=True), "read": nn.Identity()}
+    net, x = SharedTrunk(trunk, heads), images()
+    with mode():
+        for _ in range(2):
+            found = net(x)
+            assert torch.equal(found["read"], trunk(x))
+            assert torch.equal(found["write"], trunk(x).relu())
+    assert net.trunk_rows == 4
+
+
+def test_a_trunk_that_returns_its_input_or_a_view() -> None:
+    for trunk in (nn.Identity(), nn.Flatten()):
+        net = SharedTrunk(trunk, {"a": nn.Flatten(), "b": nn.Flatten()})
+        x = images()
+        found = net(x)
+        (gradient,) = torch.autograd.grad((2 * found["a"] + found["b"]).sum(), x)
+        assert torch.equal(gradient, torch.full_like(x, 3.0)) and net.trunk_rows == 4
+        torch.autograd.grad(x.sum(), x)  # no hook was left on the caller's tensor
+        assert not x._backward_hooks
+
+
+def test_memory_of_one_batch_is_kept_and_can_be_let_go() -> None:
+    net, kept = shared(), []
+
+    def remember(module: nn.Module, args: tuple[Tensor], out: Tensor) -> None:
+        kept.append(weakref.ref(out))
+
+    def alone(module: nn.Module, args: tuple[Tensor]) -> None:
+        assert not any(ref() is not None for ref in kept), "two graphs at a time"
+
+    net.trunk.register_forward_hook(remember)
+    net.trunk.register_forward_pre_hook(alone)
+    gc.disable()  # nothing may wait for the collector of cycles
+    try:
+        for seed in range(4):
+            x = images(seed)
+            torch.autograd.grad(net.head("fc")(x).sum(), x)
+            net.head("soft.3")(x)
+        assert sum(ref() is not None for ref in kept) <= 1
+        net.clear()
+        assert sum(ref() is not None for ref in kept) == 0
+    finally:
+        gc.enable()
+
+
+def test_a_head_is_a_model_for_views_and_sessions() -> None:
+    net = shared().train()
+    head = net.head("soft.3")
+    with session(head):
+        assert not net.trunk.training
+        assert LogitsView(head)(images()).shape == (4, 5)
+    assert net.trunk.training
+    assert list(head.parameters())[0] is list(net.parameters())[0]
+
+
+def test_copies_start_without_features() -> None:
+    net, x = shared(), images()
+    net.head("fc")(x)
+    for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert twin._entry is None and torch.equal(
+            twin.probe(x)["fc"], net.probe(x)["fc"]
+        )
+
+
+def test_no_rows() -> None:
+    assert shared().probe(images()[:0])["soft.3"].shape == (0, 5)
+
+
+def test_errors() -> None:
+    with pytest.raises(ConfigError, match="heads={} is empty"):
+        SharedTrunk(nn.Identity(), {})
+    with pytest.raises(InputError, match=r"head 'x' is not one of \('fc', 'soft.3'\)"):
+        shared().head("x")
+    whole = SharedTrunk(nn.Flatten(0), {"a": nn.Identity()})
+    with pytest.raises(ModelContractError, match=r"features \(256,\) for 4 images"):
+        whole.probe(images())
+    lstm = SharedTrunk(nn.LSTM(4, 2), {"a": nn.Identity()})
+    with pytest.raises(ModelContractError, match="the trunk gave tuple"):
+        lstm.probe(torch.rand(2, 3, 4))
