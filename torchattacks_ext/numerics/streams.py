@@ -168,8 +168,8 @@ def _tile(size: int, rows: int, device: torch.device) -> tuple[int, int]:
 
     2^17 numbers a thread are 2 x 1 MiB: the best of 2^12..2^17 on a 2 MiB cache (less is
     overhead of the calls, and more calls wait for the slowest thread; 2^18 costs up to
-    twice as much); torch gives a thread the same part of a tile each time. Accelerators get larger tiles, only to bound the
-    memory (2 x 128 MiB).
+    twice as much); torch gives a thread the same part of a tile each time. Accelerators
+    get larger tiles, only to bound the memory (2 x 128 MiB).
     """
     n_threads = min(torch.get_num_threads(), 64)
     block = n_threads << 17 if device.type == "cpu" else 1 << 24
