@@ -201,7 +201,13 @@ def build():
 def test_a_real_ctrl_c_ends_with_130_and_one_word(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW_MODEL, encoding="utf-8")
     argv = "evaluate --model slow:build --data digits --eps 0.1 --n 2 --json".split()
-    with start(argv, tmp_path, stdout=subprocess.PIPE) as program:
+    # a shell starts background jobs with SIGINT ignored, and children inherit that
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        program = start(argv, tmp_path, stdout=subprocess.PIPE)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with program:
         deadline = time.monotonic() + 120
         while not (tmp_path / "started").exists():
             assert program.poll() is None, program.stderr and program.stderr.read()
