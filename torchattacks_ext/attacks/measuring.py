@@ -160,6 +160,7 @@ def summarise(
             "normalised_input": probe.normalization_used is not None,
             "versions": versions(),
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            **probe.facts(),
         },
         cost=cost if earlier is None else cost + earlier.cost,
         sidecars=keeper.finish(),

@@ -180,11 +180,10 @@ class Probe(TamedAttack):
     ) -> tuple[float, float, float] | None:
         """Perturb every batch of a loader and write one file that `Attack.load` reads.
 
-        As torchattacks' `save`, with its slips mended: the file is written once; "int" rounds
-        inside the ball and is scored again; the seconds are those of the whole run; nothing is
-        printed. In mode "targeted(label)" the labels are targets, and reaching one is a failure.
-        Returns (robust accuracy in percent, mean L2 over successes (nan without any),
-        seconds) if `return_verbose`.
+        As torchattacks' `save`, with its slips mended: written once; "int" rounds inside the ball
+        and is scored again; seconds of the whole run; nothing is printed. Labels of mode
+        "targeted(label)" are targets, reaching one is a failure. With `return_verbose` returns
+        (robust accuracy in percent, mean L2 over successes (nan without any), seconds).
         """
         return save_attack(
             self,
@@ -197,7 +196,6 @@ class Probe(TamedAttack):
             save_type=save_type,
         )
 
-    # ------------------------------------------------------------------ verb two: numbers
     @abstractmethod
     def _rows(self, stream: Stream) -> Iterator[Rows]:
         """Finished rows of the stream, in completion order; holds no context across a yield."""
@@ -218,6 +216,10 @@ class Probe(TamedAttack):
             "model_training": self._model_training,
             "dropout_training": self._dropout_training,
         }
+
+    def facts(self) -> dict[str, Any]:
+        """What the subclass adds to the provenance of its result, in JSON types."""
+        return {}
 
     def _needs_labels(self) -> bool:
         return True
@@ -254,10 +256,7 @@ class Probe(TamedAttack):
         ids: Any = None,
         resume: Result | None = None,
     ) -> Iterator[Rows]:
-        """Finished rows in completion order, for runners that store them as they come.
-
-        Between two of them the model and the attack are in the caller's own state.
-        """
+        """Finished rows in completion order; between two of them all is in the caller's state."""
         return self._run(self._stream(data, labels, ids, resume))
 
     def _run(self, stream: Stream) -> Iterator[Rows]:

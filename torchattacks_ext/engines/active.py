@@ -90,12 +90,14 @@ class Judged:
 class Judge:
     """Decides failures of rows: argmax != reference, or == reference when `targeted`.
 
-    view: pixels to logits. Non-finite logits are failures.
+    view: pixels to logits. Non-finite logits are failures. rechecks: whether close rows are decided
+    again at batch size 1.
     """
 
     view: LogitsFn
     targeted: bool
     batch_size: int
+    rechecks: bool = True
 
     def _look(self, images: Tensor, reference: Tensor) -> Tensor:
         """(4, M): margin, largest absolute logit, argmax, reference; the host does the rest."""
@@ -138,7 +140,7 @@ class Judge:
             parts.append(self._look(*rows(slice(start, stop))))
         seen = torch.cat(parts, dim=1).cpu().numpy() if parts else np.zeros((4, 0))
         found = self._said(seen)
-        if self.batch_size > 1:
+        if self.batch_size > 1 and self.rechecks:
             for row in np.flatnonzero(found.close):
                 if budget is not None and not budget.allows(1):
                     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from .._typing import Status, Verdict
 from ..errors import ConfigError
 from ..numerics.binomial import clopper_pearson
+from . import codec
 from .base import Result
 from .columns import column
 
@@ -34,6 +36,8 @@ class AttackResult(Result):
         norm (Tensor): (N,) float64 norm of the judged change.
         found_norm (Tensor): (N,) float64 norm of what the attack returned, before projection,
             where it fools the model (nan elsewhere): a minimum-norm attack keeps its own number.
+        first_breaker (Tensor): (N,) int64 number of the part of the attack that broke the row, in
+            :attr:`sources`; -1 for none, or for an attack of one part.
 
     >>> from torchattacks_ext import evaluate
     >>> from torchattacks_ext.testing import HalfSpace
@@ -54,6 +58,30 @@ class AttackResult(Result):
     clean_margin: Tensor = column(torch.float64, "measurement")
     norm: Tensor = column(torch.float64, "measurement")
     found_norm: Tensor = column(torch.float64, "measurement")
+    first_breaker: Tensor = column(torch.int64, "provenance", nullable=True, missing=-1)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the parts of the attack, "model/attack"; () for an attack of one part."""
+        return tuple(self.settings.get("sources", ()))
+
+    @property
+    def breakdown(self) -> dict[str, dict[str, Any]]:
+        """What each part did: rows tried, fooled, broken first; offers, row-passes, seconds."""
+        return {k: dict(v) for k, v in self.provenance.get("breakdown", {}).items()}
+
+    def save_robustbench(self, path: str | os.PathLike[str]) -> None:
+        """Write the kept images as the (N, ...) tensor of RobustBench's external evaluation.
+
+        Raises InputError where no images were kept (measure with keep="memory" or a folder).
+        """
+        images = self.images().float().contiguous()
+        with codec.replacing(path) as part:
+            torch.save(images, part)
+
+    def count(self, verdict: Verdict) -> int:
+        """How many images have this verdict."""
+        return int((self.verdict == int(verdict)).sum())
 
     @property
     def robust(self) -> Tensor:

@@ -1,0 +1,113 @@
+"""What does each version of MSA run? Plans as data, in the order in which they are run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, get_args
+
+from ..engines.ledger import AttackSpec
+from ..engines.runs import TARGET
+from ..engines.standard import STANDARD
+from ..errors import ConfigError
+
+Version = Literal["autoattack", "paper", "standard", "quick", "custom"]
+VERSIONS: tuple[str, ...] = get_args(Version)
+
+SEQUENCES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    # (on each surrogate, on the target)
+    "autoattack": (STANDARD, STANDARD),
+    "paper": (("apgd-ce", "apgd-dlr"), ("square",)),
+}
+"""Versions that run AutoAttack's components by its own protocol, over the whole data set."""
+
+PLANS: Mapping[str, tuple[AttackSpec, ...]] = {
+    "standard": (
+        AttackSpec("noise", on="target", steps=10),
+        AttackSpec("apgd", loss="ce", steps=10),
+        AttackSpec("apgd", loss="margin", steps=10),
+        AttackSpec("apgd", loss="ce", steps=100),
+        AttackSpec("apgd-t", steps=100),
+        AttackSpec("fab-t", on="best", steps=100),
+        AttackSpec("square", on="target", steps=5000),
+        AttackSpec("warm", on="best", loss="margin", steps=100, restarts=2),
+    ),
+    "quick": (
+        AttackSpec("noise", on="target", steps=10),
+        AttackSpec("apgd", loss="ce", steps=20),
+        AttackSpec("apgd", loss="margin", steps=20),
+        AttackSpec("square", on="target", steps=500),
+    ),
+}
+"""Versions that harvest each run, row by row."""
+
+
+def make_plan(
+    version: str, plan: Iterable[AttackSpec | Mapping[str, Any]] | None
+) -> tuple[AttackSpec, ...]:
+    """The lines of a version; of "custom" those that are given.
+
+    Raises ConfigError for an unknown version, for lines beside another version than "custom", and
+    for lines that are none.
+
+    >>> [spec.kind for spec in make_plan("custom", [{"kind": "apgd", "steps": 5}])]
+    ['apgd']
+    """
+    if version not in VERSIONS:
+        raise ConfigError(f"version={version!r} is not one of {VERSIONS}")
+    if (plan is None) == (version == "custom"):
+        raise ConfigError(
+            'plan= goes with version="custom", and only there: give a list of AttackSpec'
+        )
+    if plan is None:
+        return PLANS.get(version, ())
+    lines = []
+    for line in plan:
+        try:
+            lines.append(line if isinstance(line, AttackSpec) else AttackSpec(**line))
+        except TypeError as error:
+            raise ConfigError(f"plan: {line!r:.80} is no AttackSpec: {error}") from None
+    if not lines:
+        raise ConfigError("plan= is empty; give at least one AttackSpec")
+    return tuple(lines)
+
+
+def sources(
+    version: str, lines: Iterable[AttackSpec], surrogates: Iterable[str]
+) -> tuple[str, ...]:
+    """Everything that may break a row, "model/attack", in the order of the plan.
+
+    Raises ConfigError for a line on a model that is not there.
+
+    >>> sources("paper", (), ["fc"])
+    ('fc/apgd-ce', 'fc/apgd-dlr', 'target/square')
+    """
+    names, found = list(surrogates), []
+    if version in SEQUENCES:
+        on_surrogates, on_target = SEQUENCES[version]
+        found = [f"{name}/{attack}" for name in names for attack in on_surrogates]
+        found += [f"{TARGET}/{attack}" for attack in on_target]
+    for line in lines:
+        on = {"each": [*names, TARGET], "best": [*names, TARGET], "surrogates": names}
+        if line.on not in (*on, *names, TARGET):
+            raise ConfigError(
+                f"on={line.on!r} is no model here; the names are {[*names, TARGET]}, or {[*on]}"
+            )
+        found += [f"{name}/{line.label}" for name in on.get(line.on, [line.on])]
+    return tuple(dict.fromkeys(found))
+
+
+def plan_hash(version: str, lines: Iterable[AttackSpec]) -> str:
+    """16 hex digits of what is run, for settings.
+
+    >>> plan_hash("quick", PLANS["quick"]) == plan_hash("standard", PLANS["standard"])
+    False
+    """
+    facts = [
+        version,
+        [line.facts() for line in lines],
+        list(SEQUENCES.get(version, ())),
+    ]
+    text = json.dumps(facts, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
