@@ -222,10 +222,62 @@ def prtest_throughput(data: dict[str, Any]) -> str:
     return _table(head, rows) + words + _origin(data)
 
 
+def _device(data: dict[str, Any]) -> str:
+    machine, versions = data["machine"], data["versions"]
+    name = machine["cpu"] if machine["device"] == "cpu" else machine["device"]
+    return f"\n{name}; Python {versions['python']}, torch {versions['torch']}.\n"
+
+
+def msa_anchor(data: dict[str, Any]) -> str:
+    """Version autoattack against a published number."""
+    low, high = (100 * side for side in data["robust_accuracy_interval"])
+    head = ["images", "clean", "robust (95 % interval)", "published, 10,000 images"]
+    row = [
+        f"{data['n']:,}",
+        f"{100 * data['clean_accuracy']:.1f} %",
+        f"{100 * data['robust_accuracy']:.1f} % [{low:.1f}, {high:.1f}]",
+        f"{100 * data['published']:.2f} %",
+        f"{data['forward']:,}",
+        f"{data['backward']:,}",
+        f"{data['seconds']:.0f}",
+    ]
+    return _table([*head, "forward", "backward", "seconds"], [row]) + _device(data)
+
+
+def msa_masks(data: dict[str, Any]) -> str:
+    """AutoAttack alone and MSA on targets that hide their gradients; only what was run."""
+    head = ["net", "mask", "attack", "robust", "forward", "backward", "seconds"]
+    rows = [
+        [
+            f"`{row['net']}`",
+            row["mask"],
+            row["attack"],
+            f"{100 * row['robust_accuracy']:.0f} %",
+            f"{row['forward']:,}",
+            f"{row['backward']:,}",
+            f"{row['seconds']:.0f}",
+        ]
+        for row in data["rows"]
+    ]
+    return _table(head, rows) + f"\n{data['n']} images." + _device(data)
+
+
+def msa_truth(data: dict[str, Any]) -> str:
+    """MSA against formal verdicts."""
+    rows = [
+        [verdict, *(str(found[key]) for key in ("rows", "right", "broken"))]
+        for verdict, found in data["total"].items()
+    ]
+    return _table(["verdict", "rows", "clean right", "broken"], rows) + _device(data)
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "prtest_data": prtest_data,
     "verified_rows": verified_rows,
     "import_time": import_time,
+    "msa_anchor": msa_anchor,
+    "msa_masks": msa_masks,
+    "msa_truth": msa_truth,
     "prtest_laws": prtest_laws,
     "prtest_throughput": prtest_throughput,
     "prtest_samples": prtest_samples,

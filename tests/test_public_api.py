@@ -33,6 +33,7 @@ PUBLIC = [
     "L1Ball",
     "L2Ball",
     "LinfUniform",
+    "MSA",
     "MissingExtra",
     "ModelContractError",
     "NORMS",

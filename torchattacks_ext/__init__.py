@@ -10,6 +10,7 @@ from ._typing import Norm as Norm
 from ._typing import Status as Status
 from ._typing import Verdict as Verdict
 from ._version import __version__ as __version__
+from .attacks.msa import MSA as MSA
 from .attacks.probe import Probe as Probe
 from .attacks.prtest import PRTest as PRTest
 from .errors import BackendError as BackendError
@@ -42,6 +43,7 @@ from .samplers import Sampler as Sampler
 
 __all__ = [
     # methods
+    "MSA",
     "PRTest",
     "Probe",
     "evaluate",

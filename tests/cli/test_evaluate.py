@@ -184,3 +184,23 @@ def test_an_archive_of_images(run: Run, workshop: Path) -> None:
     done = run(*DIGITS, "--data", "npz:six.npz", "--json")
     report = EvaluationReport.from_dict(json.loads(done.out))
     assert (report.data["name"], report.data["n"]) == ("six", 6)
+
+
+def test_a_plan_file_with_the_mixed_attack(run: Run, workshop: Path) -> None:
+    stage = {"name": "msa", "version": "quick"}
+    path = workshop / "plan.json"
+    path.write_text(json.dumps({"eps": 0.02, "stages": [stage]}), encoding="utf-8")
+    line = ["evaluate", "--model", "shed:build", "--data", "digits", "--n", 30]
+    done = run(*line, "--plan", path, "--json")
+    assert done.code == 0
+    report = EvaluationReport.from_dict(json.loads(done.out))
+    assert "target/noise-10" in report["msa"].result.breakdown  # type: ignore
+
+
+def test_both_names_of_autoattack_are_the_real_one(run: Run) -> None:
+    done = run(*DIGITS, "--attacks", "autoattack", "--dry-run", "--json")
+    again = run(*DIGITS, "--attacks", "AutoAttack", "--dry-run", "--json")
+    assert done.code == 0 and done.out == again.out
+    facts = json.loads(done.out)["stages"][1]
+    assert facts["name"] == "autoattack" and facts["row_passes"] > 12 * 8000
+    assert "not torchattacks' class" in facts["notes"][0]

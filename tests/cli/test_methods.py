@@ -58,3 +58,11 @@ def test_bibtex(run: Run) -> None:
 )
 def test_an_entry_in_words(bibtex: str, said: str) -> None:
     assert paper_of(bibtex) == said
+
+
+def test_msa_names_both_papers_and_the_real_autoattack(run: Run) -> None:
+    (msa,) = [probe for probe in probe_facts() if probe["name"] == "MSA"]
+    assert "upper bound" in msa["guarantee"] and "surrogates" in msa["question"]
+    first, second = msa["paper"].split("; ")
+    assert first.endswith("arXiv:2606.01746") and second == "Croce & Hein 2020"
+    assert "the real AutoAttack" in run("methods").out

@@ -148,3 +148,14 @@ def test_a_sampler_by_name_or_by_json(text: str, law: Any) -> None:
 def test_a_damaged_sampler_is_refused_with_an_example() -> None:
     with pytest.raises(ConfigError, match="--sampler .* is not JSON .*sigma"):
         read_sampler("{name: gaussian}")
+
+
+def test_the_mixed_attack_and_the_real_autoattack_by_name() -> None:
+    found = plan(eps=0.1, attacks="MSA,AutoAttack,pgd")["stages"]
+    names = [name for name, _ in found]
+    assert names == ["clean", "msa", "autoattack", "PGD", "prtest"]
+    built = build_stages(build_plan(None, {"eps": 0.1}, "autoattack", {}))
+    assert [stage.label for stage in built] == ["clean", "autoattack", "prtest"]
+    assert "not torchattacks' class" in " ".join(built[1].notes)
+    passes = row_passes(built[1])
+    assert passes is not None and 8_000 < passes < 12_000

@@ -71,11 +71,16 @@ def _question(text: str | None) -> str:
 
 
 def paper_of(bibtex: str) -> str:
-    """A BibTeX entry as "Names Year, identifier"; empty for an empty one.
+    """BibTeX entries as "Names Year, identifier", joined by "; "; empty for none.
 
     >>> paper_of(TORCHATTACKS_BIBTEX)
     'Kim 2020, arXiv:2010.01950'
     """
+    entries = re.split(r"^(?=@)", bibtex, flags=re.MULTILINE)
+    return "; ".join(filter(None, map(_paper, entries)))
+
+
+def _paper(bibtex: str) -> str:
     fields = {key.lower(): value for key, value in _FIELD.findall(bibtex)}
     people = fields.get("author", "").split(" and ")
     names = [person.partition(",")[0] for person in people]
@@ -133,5 +138,10 @@ def _text(probes: list[dict[str, str]], attacks: list[dict[str, Any]]) -> str:
         for info in attacks
     ]
     lines.append(table([head, *rows]))
+    lines += [
+        "",
+        "--attacks also takes msa and autoattack. The name autoattack, in any mixture of cases, is",
+        "the real AutoAttack; the class of torchattacks is attack=AutoAttack of a stage 'attack'.",
+    ]
     lines += ["", f"torchattacks: {paper_of(TORCHATTACKS_BIBTEX)}; BibTeX: --bibtex"]
     return "\n".join(lines)

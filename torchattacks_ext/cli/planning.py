@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ..evaluation.stages import RowStage
 
 _OWN = ("clean", "prtest")
+_MIXED = ("msa", "autoattack")
+"""Stages of this package that --attacks may name; "autoattack" is the real one in any case."""
 
 
 def read_plan(path: Path) -> dict[str, Any]:
@@ -81,9 +83,9 @@ def build_plan(
     changes nothing.
 
     settings: eps, norm, seed, batch_size. attacks: names that replace the attack
-    stages; FGSM and PGD have the arguments of the default plan, others those of their
-    class. test: arguments of PRTest, for each of its stages, or for a new one where
-    there is none. Raises ConfigError.
+    stages, msa and autoattack among them; FGSM and PGD have the arguments of the
+    default plan, others those of their class. test: arguments of PRTest, for each of
+    its stages, or for a new one where there is none. Raises ConfigError.
     """
     from ..evaluation.plan import check_plan, default_plan
 
@@ -109,7 +111,11 @@ def build_plan(
 def _attack_names(text: str) -> list[str]:
     from ..evaluation.zoo import attack_info
 
-    return [attack_info(name).name for name in words(text, "--attacks")]
+    named = words(text, "--attacks")
+    return [
+        name.lower() if name.lower() in _MIXED else attack_info(name).name
+        for name in named
+    ]
 
 
 def _set_test(stages: list[dict[str, Any]], arguments: dict[str, Any]) -> None:

@@ -16,7 +16,9 @@ from pydantic import (
 )
 
 from .._typing import Norm
+from ..engines.ledger import AttackSpec
 from ..errors import ConfigError, InputError
+from ..models.fingerprint import describe_model
 from ..models.logits import Outputs
 from ..results import codec
 from ..samplers import CallableSampler, Sampler
@@ -187,7 +189,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def plain_arguments(arguments: Mapping[str, Any], owner: str) -> dict[str, Any]:
     """Arguments in JSON types; a sampler, or a callable under that name, by its settings.
 
-    Raises ConfigError for others: they could neither be written into a report nor compared.
+    Surrogates stand there by class and weight hash, lines of a plan by their fields. Raises
+    ConfigError for others: they could neither be written into a report nor compared.
     """
     found = {}
     for key, value in arguments.items():
@@ -195,6 +198,8 @@ def plain_arguments(arguments: Mapping[str, Any], owner: str) -> dict[str, Any]:
             value = CallableSampler(value)
         if isinstance(value, Sampler):
             value = value.settings()
+        if key in ("surrogates", "plan"):
+            value = _each(value)
         try:
             found[key] = codec.plain(value)
         except (InputError, TypeError, ValueError) as error:
@@ -203,6 +208,17 @@ def plain_arguments(arguments: Mapping[str, Any], owner: str) -> dict[str, Any]:
                 "list or dict"
             ) from error
     return found
+
+
+def _each(value: Any) -> Any:
+    """Models and attack lines of a dict or list as facts; what is neither stays as it is."""
+    if isinstance(value, Mapping):
+        return {name: _each(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_each(one) for one in value]
+    if isinstance(value, AttackSpec):
+        return value.facts()
+    return describe_model(value) if callable(value) else value
 
 
 def default_plan(eps: Any, **changes: Any) -> Plan:
@@ -223,4 +239,4 @@ def default_plan(eps: Any, **changes: Any) -> Plan:
 
 def known_stages() -> tuple[str, ...]:
     """Names that a stage may have: own stages, then every registered attack."""
-    return ("clean", "prtest", "attack", *attack_names())
+    return ("clean", "prtest", "msa", "autoattack", "attack", *attack_names())

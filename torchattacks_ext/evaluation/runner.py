@@ -51,7 +51,7 @@ class _Running:
         whole = None
         if self.error is None and self.results:
             whole = type(self.results[0]).concat(self.results)
-            whole = replace(whole, cost=self.cost)
+            whole = self.stage.finish(replace(whole, cost=self.cost))
         stage = self.stage
         return StageReport(
             name=stage.label,

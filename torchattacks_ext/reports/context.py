@@ -32,6 +32,10 @@ _TESTS = {
 _HOEFFDING = (
     "Hoeffding 1956, Ann. Math. Stat. 27:713 (equally many draws of every image)"
 )
+_AUTOATTACK = (
+    "Croce and Hein 2020, arXiv:2003.01690 (its components, from pyautoattack)"
+)
+_MSA = "arXiv:2606.01746 (mixed surrogate attack)"
 _TORCHATTACKS = "Kim 2020, arXiv:2010.01950 (torchattacks)"
 
 HOW_TO_READ = (
@@ -120,6 +124,10 @@ def methods(report: EvaluationReport) -> list[tuple[str, str]]:
         if entry is not None:
             paper = f"arXiv:{entry.paper}; " if entry.paper else ""
             found[entry.name] = paper + _TORCHATTACKS
+        elif stages.settings_of(stage).get("method") == "MSA":
+            found["AutoAttack"] = _AUTOATTACK
+            if stages.settings_of(stage).get("version") != "autoattack":
+                found["MSA"] = _MSA
         elif stages.is_attack(stage):
             found[one_line(stage.name)] = "no citation is known for this attack"
         elif stages.is_test(stage):

@@ -11,7 +11,7 @@ from typing import Any
 from .._version import __version__
 from ..errors import MissingExtra
 from ..results.evaluation import EvaluationReport
-from . import context, groups
+from . import breakdown, context, groups
 from .charts import HEIGHT, TRACK, WIDTH, interval_mark
 from .claims import band_text, claims
 from .comparison import Reports, as_reports, compare, model_names
@@ -53,6 +53,7 @@ def render_html(
         how_to_read=context.HOW_TO_READ,
         version=__version__,
         group_head=groups.HEAD,
+        books_head=breakdown.HEAD,
         chart_size=(WIDTH, HEIGHT),
         track=TRACK,
     )
@@ -128,6 +129,7 @@ def _model(name: str, report: EvaluationReport, confidence: float) -> dict[str, 
         "doubts": context.doubts(report),
         "rows": scorecard(report, confidence),
         "tests": list(zip(claims(report, confidence), spreads(report))),
+        "breakdowns": breakdown.breakdowns(report),
         "exhibits": exhibits(report.gallery),
         "not_tested": context.not_tested(report),
         "methods": context.methods(report),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ..results.evaluation import EvaluationReport
-from . import context, groups
+from . import breakdown, context, groups
 from .claims import band_text, claims
 from .comparison import Reports, as_reports, compare, model_names
 from .histograms import spreads
@@ -87,6 +87,7 @@ def _model(report: EvaluationReport, confidence: float, mark: str) -> list[str]:
         _bullets(doubts or ["None was raised."]),
         f"{mark} Scorecard",
         _scorecard(scorecard(report, confidence), confidence),
+        *_breakdowns(report, mark),
         *_tests(report, confidence, mark),
         f"{mark} What was not tested",
         _bullets(context.not_tested(report)),
@@ -95,6 +96,22 @@ def _model(report: EvaluationReport, confidence: float, mark: str) -> list[str]:
         f"{mark} Provenance",
         _table(["Fact", "Value"], facts, "ll"),
     ]
+
+
+def _breakdowns(report: EvaluationReport, mark: str) -> list[str]:
+    blocks = []
+    for told in breakdown.breakdowns(report):
+        rows = [[escape(cell) for cell in row] for row in told.rows]
+        blocks += [
+            f"{mark} What each part of the attack did: {escape(told.stage)}",
+            _table(breakdown.HEAD, rows, breakdown.ALIGN),
+            _bullets(told.notes),
+        ]
+        if told.matrix:
+            head, *lines = [[escape(cell) for cell in row] for row in told.matrix]
+            blocks.append(f"{breakdown.MATRIX_TITLE}:")
+            blocks.append(_table(head, lines, "l" + "r" * (len(head) - 1)))
+    return blocks
 
 
 def _tests(report: EvaluationReport, confidence: float, mark: str) -> list[str]:

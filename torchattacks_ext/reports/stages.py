@@ -25,6 +25,10 @@ def settings_of(stage: StageReport) -> dict[str, Any]:
 def zoo_entry(stage: StageReport) -> AttackInfo | None:
     """The entry of torchattacks' registry, by the method's name or the stage's; None if unknown."""
     settings = settings_of(stage)
+    if (
+        settings.get("method") == "MSA"
+    ):  # the stage "autoattack" is no class of torchattacks
+        return None
     for name in (settings.get("method"), settings.get("attack"), stage.name):
         try:
             return attack_info(str(name))

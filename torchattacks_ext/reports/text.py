@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from ..errors import ConfigError
 from ..results.evaluation import EvaluationReport
-from . import context, groups
+from . import breakdown, context, groups
 from .claims import band_text, claims
 from .comparison import Reports, as_reports, compare, model_names
 from .histograms import spreads
@@ -127,12 +127,29 @@ def _model(report: EvaluationReport, confidence: float, width: int) -> list[str]
     doubts = [f"[{d.code}] {d.message} ({d.where})" for d in context.doubts(report)]
     lines += _section("Doubts", doubts or ["None was raised."], width)
     lines += _scorecard(scorecard(report, confidence), confidence, width)
+    lines += _breakdowns(report, width)
     lines += _tests(report, confidence, width)
     lines += _section("What was not tested", context.not_tested(report), width)
     cited = [f"{name}: {text}" for name, text in context.methods(report)]
     lines += _section("Methods", cited, width)
     facts = [["fact", "value"], *map(list, context.provenance(report))]
     return [*lines, "", *_heading("Provenance", "-", width), *table(facts, width)]
+
+
+def _breakdowns(report: EvaluationReport, width: int) -> list[str]:
+    lines = []
+    for told in breakdown.breakdowns(report):
+        title = f"What each part of the attack did: {told.stage}"
+        rows = [breakdown.HEAD, *told.rows]
+        lines += ["", *_heading(title, "-", width)]
+        lines += [*table(rows, width, breakdown.ALIGN), ""]
+        for note in told.notes:
+            lines += _wrap(note, width, "* ", "  ")
+        if told.matrix:
+            align = "l" + "r" * (len(told.matrix[0]) - 1)
+            lines += ["", *_wrap(f"{breakdown.MATRIX_TITLE}:", width)]
+            lines += table(told.matrix, width, align)
+    return lines
 
 
 def _tests(report: EvaluationReport, confidence: float, width: int) -> list[str]:

@@ -12,11 +12,19 @@ from .base import RowStage as RowStage
 from .base import Shared as Shared
 from .base import StageRows as StageRows
 from .clean import CleanStage as CleanStage
+from .msa import AutoAttackStage as AutoAttackStage
+from .msa import MSAStage as MSAStage
 from .prtest import PRTestStage as PRTestStage
 
 STAGES: dict[str, type[RowStage]] = {
-    stage.kind: stage for stage in (CleanStage, PRTestStage, AttackStage)
+    "clean": CleanStage,
+    "prtest": PRTestStage,
+    "msa": MSAStage,
+    "autoattack": AutoAttackStage,
+    "attack": AttackStage,
 }
+"""By the name in a plan, in lower case. "autoattack" is the real one in any mixture of cases;
+torchattacks' class of that name is {"name": "attack", "attack": "AutoAttack"}."""
 
 
 def build_stages(plan: Plan) -> list[RowStage]:

@@ -50,7 +50,7 @@ class RowStage(ABC):
     A subclass sets `kind`, takes its arguments in `__init__` (refusing wrong ones before any
     pass) and writes :meth:`rows`. label: its name in the report. settings: its arguments in JSON
     types. needs: what must be shared. guarantee: what its number claims. cost_per_image: forward
-    row-passes, None where it depends on the model.
+    row-passes (and backward ones, where gradients are used), None where it depends on the model.
     """
 
     kind: ClassVar[str]
@@ -63,7 +63,7 @@ class RowStage(ABC):
 
     @property
     def cost_per_image(self) -> float | None:
-        """Forward row-passes an image, where they are known beforehand."""
+        """Row-passes an image, where they are known beforehand."""
         return None
 
     @property
@@ -78,3 +78,10 @@ class RowStage(ABC):
         Flags that any result may need (NaN logits, a randomised model) and the cost are added
         by the runner.
         """
+
+    def finish(self, result: Result) -> Result:
+        """The result of all batches as one, with what only the stage knows of the whole run.
+
+        Asked once, after the last batch; no forward pass. By default nothing is added.
+        """
+        return result
