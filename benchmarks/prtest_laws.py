@@ -4,8 +4,8 @@ Probabilistic robust accuracy (PRA: correct and certified by PRTest, significanc
 tolerance .1, .01 and .001 under uniform noise in the Linf and in the L2 ball, Gaussian noise,
 rotation and brightness, for six models on the first n test images; beside it what PGD with 20
 steps leaves in the same Linf ball. Resumable: a finished part (one model, law, tolerance and 50
-images) is kept as a result file and not measured again. The decisions do not depend on device or
-batch size; the seconds do.
+images) is kept as a result file and not measured again. Another device or batch size may change
+decisions only of images that had a draw close to the boundary (`n_close`).
 
 Run: python benchmarks/prtest_laws.py [--n 200] [--device cuda]
 """

@@ -15,22 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import record
+from markdown_table import origin, table
+from readme_msa import msa_anchor, msa_masks, msa_truth
 
 FILES = (record.ROOT / "README.md", record.ROOT / "benchmarks" / "README.md")
 BLOCK = re.compile(r"(<!-- from: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _origin(data: dict[str, Any]) -> str:
-    machine, versions = data["machine"], data["versions"]
-    return (
-        f"\n{machine['cpu']}, {machine['cores']} cores; Python {versions['python']}, "
-        f"torch {versions['torch']}.\n"
-    )
 
 
 def prtest_data(data: dict[str, Any]) -> str:
@@ -57,7 +46,7 @@ def prtest_data(data: dict[str, Any]) -> str:
         )
     head = ["model", "eps (Linf)", "images", "clean", "robust (95 % interval)"]
     head += ["not robust", "undecided", "misclassified", "draws an image tested"]
-    return _table([*head, "row-passes", "seconds"], rows) + _origin(data)
+    return table([*head, "row-passes", "seconds"], rows) + origin(data)
 
 
 def verified_rows(data: dict[str, Any]) -> str:
@@ -66,7 +55,7 @@ def verified_rows(data: dict[str, Any]) -> str:
     row = [f"{total[key]:,}" for key in ("rows", "samples", "failures", "certified")]
     head = ["rows proved robust", "draws", "failures found", "certified by PRTest"]
     seconds = f"{data['seconds']:.0f}"
-    return _table([*head, "seconds"], [[*row, seconds]]) + _origin(data)
+    return table([*head, "seconds"], [[*row, seconds]]) + origin(data)
 
 
 def import_time(data: dict[str, Any]) -> str:
@@ -85,7 +74,7 @@ def import_time(data: dict[str, Any]) -> str:
         "ratio of minima",
         "starts",
     ]
-    return _table(head, [row]) + _origin(data)
+    return table(head, [row]) + origin(data)
 
 
 SAMPLES = {
@@ -128,7 +117,7 @@ def _samples_table(data: dict[str, Any], tolerance: str) -> str:
         chances = [_percent(case["certified"][at[rate]]) for rate in (1, 0.5)]
         means = [f"{x:,.0f}" for x in case["mean_n"]]
         rows.append([*words, *means, *chances])
-    return f"Tolerance k = {tolerance}:\n\n" + _table(head, rows)
+    return f"Tolerance k = {tolerance}:\n\n" + table(head, rows)
 
 
 def _times(rate: float) -> str:
@@ -190,7 +179,7 @@ def prtest_laws(data: dict[str, Any]) -> str:
         for row in law.values()
     ]
     machine, versions = data["machine"], data["versions"]
-    return _table(head, rows) + (
+    return table(head, rows) + (
         f"\n{data['n']} images a model, percent; each cell at tolerance .1 / .01 / .001. Undecided "
         f"images count as not certified: {sum(undecided) / len(undecided):.1f} of {data['n']} on "
         f"average, {max(undecided)} at most.\n{machine['device']}; Python {versions['python']}, "
@@ -219,56 +208,7 @@ def prtest_throughput(data: dict[str, Any]) -> str:
         )
     counts = sorted({case["alternations"] for case in data["cases"]})
     words = f"\nMinima of {' to '.join(map(str, counts))} alternations.\n"
-    return _table(head, rows) + words + _origin(data)
-
-
-def _device(data: dict[str, Any]) -> str:
-    machine, versions = data["machine"], data["versions"]
-    name = machine["cpu"] if machine["device"] == "cpu" else machine["device"]
-    return f"\n{name}; Python {versions['python']}, torch {versions['torch']}.\n"
-
-
-def msa_anchor(data: dict[str, Any]) -> str:
-    """Version autoattack against a published number."""
-    low, high = (100 * side for side in data["robust_accuracy_interval"])
-    head = ["images", "clean", "robust (95 % interval)", "published, 10,000 images"]
-    row = [
-        f"{data['n']:,}",
-        f"{100 * data['clean_accuracy']:.1f} %",
-        f"{100 * data['robust_accuracy']:.1f} % [{low:.1f}, {high:.1f}]",
-        f"{100 * data['published']:.2f} %",
-        f"{data['forward']:,}",
-        f"{data['backward']:,}",
-        f"{data['seconds']:.0f}",
-    ]
-    return _table([*head, "forward", "backward", "seconds"], [row]) + _device(data)
-
-
-def msa_masks(data: dict[str, Any]) -> str:
-    """AutoAttack alone and MSA on targets that hide their gradients; only what was run."""
-    head = ["net", "mask", "attack", "robust", "forward", "backward", "seconds"]
-    rows = [
-        [
-            f"`{row['net']}`",
-            row["mask"],
-            row["attack"],
-            f"{100 * row['robust_accuracy']:.0f} %",
-            f"{row['forward']:,}",
-            f"{row['backward']:,}",
-            f"{row['seconds']:.0f}",
-        ]
-        for row in data["rows"]
-    ]
-    return _table(head, rows) + f"\n{data['n']} images." + _device(data)
-
-
-def msa_truth(data: dict[str, Any]) -> str:
-    """MSA against formal verdicts."""
-    rows = [
-        [verdict, *(str(found[key]) for key in ("rows", "right", "broken"))]
-        for verdict, found in data["total"].items()
-    ]
-    return _table(["verdict", "rows", "clean right", "broken"], rows) + _device(data)
+    return table(head, rows) + words + origin(data)
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {

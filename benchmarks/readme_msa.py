@@ -1,0 +1,50 @@
+"""What do the records of MSA say as tables?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from markdown_table import device, table
+
+
+def msa_anchor(data: dict[str, Any]) -> str:
+    """Version autoattack against a published number."""
+    low, high = (100 * side for side in data["robust_accuracy_interval"])
+    head = ["images", "clean", "robust (95 % interval)", "published, 10,000 images"]
+    row = [
+        f"{data['n']:,}",
+        f"{100 * data['clean_accuracy']:.1f} %",
+        f"{100 * data['robust_accuracy']:.1f} % [{low:.1f}, {high:.1f}]",
+        f"{100 * data['published']:.2f} %",
+        f"{data['forward']:,}",
+        f"{data['backward']:,}",
+        f"{data['seconds']:.0f}",
+    ]
+    return table([*head, "forward", "backward", "seconds"], [row]) + device(data)
+
+
+def msa_masks(data: dict[str, Any]) -> str:
+    """AutoAttack alone and MSA on targets that hide their gradients; only what was run."""
+    head = ["net", "mask", "attack", "robust", "forward", "backward", "seconds"]
+    rows = [
+        [
+            f"`{row['net']}`",
+            row["mask"],
+            row["attack"],
+            f"{100 * row['robust_accuracy']:.0f} %",
+            f"{row['forward']:,}",
+            f"{row['backward']:,}",
+            f"{row['seconds']:.0f}",
+        ]
+        for row in data["rows"]
+    ]
+    return table(head, rows) + f"\n{data['n']} images." + device(data)
+
+
+def msa_truth(data: dict[str, Any]) -> str:
+    """MSA against formal verdicts."""
+    rows = [
+        [verdict, *(str(found[key]) for key in ("rows", "right", "broken"))]
+        for verdict, found in data["total"].items()
+    ]
+    return table(["verdict", "rows", "clean right", "broken"], rows) + device(data)
