@@ -246,7 +246,9 @@ def test_trap_28_nothing_is_printed(
 
     assert all(use(torchattacks.PGD))
     assert not any(use(quick))
-    stages = [{"name": "AutoAttack"}, {"name": "SparseFool", "steps": 1}, "FAB", PRTEST]
+    theirs = {"name": "attack", "attack": "AutoAttack"}
+    sparse = {"name": "SparseFool", "steps": 1}
+    stages = [theirs, "autoattack", sparse, "FAB", PRTEST]
     model = small_net(SHAPE, 5).eval()
     evaluate(model, (IMAGES, answers(model)), {"eps": 0.5, "stages": stages})
     assert capsys.readouterr() == ("", "")

@@ -64,7 +64,8 @@ def few(name: str) -> dict[str, Any]:
     info, arguments = attack_info(name), dict(FEW.get(name, {}))
     if info.steps_argument is not None:
         arguments.setdefault(info.steps_argument, max(2, info.min_steps))
-    return {"name": name, **arguments}
+    # by its own name "AutoAttack" would be the real one, not torchattacks' class
+    return {"name": "attack", "attack": name, **arguments}
 
 
 @pytest.fixture(scope="module")
