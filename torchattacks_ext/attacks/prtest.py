@@ -75,8 +75,8 @@ class PRTest(Probe):
             (Default: "fail")
         n_mean (int): draws of every image, right or wrong, for the mean failure rate of the data
             set; None is 16 with clean_policy="sample" and else 0. (Default: None)
-        shared_noise (bool): draw number i is the same for every image: cheaper, but verdicts of
-            different images are then dependent. (Default: False)
+        shared_noise (bool): draw number i is the same for every image: fewer random numbers, but
+            verdicts of different images are then dependent. (Default: False)
         n_systems (int): of splitting. (Default: 8)
         n_particles (int): a system of splitting. (Default: 16)
         n_moves (int): a death in splitting. (Default: 20)
