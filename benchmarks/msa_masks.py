@@ -3,8 +3,8 @@
 Targets: quantised input (levels), logits so large that float32 cross-entropy has no gradient, and
 a head that stops gradients; made of nets whose own robustness is known. AutoAttack alone
 (version "autoattack") against MSA (version "standard") with the plain net as surrogate, the same
-target. Then what is harvested: only what runs end with (probe_every 0), each fifth query, or every
-query.
+target. Then what is harvested of attacks on the plain net: what AutoAttack returns (final outputs),
+what each run ends with (probe_every 0), each fifth query on the way, or every query.
 
 Resumable: finished runs are kept.
 
@@ -35,6 +35,15 @@ from torchattacks_ext.testing import GradientKiller
 from torchattacks_ext.testing.masked import Quantised, SaturatedLogits
 
 NETS = (("mnist_fast_pgd", "mnist", 0.3), ("cifar10_resnet2b_at2", "cifar10", 2 / 255))
+
+ATTACKS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("autoattack", {"version": "autoattack"}),
+    ("msa, probe_every 5", {"probe_every": 5}),
+    ("msa, final outputs", {"version": "autoattack"}),
+    ("msa, probe_every 0", {"probe_every": 0}),
+    ("msa, probe_every 1", {"probe_every": 1}),
+)
+"""(label, options); "final outputs": AutoAttack's own protocol on the plain net, then target."""
 
 
 def masks(net: nn.Module, dataset: str) -> dict[str, nn.Module]:
@@ -70,19 +79,15 @@ def runs(n: int, device: str) -> Iterator[tuple[str, str, str, Callable[[], Any]
         images, labels = tax_data.test_images(dataset, n)
         return measure(MSA(target, eps=eps, **options), images, labels)
 
-    for every in (None, 5, 0, 1):
+    for label, options in ATTACKS:
         for name, dataset, eps in NETS:
             net = tax_data.model(name).to(device)
-            targets = masks(net, dataset)
-            if every is None:
-                targets = {"none": net} | targets
+            alone = label == "autoattack"
+            targets = ({"none": net} if alone else {}) | masks(net, dataset)
+            more = {} if alone else {"surrogates": {"plain": net}}
             for mask, target in targets.items():
-                if every is None:
-                    options: dict[str, Any] = {"version": "autoattack"}
-                else:
-                    options = {"surrogates": {"plain": net}, "probe_every": every}
-                label = "autoattack" if every is None else f"msa, probe_every {every}"
-                yield name, mask, label, partial(call, target, eps, dataset, **options)
+                settings = options | more
+                yield name, mask, label, partial(call, target, eps, dataset, **settings)
 
 
 def main() -> None:

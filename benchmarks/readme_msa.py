@@ -48,3 +48,21 @@ def msa_truth(data: dict[str, Any]) -> str:
         for verdict, found in data["total"].items()
     ]
     return table(["verdict", "rows", "clean right", "broken"], rows) + device(data)
+
+
+def msa_parity(data: dict[str, Any]) -> str:
+    """Version autoattack against AutoAttack's own code."""
+    rows = []
+    for case in data["cases"]:
+        name = f"`{case['model']}`, {case['norm']}, eps {case['eps']:.4g}"
+        theirs = case["autoattack"]
+        first = [str(theirs["robust"]), "", f"{theirs['forward']:,}", ""]
+        rows.append([name, "AutoAttack", *first, f"{theirs['seconds']:.0f}"])
+        for engine, found in case["engines"].items():
+            counts = [str(found["robust"]), str(found["flags_differ"])]
+            passes = [f"{found['forward']:,}", f"{found['ratio']:.3f}"]
+            spent = f"{found['seconds']:.0f}"
+            rows.append(["", f"MSA, engine {engine}", *counts, *passes, spent])
+    head = ["net", "code", "robust", "flags differ", "forward", "ratio", "seconds"]
+    note = f"\n{data['cases'][0]['n']} images each."
+    return table(head, rows) + note + device(data)

@@ -16,7 +16,7 @@ from typing import Any
 
 import record
 from markdown_table import origin, table
-from readme_msa import msa_anchor, msa_masks, msa_truth
+from readme_msa import msa_anchor, msa_masks, msa_parity, msa_truth
 
 FILES = (record.ROOT / "README.md", record.ROOT / "benchmarks" / "README.md")
 BLOCK = re.compile(r"(<!-- from: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -217,6 +217,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "import_time": import_time,
     "msa_anchor": msa_anchor,
     "msa_masks": msa_masks,
+    "msa_parity": msa_parity,
     "msa_truth": msa_truth,
     "prtest_laws": prtest_laws,
     "prtest_throughput": prtest_throughput,

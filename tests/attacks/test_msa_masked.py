@@ -10,17 +10,18 @@ import torch
 from torch import nn
 
 from torchattacks_ext import MSA, ReliabilityWarning
+from torchattacks_ext.attacks import msa_run
 from torchattacks_ext.engines import standard
 from torchattacks_ext.engines.ledger import AttackSpec
 from torchattacks_ext.models.hard_label import HardLabel
-from torchattacks_ext.testing import GradientKiller, small_net
+from torchattacks_ext.testing import GradientKiller
 from torchattacks_ext.testing.masked import (
     NaNGradient,
     Quantised,
     SaturatedLogits,
     TiedLogits,
 )
-from torchattacks_ext.testing.props import example_images
+from torchattacks_ext.testing.props import balanced_net, example_images
 
 SHORT = [
     AttackSpec("noise", on="target", steps=2),
@@ -33,14 +34,7 @@ SHORT = [
 IMAGES = example_images(24)
 
 
-def centred(n_classes: int = 5) -> nn.Module:
-    """small_net without its favourite class: all classes occur, margins are small."""
-    net = small_net(n_classes=n_classes).eval().requires_grad_(False)
-    net[-1].bias -= net(example_images(64)).mean(0)
-    return net
-
-
-NET = centred()
+NET = balanced_net()
 
 
 def measure(attack: MSA, labels: Any) -> Any:
@@ -59,7 +53,7 @@ def brief_autoattack(monkeypatch: pytest.MonkeyPatch) -> None:
         found.steps, found.n_queries = 20, 60
         return found
 
-    monkeypatch.setattr("torchattacks_ext.attacks.msa.StandardSequence", brief)
+    monkeypatch.setitem(msa_run.SEQUENCES, "autoattack", brief)
 
 
 # (victim, how many rows MSA must break that AutoAttack leaves). Robust of 24 at eps .03, seen:

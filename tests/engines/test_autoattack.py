@@ -14,17 +14,10 @@ from torchattacks_ext.errors import MissingExtra
 from torchattacks_ext.numerics.losses import margins
 from torchattacks_ext.testing import small_net
 from torchattacks_ext.testing.masked import TiedLogits
-from torchattacks_ext.testing.props import example_images
+from torchattacks_ext.testing.props import balanced_net, example_images
 
 CPU = torch.device("cpu")
 NORMS = [("Linf", 0.1), ("L2", 1.0), ("L1", 6.0)]
-
-
-def centred(n_classes: int) -> nn.Module:
-    """small_net without its favourite class: all classes occur, margins are small."""
-    net = small_net(n_classes=n_classes).eval().requires_grad_(False)
-    net[-1].bias -= net(example_images(64)).mean(0)
-    return net
 
 
 def test_without_either_package_the_remedy_is_named(
@@ -135,7 +128,7 @@ def keyed(net: nn.Module, rows: Tensor, norm: Any, eps: float, seed: int = 3) ->
 def test_square_by_ids_does_not_depend_on_how_batches_are_cut(
     norm: Any, eps: float
 ) -> None:
-    net = centred(5)
+    net = balanced_net(5)
     whole = keyed(net, torch.arange(8), norm, eps)
     parts = [keyed(net, torch.arange(3), norm, eps)]
     parts.append(keyed(net, torch.arange(3, 8), norm, eps))
@@ -186,7 +179,7 @@ def test_square_goes_on_where_argmax_decides_a_tie_for_the_label() -> None:
 def test_square_breaks_more_rows_of_a_tied_victim_than_the_original(
     step: float,
 ) -> None:
-    net = TiedLogits(centred(5), step)
+    net = TiedLogits(balanced_net(5), step)
     images = example_images(60)
     labels = net(images).argmax(1)
     left = []

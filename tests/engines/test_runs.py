@@ -17,25 +17,15 @@ from torchattacks_ext.engines.tap import Tap
 from torchattacks_ext.models.logits import LogitsView
 from torchattacks_ext.models.meter import Meter
 from torchattacks_ext.testing import HalfSpace, small_net
-from torchattacks_ext.testing.props import example_images
+from torchattacks_ext.testing.props import balanced_net, example_images
 
 NORMS = [("Linf", 0.02), ("L2", 0.2), ("L1", 1.0)]
 SHORT = {"steps": 6, "targets": 2}
 
 
-def centred(
-    n_classes: int, shape: tuple[int, ...] = (1, 8, 8), seed: int = 0
-) -> nn.Module:
-    """small_net without its favourite class: all classes occur, margins are small."""
-    net = small_net(shape, n_classes, seed).eval().requires_grad_(False)
-    with torch.no_grad():
-        net[-1].bias -= net(example_images(64, shape)).mean(0)
-    return net
-
-
 def near(n_classes: int) -> nn.Module:
-    """centred(n_classes) with other last weights, as a relative that was trained apart."""
-    net, other = centred(n_classes), centred(n_classes, seed=3)
+    """balanced_net(n_classes) with other last weights, as a relative that was trained apart."""
+    net, other = balanced_net(n_classes), balanced_net(n_classes, seed=3)
     net[-1].weight.data.add_(other[-1].weight.data)
     return net
 
@@ -78,7 +68,7 @@ def run(
 def test_every_kind_runs_for_every_number_of_classes(
     n_classes: int, norm: Any, eps: float
 ) -> None:
-    net, images = centred(n_classes), example_images(5)
+    net, images = balanced_net(n_classes), example_images(5)
     other = near(n_classes)
     for kind, on in itertools.product(KINDS, ("s", "target")):
         engine, ledger = start(net, images, eps, norm, {"s": other}, probe_every=2)
@@ -109,7 +99,7 @@ def test_every_kind_runs_on_images_of_any_shape_or_says_why_not(
 
 def test_a_double_model_and_channels_last_images_work() -> None:
     """FAB: "Index put requires .. dtypes match"; APGD: "view size is not compatible"."""
-    net = centred(4, (3, 8, 8)).double()
+    net = balanced_net(4, (3, 8, 8)).double()
     images = example_images(4, (3, 8, 8)).double()
     images = images.to(memory_format=torch.channels_last)
     net = net.to(memory_format=torch.channels_last)
@@ -187,7 +177,7 @@ def test_a_radius_whose_rows_all_fall_does_not_end_the_run_of_the_others(
 # ---------------------------------------------------------------- what is harvested
 def test_more_probes_never_find_less() -> None:
     """Every query asked is a superset of every fifth, which is one of the ends of runs."""
-    target, surrogate = centred(5), near(5)
+    target, surrogate = balanced_net(5), near(5)
     images, line = example_images(24), AttackSpec("apgd", steps=10)
     broken, offers = {}, {}
     for every in (0, 5, 1):
@@ -204,7 +194,7 @@ def test_more_probes_never_find_less() -> None:
 
 
 def test_results_do_not_depend_on_how_batches_are_cut() -> None:
-    target, surrogate = centred(5), centred(5, seed=3)
+    target, surrogate = balanced_net(5), balanced_net(5, seed=3)
     images = example_images(12)
     lines = [AttackSpec(kind, **SHORT) for kind in KINDS]
 
@@ -232,7 +222,7 @@ def test_results_do_not_depend_on_how_batches_are_cut() -> None:
 
 # ---------------------------------------------------------------- when to stop
 def test_nothing_is_asked_once_all_rows_are_broken() -> None:
-    net, images = centred(5), example_images(8)
+    net, images = balanced_net(5), example_images(8)
     for every, most in ((1, 4), (2, 5)):
         engine, ledger = start(net, images, 0.3, "Linf", {"s": net}, probe_every=every)
         line = AttackSpec("apgd", steps=100, restarts=3)
@@ -249,7 +239,7 @@ def test_nothing_is_asked_once_all_rows_are_broken() -> None:
 
 
 def test_a_run_starts_with_the_rows_that_are_left() -> None:
-    net, images = centred(5), example_images(12)
+    net, images = balanced_net(5), example_images(12)
     engine, ledger = start(net, images, 0.015, "Linf")
     run(engine, ledger, AttackSpec("apgd", steps=10))
     left = int(ledger.alive.sum())
@@ -282,7 +272,7 @@ def test_the_images_of_the_caller_are_never_written_to() -> None:
     images = example_images(4)
     before = images.clone()
     for norm, eps in NORMS:
-        engine, ledger = start(centred(4), images, eps, norm)
+        engine, ledger = start(balanced_net(4), images, eps, norm)
         run(engine, ledger, *[AttackSpec(kind, **SHORT) for kind in KINDS])
         assert torch.equal(images, before)
 
@@ -300,7 +290,7 @@ class NoGradient(nn.Module):
 
 def test_a_surrogate_that_gives_no_gradient_does_not_crash_the_run() -> None:
     """autograd raised: 'element 0 of tensors does not require grad'."""
-    net = centred(4)
+    net = balanced_net(4)
     for kind in KINDS:
         engine, ledger = start(
             net, example_images(4), 0.02, "Linf", {"s": NoGradient(net)}
@@ -313,7 +303,7 @@ def test_a_surrogate_that_gives_no_gradient_does_not_crash_the_run() -> None:
 
 
 def test_queries_of_another_length_are_no_candidates() -> None:
-    net, images = centred(4), example_images(4)
+    net, images = balanced_net(4), example_images(4)
     _, ledger = start(net, images, 0.02, "Linf")
     tap = Tap(net, ledger, "x", 1, False)
     tap(images)

@@ -19,16 +19,9 @@ from torchattacks_ext.errors import InputError
 from torchattacks_ext.models.logits import LogitsView
 from torchattacks_ext.models.meter import Meter
 from torchattacks_ext.testing import small_net
-from torchattacks_ext.testing.props import example_images
+from torchattacks_ext.testing.props import balanced_net, example_images
 
 NORMS = [("Linf", 0.02), ("L2", 0.2), ("L1", 1.0)]
-
-
-def centred(n_classes: int, shape: tuple[int, ...]) -> nn.Module:
-    """small_net without its favourite class: all classes occur, margins are small."""
-    net = small_net(shape, n_classes).eval().requires_grad_(False)
-    net[-1].bias -= net(example_images(64, shape)).mean(0)
-    return net
 
 
 class Counted(nn.Module):
@@ -45,7 +38,7 @@ class Counted(nn.Module):
 
 def data(n_classes: int, shape: tuple[int, ...], n: int = 24) -> Any:
     """A net, images, and its answers, of which every eighth is made wrong."""
-    net, images = centred(n_classes, shape), example_images(n, shape)
+    net, images = balanced_net(n_classes, shape), example_images(n, shape)
     labels = net(images).argmax(1)
     labels[::8] = (labels[::8] + 1) % n_classes
     return net, images, labels
@@ -228,7 +221,7 @@ def test_models_without_gradient_and_channels_last_models_work(
     norm: Any, eps: float
 ) -> None:
     net, images, labels = data(4, (3, 8, 8), 6)
-    last = centred(4, (3, 8, 8)).to(memory_format=torch.channels_last)
+    last = balanced_net(4, (3, 8, 8)).to(memory_format=torch.channels_last)
     hard = nn.Sequential(net, nn.Identity())
     hard.register_forward_hook(lambda module, args, logits: logits.detach())
     for model, left in ((last, ()), (hard, ("t gives no gradient to attack it by",))):

@@ -104,14 +104,15 @@ def test_wrong_rows_are_not_attacked_and_all_wrong_is_fine(
 def test_a_row_that_only_the_attack_calls_broken_is_not_broken(
     net: nn.Module, data: Any, run: Any, attacked: Any, monkeypatch: Any
 ) -> None:
+    from torchattacks_ext.attacks import msa_run
     from torchattacks_ext.engines.ledger import Ledger
 
-    def break_all(self: Any, models: Any, ledger: Ledger, *rest: Any) -> None:
+    def break_all(probe: Any, models: Any, ledger: Ledger, *rest: Any) -> None:
         ledger.entry("target/noise-2")
         ledger.breaker[:] = 0
         ledger.alive[:] = False
 
-    monkeypatch.setattr(MSA, "_harvest", break_all)
+    monkeypatch.setattr(msa_run, "attack", break_all)
     result = attacked(run(net, data, SHORT, eps=EPS), "msa")
     assert not (result.verdict == int(Verdict.NOT_ROBUST)).any()
     assert (result.first_breaker == -1).all() and result.found_norm.isnan().all()

@@ -187,6 +187,26 @@ def test_never_stale_after_new_weights_or_modes() -> None:
         assert not torch.equal(found, net.probe(x)["fc"])
 
 
+def test_never_stale_after_two_weights_changed_places() -> None:
+    """A sum over all weights would not see it."""
+    net, x = shared(), images().detach()
+    bias = net.trunk[0].bias
+    other = nn.Parameter(bias.detach().flip(0).clone(), requires_grad=False)
+    net.trunk.register_parameter("spare", other)
+    with torch.no_grad():
+        net.probe(x)
+        bias.data, other.data = other.data, bias.data
+        check(net, x)
+
+
+def test_weights_that_keep_no_version_are_asked_each_time() -> None:
+    with torch.inference_mode():
+        net, x = SharedTrunk(nn.Linear(3, 2), {"a": nn.Identity()}), torch.rand(4, 3)
+        net.head("a")(x)
+        net.trunk.weight.mul_(2)
+        assert torch.equal(net.head("a")(x), net.trunk(x)) and net.trunk_rows == 8
+
+
 def test_features_in_other_precisions_are_not_mixed() -> None:
     net, x = shared().float(), images().detach().float()
     full = net.probe(x)["fc"]

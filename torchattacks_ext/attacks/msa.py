@@ -6,30 +6,22 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._typing import Norm
 from ..data.stream import Stream
-from ..engines.active import Judge
-from ..engines.fork import ForkedRng
-from ..engines.ledger import AttackSpec, Entry, Ledger, add_entries
-from ..engines.runs import TARGET, AutoAttackEngine
-from ..engines.standard import StandardSequence
-from ..errors import ConfigError, InputError
+from ..engines.ledger import AttackSpec, Entry, Ledger
+from ..errors import InputError
 from ..models.fingerprint import model_sha256
-from ..models.logits import LogitsView
 from ..models.meter import Budget
-from ..models.session import session
 from ..results.attack import AttackResult
 from ..results.base import Result
 from ..results.columns import Rows
 from ..results.facts import Flag
-from . import msa_plans
-from .msa_models import Normalised, Target, models_for, whole
-from .msa_plans import Version
-from .msa_rows import attack_rows
+from . import msa_plans, msa_run
+from .msa_plans import EngineName, Headline, Version
 from .msa_surrogates import named_surrogates
+from .msa_walk import best_images, walk
 from .probe import Probe
 
 
@@ -43,6 +35,10 @@ class MSA(Probe):
     "paper" is the paper's (APGD on the surrogates, then Square on the target). No version proves
     robustness: rows that withstand are UNDECIDED.
 
+    A randomised target is judged by fresh draws after the attack (expected accuracy and majority,
+    with a control on clean images; "rand" averages its gradients); one whose answers depend on the
+    batch by three protocols together, in several partitions of the data into batches.
+
     Distance Measure : Linf, L2, L1
 
     Arguments:
@@ -51,8 +47,10 @@ class MSA(Probe):
             them by name; "auto" asks the model's `.surrogates()`. (Default: ())
         eps (float): radius of the ball, in pixel units of [0, 1]. (Default: 8/255)
         norm (str): "Linf", "L2" or "L1". (Default: "Linf")
-        version (str): "standard", "autoattack", "paper", "quick" or "custom".
+        version (str): "standard", "autoattack", "paper", "rand", "quick" or "custom".
             (Default: "standard")
+        engine (str): whose components run: "autoattack", or "torchattacks" (at AutoAttack's
+            settings; no L1). (Default: "autoattack")
         seed (int): of every random number. (Default: 0)
         plan (list): of :class:`~torchattacks_ext.engines.ledger.AttackSpec`, for "custom".
             (Default: None)
@@ -60,6 +58,14 @@ class MSA(Probe):
             asks only what a run ends with. (Default: 5)
         surrogate_normalization (str or None): "same" scales the surrogates' inputs as the
             target's, None hands them pixels. (Default: "same")
+        deployed_batch (int): rows of a batch in use, for targets that depend on the batch; None:
+            batch_size. (Default: None)
+        partitions (int): of the data into such batches; the rows are those of the first.
+            (Default: 3)
+        headline (str): what the rows of such a target say: "iso" (one image attacked), "union" or
+            "realised" (the batch attacked). (Default: "iso")
+        fresh_draws (int): draws that decide about an image of a randomised target.
+            (Default: 100)
         **options: the other arguments of :class:`Probe` by keyword (batch_size, bounds, outputs,
             max_queries, max_seconds, keep).
 
@@ -73,6 +79,7 @@ class MSA(Probe):
     nearest, and 5,000 queries of Square on the target.
 
     Examples::
+        >>> import torch
         >>> from torchattacks_ext.testing import GradientKiller, small_net
         >>> net = small_net().eval()
         >>> images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -106,29 +113,32 @@ class MSA(Probe):
         eps: float = 8 / 255,
         norm: Norm = "Linf",
         version: Version = "standard",
+        engine: EngineName = "autoattack",
         seed: int = 0,
         *,
         plan: Iterable[AttackSpec | Mapping[str, Any]] | None = None,
         probe_every: int = 5,
         surrogate_normalization: str | None = "same",
+        deployed_batch: int | None = None,
+        partitions: int = 3,
+        headline: Headline = "iso",
+        fresh_draws: int = 100,
         **options: Any,
     ) -> None:
         super().__init__("MSA", model, eps=eps, norm=norm, seed=seed, **options)
         self.version, self.plan = version, msa_plans.make_plan(version, plan)
-        if not isinstance(probe_every, int) or probe_every < 0:
-            raise ConfigError(
-                f"probe_every={probe_every!r} must be a whole number >= 0"
-            )
-        if surrogate_normalization not in ("same", None):
-            raise ConfigError(
-                f"surrogate_normalization={surrogate_normalization!r} is neither 'same' nor None"
-            )
-        self.probe_every = probe_every
+        self.engine, self.probe_every = engine, probe_every
         self.surrogate_normalization = surrogate_normalization
+        self.deployed_batch, self.partitions = deployed_batch, partitions
+        self.headline, self.fresh_draws = headline, fresh_draws
+        msa_plans.check_arguments(self)
         self.surrogates = named_surrogates(model, surrogates)
-        self.unit_is_batch = version in msa_plans.SEQUENCES
+        self.is_sequence = version in msa_plans.SEQUENCES
+        self.unit_is_batch = self.is_sequence or engine == "torchattacks"
         self.sources = msa_plans.sources(version, self.plan, list(self.surrogates))
         self._books: dict[str, Entry] = {}
+        self._facts: dict[str, Any] = {}
+        self._doubts: list[Flag] = []
         self._left_out: set[str] = set()
         self._n_odd = 0
         self._budget: Budget | None = None
@@ -139,6 +149,7 @@ class MSA(Probe):
             super().settings()
             | {
                 "version": self.version,
+                "engine": self.engine,
                 "plan": msa_plans.plan_hash(self.version, self.plan),
                 "surrogates": {
                     name: model_sha256(model) for name, model in self.surrogates.items()
@@ -148,11 +159,23 @@ class MSA(Probe):
                 "surrogate_normalization": self.surrogate_normalization,
             }
             | ({"batch_size": self.batch_size} if self.unit_is_batch else {})
+            | self._rules()
         )
+
+    def _rules(self) -> dict[str, Any]:
+        """What decides about the rows of a target that is not fixed."""
+        found: dict[str, Any] = {}
+        if "protocols" in self._facts:
+            found["deployed_batch"] = self._facts["deployed_batch"]
+            found["headline"] = self.headline
+        if "randomised" in self._facts:
+            found["fresh_draws"] = self.fresh_draws
+        return found
 
     def facts(self) -> dict[str, Any]:
         """What was run and what it did, source by source; beside the rows of the result."""
-        return {"breakdown": {name: vars(book) for name, book in self._books.items()}}
+        books = {name: vars(book) for name, book in self._books.items()}
+        return {"breakdown": books, **self._facts}
 
     # ------------------------------------------------------------------ verb one
     def forward(
@@ -161,30 +184,29 @@ class MSA(Probe):
         """The adversarial image of each row, or its candidate of smallest margin."""
         if labels is None:
             raise InputError("labels are needed: pass attack(images, labels)")
-        ledger = self._attack(inputs, labels, self._ids(inputs, labels))
-        return ledger.best
+        self._begin()
+        return best_images(self, inputs, labels, self._ids(inputs, labels))
 
     # ------------------------------------------------------------------ verb two
     def _rows(self, stream: Stream) -> Iterator[Rows]:
+        self._begin()
+        yield from walk(self, stream)
+
+    def _begin(self) -> None:
+        """Empty books, for a new run."""
         self._books, self._left_out, self._n_odd = {}, set(), 0
-        batches = stream if not self.unit_is_batch else whole(stream)
-        for batch in batches:
-            assert batch.labels is not None
-            least = 2 * len(batch) + 1
-            if stream.budget is not None and not stream.budget.allows(least):
-                yield attack_rows(batch, None, self.sources, self.keep != "none")
-                continue
-            self._budget = stream.budget
-            try:
-                ledger = self._attack(batch.images, batch.labels, batch.ids)
-            finally:
-                self._budget = None
-            self._books = add_entries(self._books, ledger.entries)
-            self._n_odd += ledger.n_odd
-            yield attack_rows(batch, ledger, self.sources, self.keep != "none")
+        self._facts, self._doubts = {}, []
+
+    @contextlib.contextmanager
+    def _limited(self, budget: Budget | None) -> Iterator[None]:
+        self._budget = budget
+        try:
+            yield
+        finally:
+            self._budget = None
 
     def _flags(self, result: Result) -> tuple[Flag, ...]:
-        found = []
+        found = list(self._doubts)
         if self._n_odd:
             text = "candidates had NaN or infinite pixels (NaN gradients?); they were left out"
             found.append(Flag("non_finite_candidates", text, self._n_odd))
@@ -207,83 +229,17 @@ class MSA(Probe):
 
         eps: (B,) gives each row a radius of its own; None takes that of the attack.
         """
-        with contextlib.ExitStack() as borrowed, torch.enable_grad():
-            for surrogate in self.surrogates.values():
-                if surrogate is not self.model:
-                    borrowed.enter_context(session(surrogate))
-            fork = borrowed.enter_context(ForkedRng(self.seed))
-            models = self._models(fork)
-            judge = Judge(
-                models[TARGET],
-                targeted=False,
-                batch_size=self.batch_size,
-                rechecks=not self.unit_is_batch,
+        with msa_run.borrowed(self) as models:
+            ledger = Ledger.open(
+                msa_run.judge_of(self, models),
+                images,
+                labels,
+                float(self.eps) if eps is None else eps,
+                self.norm,
+                self.bounds,
             )
-            radius = float(self.eps) if eps is None else eps
-            ledger = Ledger.open(judge, images, labels, radius, self.norm, self.bounds)
-            with torch.no_grad():
-                n_classes = int(models[TARGET](images[:1]).shape[1])
-            if self.unit_is_batch:
-                self._sequence(models, ledger, n_classes)
-            else:
-                self._harvest(models, ledger, n_classes, ids)
+            msa_run.attack(self, models, ledger, ids)
         return ledger
-
-    def _models(self, fork: ForkedRng) -> dict[str, nn.Module]:
-        """Name -> pixels to logits, on the victim's random stream; the target last."""
-        found: dict[str, nn.Module] = {}
-        for name, surrogate in self.surrogates.items():
-            view = LogitsView(surrogate, self.outputs, self._meter)
-            scaled = self._normalization_applied is False
-            if scaled and self.surrogate_normalization == "same":
-                view = Normalised(view, self)  # type: ignore[assignment]
-            found[name] = fork.victim(view)
-        found[TARGET] = fork.victim(Target(self))
-        return found
-
-    def _sequence(
-        self, models: dict[str, nn.Module], ledger: Ledger, n_classes: int
-    ) -> None:
-        """AutoAttack's own protocol, on each surrogate and then on the target."""
-        on_surrogates, on_target = msa_plans.SEQUENCES[self.version]
-        steps = 40 if self.version == "paper" else 100
-        for name, model in models.items():
-            sequence = StandardSequence(
-                name,
-                model,
-                n_classes,
-                self.seed,
-                self.batch_size,
-                self._meter,
-                steps,
-                budget=self._budget,
-            )
-            attacks = on_target if name == TARGET else on_surrogates
-            self._left_out |= set(sequence.run(attacks, ledger))
-
-    def _harvest(
-        self,
-        models: dict[str, nn.Module],
-        ledger: Ledger,
-        n_classes: int,
-        ids: Tensor,
-    ) -> None:
-        """The plan, line by line, each run watched."""
-        engine = AutoAttackEngine(
-            models,
-            ids,
-            n_classes,
-            self.seed,
-            self._meter,
-            self.probe_every,
-            budget=self._budget,
-        )
-        for spec in self.plan:
-            for name in models_for(spec, models):
-                if not bool(ledger.alive.any()):
-                    break
-                engine.run(name, spec, ledger)
-        self._left_out |= engine.skipped
 
 
 def _square_flag(result: AttackResult, books: Mapping[str, Entry]) -> list[Flag]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from ..data.stream import Batch, Stream
+from ..data.stream import Batch
 from ..engines.ledger import AttackSpec
 from ..engines.runs import TARGET
 from ..errors import ConfigError
@@ -56,9 +56,21 @@ def models_for(spec: AttackSpec, models: Mapping[str, nn.Module]) -> list[str]:
     return [*surrogates, TARGET]  # the engine takes the rows that each one leads
 
 
-def whole(stream: Stream) -> Iterator[Batch]:
+def answers_vary(model: nn.Module, images: Tensor, n: int = 5) -> bool:
+    """Whether `n` forward passes of up to 8 images differ anywhere; at most 8 n row-passes.
+
+    >>> images = torch.ones(2, 9)
+    >>> answers_vary(nn.Dropout(0.5).train(), images), answers_vary(nn.Flatten(), images)
+    (True, False)
+    """
+    with torch.no_grad():
+        first = model(images[:8])
+        return any(not torch.equal(first, model(images[:8])) for _ in range(n - 1))
+
+
+def whole(batches: Iterable[Batch]) -> Iterator[Batch]:
     """All batches as one: AutoAttack packs the survivors of the whole data set anew."""
-    parts = list(stream)
+    parts = list(batches)
     if not parts:
         return
     labels = [part.labels for part in parts if part.labels is not None]

@@ -7,12 +7,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .._typing import Status, Verdict
 from ..data.stream import Batch
 from ..engines.ledger import Ledger
-from ..results.attack import AttackResult
+from ..numerics.norms import norm_of
+from ..results.attack import PROTOCOLS, AttackResult
 from ..results.columns import Rows
+from .msa_fresh import Fresh
+from .msa_joint import Deployed, alone_name
 
 
 def attack_rows(
@@ -59,10 +63,78 @@ def attack_rows(
     return _typed(batch, columns, ledger.best if keep else None)
 
 
+def fresh_rows(rows: Rows, found: Fresh) -> Rows:
+    """The rows with verdicts by majority of fresh draws, and the draws' counts."""
+    verdict = np.where(found.broken, int(Verdict.NOT_ROBUST), int(Verdict.UNDECIDED))
+    verdict[~found.right] = int(Verdict.MISCLASSIFIED)
+    columns: dict[str, Any] = {
+        "verdict": verdict,
+        "clean_correct": found.right.astype(np.int64),
+        "fresh_draws": np.full(len(rows), found.n),
+        "fresh_correct": found.found,
+        "clean_fresh_correct": found.clean,
+    }
+    return Rows(rows.index, dict(rows.columns) | _as_tensors(columns), rows.images)
+
+
+def joint_rows(
+    batch: Batch,
+    part: Tensor,
+    found: Deployed,
+    sources: Sequence[str],
+    headline: str,
+    keep: bool,
+) -> Rows:
+    """Rows of one deployed batch, at positions `part` of the data; verdicts of the headline."""
+    joint = found.joint
+    ledger = found.alone if headline == "iso" else joint
+    robust, right = found.robust(headline), found.clean
+    shown = joint.best if headline == "realised" else ledger.witness
+    whole = headline == "realised"
+    margin = joint.best_margin if whole else ledger.margin
+    name = alone_name if headline == "iso" else str
+    number = {source: i for i, source in enumerate(sources)}
+    breaker = [number[name(s)] for s in ledger.sources] + [-1]
+    length = norm_of(shown - joint.images, joint.norm).double().cpu().numpy()
+    verdict = np.where(robust, int(Verdict.UNDECIDED), int(Verdict.NOT_ROBUST))
+    columns: dict[str, Any] = {
+        "ids": batch.ids.cpu()[part],
+        "reference": joint.labels.cpu(),
+        "verdict": np.where(right, verdict, int(Verdict.MISCLASSIFIED)),
+        "status": np.where(
+            np.isfinite(joint.clean_margin) & np.isfinite(margin),
+            int(Status.OK),
+            int(Status.NON_FINITE),
+        ),
+        "clean_correct": right.astype(np.int64),
+        "prediction": joint.best_prediction if whole else ledger.prediction,
+        "margin": margin,
+        "clean_margin": joint.clean_margin,
+        "norm": length,
+        "found_norm": np.where(robust | ~right, np.nan, length),
+        "first_breaker": np.array(breaker)[ledger.breaker],
+    }
+    columns |= {f"{p}_correct": found.robust(p).astype(np.int64) for p in PROTOCOLS}
+    typed = {**_unused(len(part)), **_as_tensors(columns)}
+    return Rows(batch.index[part], typed, shown if keep else None)
+
+
+def _unused(n: int) -> dict[str, Tensor]:
+    """Columns that only some targets have a use for, as if they were not there."""
+    return {
+        spec.name: torch.full((n,), int(spec.missing), dtype=spec.dtype)
+        for spec in AttackResult.columns()
+        if spec.missing is not None and spec.name != "first_breaker"
+    }
+
+
 def _typed(batch: Batch, columns: dict[str, Any], images: Any) -> Rows:
+    return Rows(batch.index, {**_unused(len(batch)), **_as_tensors(columns)}, images)
+
+
+def _as_tensors(columns: dict[str, Any]) -> dict[str, Tensor]:
     dtypes = {spec.name: spec.dtype for spec in AttackResult.columns()}
-    typed = {
+    return {
         name: torch.as_tensor(values).to(dtypes.get(name, torch.int64))
         for name, values in columns.items()
     }
-    return Rows(batch.index, typed, images)

@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .._typing import LogitsFn
 from ..models.meter import Budget, Meter
-from ..numerics.gaussian import normals
-from ..numerics.norms import norm_of
-from ..numerics.streams import uniform
 from . import autoattack as aa
+from . import parts
 from .ledger import AttackSpec, Ledger
+from .starts import column, first_point
 from .tap import AllBroken, Tap
 
 TARGET = "target"
 """The name of the target among the models that are attacked."""
-_L1_RADII, _L1_SHARES = (3.0, 2.0, 1.0), (0.3, 0.3, 0.4)
 
 
 @dataclass
@@ -35,6 +34,8 @@ class AutoAttackEngine:
     models: name -> module, pixels to logits; the target under "target". ids (B,): of the rows.
     n_classes: K. probe_every: each so many-th query on a surrogate is offered to the target, 0 for
     none. meter: counts the row-passes of all models. budget: a run that does not fit is not begun.
+    peeks: name of a surrogate -> images to the target's logits, at next to no cost after that
+    surrogate was asked about the same images (:mod:`~torchattacks_ext.engines.tap`).
     """
 
     models: Mapping[str, nn.Module]
@@ -46,6 +47,8 @@ class AutoAttackEngine:
     name: str = "autoattack"
     skipped: set[str] = field(default_factory=set)
     budget: Budget | None = None
+    peeks: Mapping[str, LogitsFn] = field(default_factory=dict)
+    copies: int = field(default=1, init=False)  # of each row in the run that comes next
 
     def run(self, surrogate: str, spec: AttackSpec, ledger: Ledger) -> None:
         """All runs of one line on one model. What was skipped, and why, stands in `skipped`."""
@@ -58,13 +61,15 @@ class AutoAttackEngine:
             tap = self._tap(surrogate, source, ledger)
             for run in self._runs(tap, surrogate, spec, ledger):
                 rows = self._rows(surrogate, spec, ledger)
-                if not len(rows) or not self._affords(len(rows), surrogate, spec):
+                tries = len(rows) * self.copies
+                if not tries or not self._affords(tries, surrogate, spec):
                     break
-                ledger.entry(source).tried += len(rows)
+                ledger.entry(source).tried += tries
                 for part, eps in _by_radius(ledger, rows, spec.kind):
                     tap.watch(part)
                     with contextlib.suppress(AllBroken):
                         run(part, eps)
+                    tap.offer_nearest()
                     ledger.entry(source).fooled += tap.n_fooled
                     tap.rest()
             if tap.surrogate.blind:
@@ -82,11 +87,12 @@ class AutoAttackEngine:
         """Whether the budget has room for one run, its offers and rows decided twice included."""
         if self.budget is None:
             return True
-        asked = 2 / self.probe_every if self.probe_every and surrogate != TARGET else 0
-        each = {"noise": 2.0, "square": 1.0}.get(spec.kind, 1 + asked)
-        if spec.kind.startswith("fab"):
-            each *= 2
-        return self.budget.allows(int(n_rows * (each * (spec.steps + 1) + 6)))
+        fab = spec.kind.startswith("fab")
+        # APGD stays inside the ball: what a peek there calls wrong is broken, and once
+        free = surrogate == TARGET or (surrogate in self.peeks and not fab)
+        asked = 0 if free or not self.probe_every else 2 / self.probe_every
+        each = {"noise": 2.0, "square": 1.0}.get(spec.kind, 1 + asked) * (1 + fab)
+        return self.budget.allows(int(n_rows * (each * (spec.steps + 1) + 8)))
 
     @contextlib.contextmanager
     def _booked(self, source: str, ledger: Ledger) -> Iterator[None]:
@@ -99,8 +105,14 @@ class AutoAttackEngine:
         entry.seconds += time.perf_counter() - started
 
     def _tap(self, surrogate: str, source: str, ledger: Ledger) -> Tap:
-        is_target = surrogate == TARGET
-        return Tap(self.models[surrogate], ledger, source, self.probe_every, is_target)
+        return Tap(
+            self.models[surrogate],
+            ledger,
+            source,
+            self.probe_every,
+            surrogate == TARGET,
+            self.peeks.get(surrogate),
+        )
 
     def _runs(
         self, tap: Tap, surrogate: str, spec: AttackSpec, ledger: Ledger
@@ -136,7 +148,7 @@ class AutoAttackEngine:
             images = ledger.images[rows]
             start = self._start(images, rows, ledger, f"noise/{number}")
             if ledger.norm == "Linf":
-                radius = _column(ledger.radius(rows), images)
+                radius = column(ledger.radius(rows), images)
                 start = images + radius * torch.sign(start - images)
             ledger.offer(rows, start, source)
 
@@ -151,33 +163,31 @@ class AutoAttackEngine:
         number: int,
         rank: int | None,
     ) -> None:
-        """One APGD run: from a sample's own start, or (warm) from its best candidate."""
-        loss = spec.loss
-        if self.n_classes < 3 and loss == "dlr":
-            loss = "margin"
-        if rank is not None:
-            loss = "ce" if self.n_classes < 4 else "dlr"
-        images, labels = ledger.images[rows].contiguous(), ledger.labels[rows]
-        attack = aa.make_apgd(
-            tap,
-            eps,
-            ledger.norm,
-            spec.steps,
-            loss,
-            images.device,
-            targeted=rank is not None,
+        """One APGD run, from starts of its number; rank: of the classes that it aims at."""
+        self._apgd_stack(
+            tap, surrogate, spec, ledger, rows, eps, [number], rank is not None
         )
-        attack.init_hyperparam(images)
-        if rank is not None:
-            with torch.no_grad():
-                scores = tap.surrogate(images)
-            attack.y_target = _ranked(scores, labels, rank)
-        start = ledger.best[rows]
-        if spec.kind != "warm" or number:
-            start = self._start(images, rows, ledger, f"{tap.source}/{number}")
-        best, _, _, adversarial = _apgd_run(attack, images, labels, start)
-        for found in (adversarial, best):
-            ledger.offer(rows, found, tap.source)
+
+    def _apgd_stack(
+        self,
+        tap: Tap,
+        surrogate: str,
+        spec: AttackSpec,
+        ledger: Ledger,
+        rows: Tensor,
+        eps: Any,
+        numbers: Sequence[int],
+        targeted: bool,
+    ) -> None:
+        """Runs of several numbers at once; a sample's starts are its own, or (warm) its best."""
+        images, starts = ledger.images[rows], []
+        for number in numbers:
+            start = ledger.best[rows]
+            if spec.kind != "warm" or number:
+                start = self._start(images, rows, ledger, f"{tap.source}/{number}")
+            starts.append(start)
+        ranks = numbers if targeted else ()
+        parts.apgd(tap, spec, rows, eps, self.n_classes, starts, ranks)
 
     def _fab(
         self,
@@ -188,20 +198,8 @@ class AutoAttackEngine:
         eps: Any,
         rank: int,
     ) -> None:
-        """One FAB run on the rows that the surrogate gets right (FAB leaves others alone)."""
-        with torch.no_grad():
-            right = tap.surrogate(ledger.images[rows]).argmax(1)
-        rows = rows[right == ledger.labels[rows]]
-        if not len(rows):
-            return
-        tap.watch(rows)
-        images, labels = ledger.images[rows].contiguous(), ledger.labels[rows]
-        attack = aa.make_fab(tap, eps, ledger.norm, spec.steps, images.device)
-        attack.targeted, attack.target_class = rank > 0, max(rank, 2)
-        found = attack.attack_single_run(
-            images, labels, use_rand_start=False, is_targeted=rank > 0
-        )
-        ledger.offer(rows, found, tap.source)
+        """One FAB run."""
+        parts.fab(tap, spec, rows, eps, [rank])
 
     def _square(
         self, tap: Tap, spec: AttackSpec, ledger: Ledger, rows: Tensor, eps: Any
@@ -230,53 +228,15 @@ class AutoAttackEngine:
     def _start(
         self, images: Tensor, rows: Tensor, ledger: Ledger, purpose: str
     ) -> Tensor:
-        """A start of each sample on the surface of its ball, as AutoAttack draws it."""
-        size = images[0].numel()
-        ids = self.ids[rows]
-        numbers = uniform(self.seed, ids, f"msa/{purpose}", 0, size + size % 2)
-        if ledger.norm == "Linf":
-            change = (2 * numbers[:, :size] - 1).reshape(images.shape)
-        else:
-            change = normals(numbers)[:, :size].reshape(images.shape)
-        change = change.to(images.dtype)
-        radius = ledger.radius(rows)
-        if ledger.norm == "L1" and isinstance(radius, float):
-            return images + change + aa.l1_projection(images, change, radius)
-        length = norm_of(change, ledger.norm).clamp_min(1e-12)
-        return images + change * _column(radius / length, images)
-
-
-def _column(values: float | Tensor, like: Tensor) -> float | Tensor:
-    """(M,) as (M, 1, ...), a float as it is."""
-    if not isinstance(values, Tensor):
-        return values
-    return values.to(like.dtype).reshape(-1, *(1,) * (like.dim() - 1))
-
-
-def _ranked(scores: Tensor, labels: Tensor, rank: int) -> Tensor:
-    """The class of the rank-th largest score, as AutoAttack takes it; never the label."""
-    order = scores.argsort(dim=1)
-    found = order[:, -rank]
-    # where the surrogate puts the label at that rank its first choice stands in
-    return torch.where(found == labels, order[:, -1], found)
-
-
-def _apgd_run(
-    attack: object, images: Tensor, labels: Tensor, start: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """attack_single_run; in L1 with AutoAttack's three shrinking radii."""
-    run = attack.attack_single_run  # type: ignore[attr-defined]
-    if attack.norm != "L1":  # type: ignore[attr-defined]
-        return run(images, labels, x_init=start)  # type: ignore[no-any-return]
-    eps, steps = attack.eps, attack.n_iter  # type: ignore[attr-defined]
-    parts = [-(-int(10 * share * steps) // 10) for share in _L1_SHARES[:2]]
-    found = (start, labels, labels, start)
-    for scale, count in zip(_L1_RADII, [*parts, steps - sum(parts)]):
-        attack.eps, attack.n_iter = scale * eps, max(count, 1)  # type: ignore[attr-defined]
-        start = start + aa.l1_projection(images, start - images, scale * eps)
-        found = run(images, labels, x_init=start)
-        start = found[0]
-    return found
+        """A start of each sample on the surface of its ball."""
+        return first_point(
+            images,
+            self.ids[rows],
+            ledger.radius(rows),
+            ledger.norm,
+            self.seed,
+            f"msa/{purpose}",
+        )
 
 
 def _by_radius(ledger: Ledger, rows: Tensor, kind: str) -> Iterator[tuple[Tensor, Any]]:
@@ -289,7 +249,7 @@ def _by_radius(ledger: Ledger, rows: Tensor, kind: str) -> Iterator[tuple[Tensor
         return
     radii = ledger.eps[rows]
     if kind in ("fab", "fab-t") or (kind != "square" and ledger.norm != "L1"):
-        yield rows, _column(radii, ledger.images)
+        yield rows, column(radii, ledger.images)
         return
     for value in sorted(set(radii.tolist())):
         yield rows[radii == value], float(value)

@@ -87,7 +87,7 @@ class StandardSequence:
         each = {
             "apgd-t": targets * (steps + 1),
             "fab-t": targets * 2 * (steps + 1),
-            "square": self.n_queries + 1,
+            "square": self.n_queries + 2,
         }.get(attack, 5 * steps)
         return self.budget.allows(n_rows * (each + 2))
 

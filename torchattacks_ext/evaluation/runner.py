@@ -163,7 +163,7 @@ def _run_batch(
         )
     assert clean is not None and traits is not None  # no budget; asked by the stream
     running[0].cost += view.meter.since(before, time.perf_counter() - started)
-    shared = Shared(view, judge, clean, traits.n_classes)
+    shared = Shared(view, judge, clean, traits.n_classes, traits)
     for run in running:
         _run_stage(run, batch, shared, gallery, traits)
     return bool(clean.finite.any())

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,9 @@ from ..numerics.binomial import clopper_pearson
 from . import codec
 from .base import Result
 from .columns import column
+
+PROTOCOLS = ("iso", "union", "realised")
+"""What is attacked of a batch-dependent target: one image, or the whole batch (two readings)."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -38,6 +42,14 @@ class AttackResult(Result):
             where it fools the model (nan elsewhere): a minimum-norm attack keeps its own number.
         first_breaker (Tensor): (N,) int64 number of the part of the attack that broke the row, in
             :attr:`sources`; -1 for none, or for an attack of one part.
+        iso_correct (Tensor): (N,) int8 of a batch-dependent target: 1 where the row withstood the
+            attack on itself alone, its companions clean; -1 for other targets.
+        union_correct (Tensor): the same where the attacker has the whole batch, in any batch shown.
+        realised_correct (Tensor): the same in the one batch with most rows wrong at once.
+        fresh_draws (Tensor): (N,) int64 of a randomised target: draws that were counted after the
+            attack; 0 for other targets.
+        fresh_correct (Tensor): (N,) int64 of them that were right on the candidate.
+        clean_fresh_correct (Tensor): (N,) int64 of as many that were right on the clean image.
 
     >>> from torchattacks_ext import evaluate
     >>> from torchattacks_ext.testing import HalfSpace
@@ -59,6 +71,12 @@ class AttackResult(Result):
     norm: Tensor = column(torch.float64, "measurement")
     found_norm: Tensor = column(torch.float64, "measurement")
     first_breaker: Tensor = column(torch.int64, "provenance", nullable=True, missing=-1)
+    iso_correct: Tensor = column(torch.int8, "decision", nullable=True, missing=-1)
+    union_correct: Tensor = column(torch.int8, "decision", nullable=True, missing=-1)
+    realised_correct: Tensor = column(torch.int8, "decision", nullable=True, missing=-1)
+    fresh_draws: Tensor = column(torch.int64, "provenance", missing=0)
+    fresh_correct: Tensor = column(torch.int64, "measurement", missing=0)
+    clean_fresh_correct: Tensor = column(torch.int64, "measurement", missing=0)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -69,6 +87,36 @@ class AttackResult(Result):
     def breakdown(self) -> dict[str, dict[str, Any]]:
         """What each part did: rows tried, fooled, broken first; offers, row-passes, seconds."""
         return {k: dict(v) for k, v in self.provenance.get("breakdown", {}).items()}
+
+    @property
+    def protocols(self) -> dict[str, Any]:
+        """Accuracies of a batch-dependent target: protocol -> one value a partition; {} for others.
+
+        "clean", "iso" (one image attacked), "union" and "realised" (the batch attacked),
+        "bystanders" (clean images beside attackers) with "bystanders_clean".
+        """
+        return dict(self.provenance.get("protocols", {}))
+
+    @property
+    def randomised(self) -> dict[str, Any]:
+        """Accuracies of a randomised target by fresh draws, with the control; {} for others."""
+        return dict(self.provenance.get("randomised", {}))
+
+    def fresh_bounds(self, confidence: float = 0.95) -> tuple[Tensor, Tensor]:
+        """(N,) exact limits of each row's chance of a right answer, by its fresh draws.
+
+        Clopper & Pearson 1934. (0, 1) for rows without draws. Raises ConfigError for a confidence
+        outside (0, 1).
+        """
+        draws = self.fresh_draws.numpy()
+        low, high = clopper_pearson(
+            self.fresh_correct.numpy(), np.maximum(draws, 1), confidence
+        )
+        none = draws == 0
+        return (
+            torch.from_numpy(np.where(none, 0.0, low)),
+            torch.from_numpy(np.where(none, 1.0, high)),
+        )
 
     def save_robustbench(self, path: str | os.PathLike[str]) -> None:
         """Write the kept images as the (N, ...) tensor of RobustBench's external evaluation.
@@ -130,4 +178,6 @@ class AttackResult(Result):
             "confidence": confidence,
             "success_rate": success,
             "failed": failed,
+            **({"protocols": self.protocols} if self.protocols else {}),
+            **({"randomised": self.randomised} if self.randomised else {}),
         }

@@ -27,6 +27,21 @@ def example_images(n: int = 10, shape: tuple[int, ...] = (1, 8, 8)) -> Tensor:
     return ((noise * 255).round() / 255).reshape(n, *shape)
 
 
+def balanced_net(
+    n_classes: int = 5, shape: tuple[int, ...] = (1, 8, 8), seed: int = 0
+) -> nn.Module:
+    """small_net without its favourite class: all classes occur, margins are small; eval, frozen.
+
+    >>> net = balanced_net(3)
+    >>> len(net(example_images(64)).argmax(1).unique())
+    3
+    """
+    net = small_net(shape, n_classes, seed).eval().requires_grad_(False)
+    with torch.no_grad():
+        net[-1].bias -= net(example_images(64, shape)).mean(0)
+    return net
+
+
 def victim_and_labels(
     shape: tuple[int, ...],
 ) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:

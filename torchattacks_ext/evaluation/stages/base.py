@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...data.stream import Batch
 from ...engines.active import Judge, Judged
+from ...models.checks import ModelTraits
 from ...models.logits import LogitsView
 from ...results.base import Result
 from ..plan import Plan, plain_arguments
@@ -21,13 +22,14 @@ class Shared:
     """What all stages of one batch may use: the view of the model, the clean answers, K.
 
     view: Module, pixels to logits, with the meter. judge: decides failures. clean: the judged
-    clean images. n_classes: K.
+    clean images. n_classes: K. traits: what the first rows showed of the model.
     """
 
     view: LogitsView
     judge: Judge
     clean: Judged
     n_classes: int
+    traits: ModelTraits | None = None
 
 
 @dataclass(frozen=True, eq=False)

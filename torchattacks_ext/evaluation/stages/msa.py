@@ -23,17 +23,19 @@ from ...numerics.norms import norm_of
 from ...results.attack import AttackResult
 from ...results.base import Result
 from ...results.columns import Rows
-from ...results.facts import Flag, versions
+from ...results.facts import versions
 from ..plan import Plan, did_you_mean
 from .base import RowStage, Shared, StageRows
 from .clean import labels_of, status_of
 from .msa_cost import passes_of
+from .msa_judge import judge_again, unsure
+from .msa_kinds import Kinds, result_of
 
 
 class MSAStage(RowStage):
     """One MSA at the plan's ball; only rows that are right are attacked.
 
-    Arguments: version, surrogates, plan, probe_every, keep, as in
+    Arguments: version, surrogates, plan, probe_every, engine, headline, fresh_draws, keep, as in
     :class:`~torchattacks_ext.MSA`; models can be given in Python only, a plan file may say
     surrogates: auto. What the attack left for a row is judged again by the runner. Raises
     ConfigError for others, for values outside their domains and for bounds other than (0, 1).
@@ -46,6 +48,9 @@ class MSAStage(RowStage):
         "surrogates",
         "plan",
         "probe_every",
+        "engine",
+        "headline",
+        "fresh_draws",
         "keep",
     )
     guarantee = (
@@ -74,6 +79,7 @@ class MSAStage(RowStage):
             known.pop("surrogates")
         self._probe = _make(_stand_in, plan, known)
         self._origin: dict[str, Any] = {}
+        self._kinds = Kinds()
         said = {"method": "MSA", "version": self._probe.version}
         self.settings = said | self.settings
 
@@ -124,6 +130,18 @@ class MSAStage(RowStage):
         """Attack the rows that are still right; the others are MISCLASSIFIED and cost nothing."""
         if not self._origin:
             self._begin(shared, batch.images.device)
+        special = self._kinds.rows(self._probe, batch, shared)
+        if special is None:
+            return self._fixed(batch, shared)
+        result, images = (
+            result_of(special, self._probe, self._origin),
+            special.images,
+        )
+        assert images is not None  # asked to keep them
+        return StageRows(result, lambda rows: images[rows], result.prediction)
+
+    def _fixed(self, batch: Batch, shared: Shared) -> StageRows:
+        """Rows of a target that answers each image by itself; the runner's judge decides."""
         right = np.flatnonzero(~shared.clean.failed)
         place = torch.from_numpy(right).to(batch.images.device)
         best, breaker, odd = batch.images.clone(), np.full(len(batch), -1), 0
@@ -140,10 +158,10 @@ class MSAStage(RowStage):
             odd = int((found.columns["clean_correct"] == 0).sum())
             best[place] = found.images.to(best.dtype)
             breaker[right] = found.columns["first_breaker"].numpy()
-            seen = _judge(best, batch, shared, right)
+            seen = judge_again(best, batch, shared, right)
         result = self._result(batch, shared, seen, best, breaker)
         if odd:
-            result = result.with_flags([_unsure(odd)])
+            result = result.with_flags([unsure(odd)])
         return StageRows(result, lambda rows: best[rows], result.prediction)
 
     def _begin(self, shared: Shared, device: torch.device) -> None:
@@ -211,6 +229,7 @@ class MSAStage(RowStage):
 
     def finish(self, result: Result) -> Result:
         """The books of all batches go into the provenance; doubts about the whole are added."""
+        self._kinds.tell(self._probe)
         facts = {**result.provenance, **self._probe.facts()}
         result = replace(result, provenance=facts)
         return result.with_flags(self._probe._flags(result))
@@ -263,27 +282,3 @@ def _stand_in(images: Tensor) -> Tensor:
 
 def _without_nothing(line: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in line.items() if value is not None}
-
-
-def _judge(best: Tensor, batch: Batch, shared: Shared, right: Array) -> Judged:
-    """The runner's judge on what was left for the rows `right`; clean answers for the others."""
-    place = torch.from_numpy(right).to(best.device)
-    shown, wanted, clean = best[place], labels_of(batch)[place], shared.clean
-    with torch.no_grad():
-        seen = shared.judge.judge(
-            len(right), lambda part: (shown[part], wanted[part]), None
-        )
-    assert seen is not None  # no budget was given
-    whole = {}
-    for name in ("margin", "failed", "close", "finite", "prediction"):
-        whole[name] = getattr(clean, name).copy()
-        whole[name][right] = getattr(seen, name)
-    return Judged(**whole)
-
-
-def _unsure(n: int) -> Flag:
-    text = (
-        "images are right for the runner and wrong for the attack, which left them alone: the "
-        "model answers them differently in other batches"
-    )
-    return Flag("clean_answers_differ", text, n)
