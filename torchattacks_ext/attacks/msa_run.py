@@ -14,6 +14,7 @@ from ..engines.fork import ForkedRng
 from ..engines.ledger import AttackSpec, Ledger
 from ..engines.runs import TARGET, AutoAttackEngine
 from ..engines.screen import ScreenLedger
+from ..engines.stacks import StackedEngine
 from ..engines.standard import StandardSequence
 from ..engines.zoo_runs import ZooEngine
 from ..engines.zoo_sequence import ZooSequence
@@ -32,7 +33,7 @@ SEQUENCES: dict[str, type[StandardSequence]] = {
     "torchattacks": ZooSequence,
 }
 ENGINES: dict[str, type[AutoAttackEngine]] = {
-    "autoattack": AutoAttackEngine,
+    "autoattack": StackedEngine,
     "torchattacks": ZooEngine,
 }
 EOT_DRAWS = 20

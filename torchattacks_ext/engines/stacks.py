@@ -26,7 +26,20 @@ class StackedEngine(AutoAttackEngine):
     Each sample is attacked as before, from the same starts at the same targets. A row that one of
     the runs breaks is carried by the others to their end, so that row-passes are a little more
     (none where rows withstand) and calls of the model up to nine times fewer. No batch is larger
-    than the judge's batch size, or the rows themselves.
+    than the judge's batch size, or the rows themselves. Arguments, costs and errors are those of
+    :class:`~torchattacks_ext.engines.runs.AutoAttackEngine`.
+
+    >>> import torch
+    >>> from torchattacks_ext.engines.active import Judge
+    >>> from torchattacks_ext.models import LogitsView, Meter
+    >>> from torchattacks_ext.testing import small_net
+    >>> meter, images = Meter(), torch.full((2, 1, 8, 8), 0.5)
+    >>> net = LogitsView(small_net(n_classes=4).eval(), meter=meter)
+    >>> ledger = Ledger.open(Judge(net, False, 8), images, net(images).argmax(1), 1e-6, "Linf")
+    >>> engine = StackedEngine({"target": net}, torch.arange(2), 4, 0, meter)
+    >>> engine.run("target", AttackSpec("apgd-t", steps=5), ledger)  # 3 targets, one run of 6 rows
+    >>> ledger.entries["target/apgd-t-5"].tried, ledger.alive.tolist()
+    (6, [True, True])
     """
 
     def _runs(
