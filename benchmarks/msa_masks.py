@@ -96,26 +96,31 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=100)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="then stop")
+    parser.add_argument("--net", default="", help="run this one only; kept ones count")
     parser.add_argument("--kept", type=Path, default=Path("msa_masks_parts"))
     parser.add_argument("--out", type=Path, default=record.RESULTS / "msa_masks.json")
     args = parser.parse_args()
     started, rows = time.perf_counter(), []
+    device = "cpu" if args.device == "cpu" else torch.cuda.get_device_name()
     for name, mask, attack, run in runs(args.n, args.device):
         path = args.kept / f"{name}-{mask}-{attack}-{args.n}.json".replace(" ", "_")
         if not path.is_file():
-            if time.perf_counter() - started > args.seconds:
+            if time.perf_counter() - started > args.seconds or args.net not in (
+                "",
+                name,
+            ):
                 continue
             args.kept.mkdir(parents=True, exist_ok=True)
-            record.write(path, {"net": name, "mask": mask, "attack": attack} | run())
+            case = {"net": name, "mask": mask, "attack": attack, "device": device}
+            record.write(path, case | run())
         rows.append(json.loads(path.read_text(encoding="utf-8")))
         sys.stdout.write(f"{rows[-1]}\n")
         sys.stdout.flush()
-    device = "cpu" if args.device == "cpu" else torch.cuda.get_device_name()
     record.write(
         args.out,
         {
             "question": "masked gradients: AutoAttack alone against MSA with the plain net",
-            "machine": record.machine() | {"device": device},
+            "machine": record.machine() | {"device": "each row's own"},
             "versions": versions(),
             "n": args.n,
             "eps": {name: eps for name, _, eps in NETS},

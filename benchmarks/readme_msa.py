@@ -26,6 +26,7 @@ def msa_anchor(data: dict[str, Any]) -> str:
 def msa_masks(data: dict[str, Any]) -> str:
     """AutoAttack alone and MSA on targets that hide their gradients; only what was run."""
     head = ["net", "mask", "attack", "robust", "forward", "backward", "seconds"]
+    head.append("device")
     rows = [
         [
             f"`{row['net']}`",
@@ -35,10 +36,13 @@ def msa_masks(data: dict[str, Any]) -> str:
             f"{row['forward']:,}",
             f"{row['backward']:,}",
             f"{row['seconds']:.0f}",
+            row["device"],
         ]
         for row in data["rows"]
     ]
-    return table(head, rows) + f"\n{data['n']} images." + device(data)
+    python, torch = (data["versions"][name] for name in ("python", "torch"))
+    words = f"\n{data['n']} images. Python {python}, torch {torch}.\n"
+    return table(head, rows) + words
 
 
 def msa_truth(data: dict[str, Any]) -> str:
@@ -66,3 +70,30 @@ def msa_parity(data: dict[str, Any]) -> str:
     head = ["net", "code", "robust", "flags differ", "forward", "ratio", "seconds"]
     note = f"\n{data['cases'][0]['n']} images each."
     return table(head, rows) + note + device(data)
+
+
+def msa_cost(data: dict[str, Any]) -> str:
+    """One MSA with five heads beside five runs of AutoAttack."""
+    head = ["run", "robust", "trunk rows forward", "backward", "seconds", "CPU seconds"]
+    names = {"apart": "AutoAttack on each head", "msa": "MSA, five surrogates"}
+    rows = [
+        [
+            words,
+            str(data["robust"][side]),
+            f"{data[side]['forward']:,}",
+            f"{data[side]['backward']:,}",
+            f"{data[side]['seconds']:.0f}",
+            f"{data[side]['cpu_seconds']:.0f}",
+        ]
+        for side, words in names.items()
+    ]
+    share = data["ratio"]
+    last = ["", f"{share['forward']:.2f}", f"{share['backward']:.2f}"]
+    rows.append(
+        ["ratio", *last, f"{share['seconds']:.2f}", f"{share['cpu_seconds']:.2f}"]
+    )
+    words = (
+        f"\n{data['n']} images; forward and backward together {share['row_passes']:.3f}; rows that "
+        f"only MSA leaves: {data['robust_in_msa_alone']}.\n"
+    )
+    return table(head, rows) + words + device(data)

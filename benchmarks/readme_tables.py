@@ -16,7 +16,7 @@ from typing import Any
 
 import record
 from markdown_table import origin, table
-from readme_msa import msa_anchor, msa_masks, msa_parity, msa_truth
+from readme_msa import msa_anchor, msa_cost, msa_masks, msa_parity, msa_truth
 
 FILES = (record.ROOT / "README.md", record.ROOT / "benchmarks" / "README.md")
 BLOCK = re.compile(r"(<!-- from: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -216,6 +216,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "verified_rows": verified_rows,
     "import_time": import_time,
     "msa_anchor": msa_anchor,
+    "msa_cost": msa_cost,
     "msa_masks": msa_masks,
     "msa_parity": msa_parity,
     "msa_truth": msa_truth,

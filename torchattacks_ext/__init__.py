@@ -10,6 +10,7 @@ from ._typing import Norm as Norm
 from ._typing import Status as Status
 from ._typing import Verdict as Verdict
 from ._version import __version__ as __version__
+from .attacks.fimscore import FIMScore as FIMScore
 from .attacks.msa import MSA as MSA
 from .attacks.probe import Probe as Probe
 from .attacks.prtest import PRTest as PRTest
@@ -30,6 +31,7 @@ from .results import EvaluationReport as EvaluationReport
 from .results import Flag as Flag
 from .results import ProbRobustness as ProbRobustness
 from .results import Result as Result
+from .results import Sensitivity as Sensitivity
 from .results import SilBand as SilBand
 from .samplers import Affine as Affine
 from .samplers import Compose as Compose
@@ -43,6 +45,7 @@ from .samplers import Sampler as Sampler
 
 __all__ = [
     # methods
+    "FIMScore",
     "MSA",
     "PRTest",
     "Probe",
@@ -65,6 +68,7 @@ __all__ = [
     "Flag",
     "ProbRobustness",
     "Result",
+    "Sensitivity",
     "SilBand",
     # words
     "NORMS",

@@ -51,7 +51,8 @@ def probe_facts() -> list[dict[str, str]]:
     for probe in sorted(probes, key=lambda probe: probe.__name__):
         if probe is Probe:
             continue
-        stage = STAGES.get(probe.__name__.lower())
+        name = probe.__name__.lower()
+        stage = STAGES.get(name) or STAGES.get(name.removesuffix("score"))
         facts.append(
             {
                 "name": probe.__name__,

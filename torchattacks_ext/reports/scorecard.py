@@ -16,7 +16,9 @@ from ..results.base import Result
 from ..results.evaluation import EvaluationReport, StageReport
 from ..results.facts import Cost
 from ..results.prob_robustness import ProbRobustness
+from ..results.sensitivity import Sensitivity
 from . import stages
+from .score_words import GUARANTEE, sensitivity_words
 from .words import (
     count,
     interval,
@@ -131,6 +133,9 @@ def _score(stage: StageReport, result: Result, confidence: float) -> _Score:
         return _attack(stage, result, summary["robust_accuracy_interval"])
     if isinstance(result, ProbRobustness):
         return _test(stage, result, summary["pra_interval"])
+    if isinstance(result, Sensitivity):
+        words, details = sensitivity_words(summary)
+        return _Score(0, 0, None, GUARANTEE, details, words)
     facts = tuple(f"{one_line(k, 60)}: {one_line(v, 120)}" for k, v in summary.items())
     return _Score(
         0, 0, None, "see the documentation of this stage", facts, "see details"
@@ -221,6 +226,8 @@ def _question(stage: StageReport) -> str:
         return "How many are correct without any change?"
     if stages.is_attack(stage):
         return "How many stay correct under this attack?"
+    if stages.is_score(stage):
+        return "How far do the outputs move for the worst tiny change?"
     if stages.is_test(stage):
         return "How many are shown to fail rarely under random perturbations?"
     return "A stage of its own kind"

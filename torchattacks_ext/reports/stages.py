@@ -11,6 +11,7 @@ from ..results.accuracy import Accuracy
 from ..results.attack import AttackResult
 from ..results.evaluation import EvaluationReport, StageReport
 from ..results.prob_robustness import ProbRobustness
+from ..results.sensitivity import Sensitivity
 from .laws import ball_text as ball_text
 from .laws import law_ball, law_of
 from .laws import law_text as law_text
@@ -78,6 +79,11 @@ def is_attack(stage: StageReport) -> bool:
 def is_test(stage: StageReport) -> bool:
     """Whether the stage is a test of random perturbations."""
     return stage.kind == "prtest" or isinstance(stage.result, ProbRobustness)
+
+
+def is_score(stage: StageReport) -> bool:
+    """Whether the stage scores the sensitivity of the outputs, without an attack."""
+    return stage.kind == "fim" or isinstance(stage.result, Sensitivity)
 
 
 def usable(stage: StageReport) -> bool:

@@ -12,4 +12,5 @@ from .evaluation import StageReport as StageReport
 from .facts import Cost as Cost
 from .facts import Flag as Flag
 from .prob_robustness import ProbRobustness as ProbRobustness
+from .sensitivity import Sensitivity as Sensitivity
 from .sidecar import SideCar as SideCar

@@ -12,6 +12,7 @@ from .base import RowStage as RowStage
 from .base import Shared as Shared
 from .base import StageRows as StageRows
 from .clean import CleanStage as CleanStage
+from .fim import FIMStage as FIMStage
 from .msa import AutoAttackStage as AutoAttackStage
 from .msa import MSAStage as MSAStage
 from .prtest import PRTestStage as PRTestStage
@@ -19,6 +20,7 @@ from .prtest import PRTestStage as PRTestStage
 STAGES: dict[str, type[RowStage]] = {
     "clean": CleanStage,
     "prtest": PRTestStage,
+    "fim": FIMStage,
     "msa": MSAStage,
     "autoattack": AutoAttackStage,
     "attack": AttackStage,

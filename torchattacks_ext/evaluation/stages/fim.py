@@ -1,0 +1,131 @@
+"""How sensitive is the output distribution, without any attack? FIMScore as a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ...attacks.fimscore import FIMScore
+from ...data.stream import Batch
+from ...errors import ConfigError
+from ...models.fingerprint import describe_model
+from ...results.base import Result
+from ...results.columns import Rows, Table
+from ...results.facts import versions
+from ...results.sensitivity import Sensitivity
+from ..plan import Plan, did_you_mean
+from .base import RowStage, Shared, StageRows
+
+ARGUMENTS = (
+    "method",
+    "tol",
+    "dtype",
+    "temperature",
+    "jvp",
+    "n_directions",
+    "target",
+    "grey",
+)
+
+
+class FIMStage(RowStage):
+    """One FIMScore; lower lambda = less sensitive, and no statement about an attacker.
+
+    Arguments: method, tol, dtype ("float64" or None), temperature (a number), jvp, n_directions,
+    target, grey, as in
+    :class:`~torchattacks_ext.FIMScore`; norm, seed and batch_size are the plan's. Raises
+    ConfigError for others and for values outside their domains.
+    """
+
+    kind = "fim"
+    guarantee = (
+        "local diagnostic of the output distribution, second order at the image: no certificate, "
+        "no accuracy; small where a model is confident or its gradient is masked"
+    )
+
+    def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
+        super().__init__(label, plan, settings)
+        for name in settings:
+            if name not in ARGUMENTS:
+                hint = did_you_mean(name, ARGUMENTS)
+                raise ConfigError(
+                    f"stage 'fim' has no argument {name!r}{hint}; it takes "
+                    f"{', '.join(ARGUMENTS)}"
+                )
+        self._probe = _build(plan, settings)
+        self.settings = {"estimator": self._probe.method} | self.settings
+        self._origin: dict[str, Any] = {}
+
+    @property
+    def cost_per_image(self) -> float | None:
+        """Row-passes of an image of ten classes by the exact method, the Linf value included."""
+        return 24.0
+
+    def rows(self, batch: Batch, shared: Shared) -> StageRows:
+        """The score of every row, right or wrong; the graph of a batch stays in memory."""
+        probe = self._probe
+        if not self._origin:
+            probe.set_model(shared.view.model)
+            probe._meter = shared.view.meter
+            self._origin = {
+                "model": describe_model(shared.view.model),
+                "device": str(batch.images.device),
+                "batch_size": self.plan.batch_size,
+                "normalised_input": False,
+                "versions": versions(),
+            }
+        view, table = probe._scored(), Table()
+        size, everyone = probe.batch_size, torch.arange(len(batch))
+        for start in range(0, len(batch), size):
+            part = everyone[start : start + size]
+            table.append(_at(probe._batch(view, _take(batch, part)), part))
+        result = Sensitivity.from_table(
+            table,
+            settings=probe.settings(),
+            provenance=self._origin,
+            sidecars=(),
+            groups=batch.groups,
+        )
+        return StageRows(result)
+
+    def finish(self, result: Result) -> Result:
+        """Doubts about the whole run."""
+        return result.with_flags(self._probe._flags(result))
+
+
+def _build(plan: Plan, settings: Mapping[str, Any]) -> FIMScore:
+    """The score; on a stand-in for the model wrong settings fail before any pass."""
+    known = dict(settings)
+    if known.get("temperature") == "fit":
+        raise ConfigError(
+            "stage 'fim' cannot fit a temperature: it has no other images; fit it with "
+            "FIMScore.fit_temperature and give the number"
+        )
+    if isinstance(known.get("dtype"), str):
+        known["dtype"] = {"float64": torch.float64, "float32": torch.float32}.get(
+            known["dtype"], known["dtype"]
+        )
+    return FIMScore(
+        lambda images: images,
+        eps=plan.eps,
+        norm=plan.norm,
+        seed=plan.seed,
+        batch_size=min(plan.batch_size, 64),
+        bounds=plan.bounds,
+        outputs=plan.outputs,
+        **known,
+    )
+
+
+def _take(batch: Batch, part: torch.Tensor) -> Batch:
+    rows = part.to(batch.images.device)
+    labels = None if batch.labels is None else batch.labels[rows]
+    ids = batch.ids[part.to(batch.ids.device)]
+    return Batch(ids, batch.images[rows], labels, batch.index[part])
+
+
+def _at(rows: Rows, part: torch.Tensor) -> Rows:
+    """The rows at their places in the batch."""
+    return Rows(part, rows.columns)
