@@ -40,6 +40,8 @@ def test_reports_show_lambda_and_no_share_of_images() -> None:
     report = run()
     for text in (render_text(report), render_markdown(report), render_html(report)):
         assert "median lambda" in text and "no certificate" in text
+    page = render_html(report)
+    assert "Sensitivity image by image: fim" in page and page.count("<figure") >= 2
     # the worst case stays that of attacks
     assert "not known" in render_text(report) or "clean" in render_text(report)
 

@@ -20,6 +20,7 @@ from ..results.facts import Flag
 from ..results.sensitivity import Sensitivity
 from . import fim_rows
 from .fim_arguments import BLACK_BOX, Method, check_arguments, needs_gradient
+from .fim_audit import GradientAudit, audit
 from .fim_blackbox import ROUND, blackbox_rows
 from .fim_flags import fim_flags
 from .fim_step import better_end, step_images
@@ -175,7 +176,7 @@ class FIMScore(Probe):
         }
 
     def facts(self) -> dict[str, Any]:
-        """How J v was computed, which may differ from machine to machine; the checks of steps."""
+        """How J v was computed (it may differ from machine to machine); checks of steps."""
         return {"jvp": sorted(self._backends), "step_checks": dict(self._steps)}
 
     @property
@@ -188,9 +189,8 @@ class FIMScore(Probe):
     ) -> float:
         """The temperature that gives `data` its least cross-entropy; "fit" uses it from now on.
 
-        data and labels as for `measure`; they must be other images than those that are scored
-        (equal ids are refused there). One forward row-pass an image. Raises InputError for no
-        images or no labels.
+        data and labels as for `measure`, of other images than those that are scored (equal ids are
+        refused there). A forward row-pass an image. Raises InputError without images or labels.
         """
         stream = self._stream(data, labels, ids, None)
         with self._session(), torch.no_grad():
@@ -239,8 +239,8 @@ class FIMScore(Probe):
     def directions(self, images: Tensor, *, ids: Any = None) -> Tensor:
         """The top eigenvector of each image, unit L2 rows of the images' shape (for heat maps).
 
-        images in the caller's scale; the answer is in pixel space. The sign is the one along which
-        the clean answer loses. Cost as `measure`.
+        images in the caller's scale; the answer is in pixel space, its sign the one along which the
+        clean answer loses. Cost as `measure`.
         """
         needs_gradient(self)
         parts = []
@@ -250,6 +250,16 @@ class FIMScore(Probe):
                 found = fim_rows.score(self, view, batch.images, batch.ids)
                 parts.append(found.top.u1.view_as(batch.images).float())
         return torch.cat(parts) if parts else torch.zeros_like(images)
+
+    def audit(
+        self, data: Any, *, ids: Any = None, n_directions: int = 20
+    ) -> GradientAudit:
+        """Is the gradient masked? The score at steps of L2 length `eps` beside lambda.
+
+        data as for `measure`. 2 n_directions + 1 forward row-passes an image beside the score.
+        """
+        needs_gradient(self)
+        return audit(self, data, ids, n_directions)
 
     # ------------------------------------------------------------------ verb two
     def _rows(self, stream: Stream) -> Iterator[Rows]:
@@ -269,8 +279,7 @@ class FIMScore(Probe):
             return blackbox_rows(self, view, batch)
         scored = fim_rows.score(self, view, batch.images, batch.ids)
         rows = fim_rows.sensitivity_rows(self, batch, scored)
-        if scored.action.backend:
-            self._backends.add(scored.action.backend)
+        self._backends |= {scored.action.backend} - {""}
         if self.keep == "none":
             return rows
         images = better_end(self, scored, batch.images, batch.labels, batch.ids)
@@ -278,9 +287,8 @@ class FIMScore(Probe):
 
     def _affords(self, stream: Stream, batch: Batch) -> bool:
         """Room for a batch: its forward, and jvps, each of which may run up to two forwards."""
-        each = 30
-        if self.method in BLACK_BOX:
-            each = n_queries_of(self.n_directions, n_round=ROUND) + 1
+        sketched = n_queries_of(self.n_directions, n_round=ROUND) + 1
+        each = sketched if self.method in BLACK_BOX else 30
         return stream.budget is None or stream.budget.allows(each * len(batch))
 
     def _refuse_fit_ids(self, batch: Batch) -> None:

@@ -17,6 +17,7 @@ from .claims import band_text, claims
 from .comparison import Reports, as_reports, compare, model_names
 from .histograms import spreads
 from .pictures import exhibits
+from .score_figures import score_figures
 from .scorecard import scorecard
 from .stages import n_images
 from .summary import plain_summary
@@ -130,6 +131,7 @@ def _model(name: str, report: EvaluationReport, confidence: float) -> dict[str, 
         "rows": scorecard(report, confidence),
         "tests": list(zip(claims(report, confidence), spreads(report))),
         "breakdowns": breakdown.breakdowns(report),
+        "scores": score_figures(report),
         "exhibits": exhibits(report.gallery),
         "not_tested": context.not_tested(report),
         "methods": context.methods(report),
