@@ -263,3 +263,13 @@ def test_a_call_gives_the_batch_that_does_most_harm() -> None:
     z = victim.margin(images).detach().double().numpy()
     truth = most_at_once(z, EPS * float(victim.weight.detach().abs().sum()))
     assert truth - 1 <= at_once <= truth
+
+
+@pytest.mark.parametrize("limit", [3_000, 20_000])
+def test_a_query_budget_is_kept_and_rows_beyond_it_are_undecided(limit: int) -> None:
+    found = measure(CentredHalfSpace(), middle(), max_queries=limit)
+    assert found.cost.forward <= limit
+    late = found.status == 2
+    assert bool(late.any()) or limit > 3_000
+    assert (found.verdict[late] == int(Verdict.UNDECIDED)).all()
+    assert (found.iso_correct[late] == -1).all()

@@ -178,3 +178,15 @@ def test_a_call_gives_images_in_the_ball() -> None:
     attacked = lower > 0  # rows that are wrong by majority stay as they are
     assert int(attacked.sum()) > N / 2
     assert float(lower[attacked].median()) > 0.9 * victim.reach
+
+
+@pytest.mark.parametrize("version", ["quick", "rand"])
+@pytest.mark.parametrize("limit", [5_000, 12_000])
+def test_a_query_budget_is_kept_and_rows_beyond_it_are_undecided(
+    version: Any, limit: int
+) -> None:
+    found = measure(NoisyHalfSpace(), version=version, max_queries=limit, batch_size=8)
+    assert found.cost.forward <= limit
+    late = found.status == 2
+    assert bool(late.any()) or limit > 5_000
+    assert (found.fresh_draws[late] == 0).all()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..engines.active import Array
 from ..engines.runs import TARGET
-from ..engines.screen import ScreenLedger, votes
+from ..engines.screen import CHOICE, POOL, ScreenLedger, votes
 from ..results.facts import Flag
 from . import msa_run
 
@@ -104,7 +104,7 @@ def attack_at_random(
         clean = _ask(probe, target, images, k)
         right = clean.argmax(1) == wanted
         ledger.start_from(right)
-        msa_run.attack(probe, models, ledger, ids)
+        msa_run.attack(probe, models, ledger, ids, reserve_of(probe, len(images)))
         ledger.settle()
         control = _ask(probe, target, images, k)
         found = _ask(probe, target, ledger.best, k)
@@ -122,6 +122,16 @@ def attack_at_random(
         doubted=right & (control.argmax(1) != wanted),
         broken=broken,
     )
+
+
+def reserve_of(probe: MSA, n: int) -> int:
+    """Row-passes after the last run on n images: a pool to settle, and the votes that report.
+
+    >>> from torchattacks_ext import MSA
+    >>> reserve_of(MSA(lambda images: images, fresh_draws=10), 2)
+    240
+    """
+    return n * (POOL * CHOICE + 2 * probe.fresh_draws)
 
 
 def _ask(probe: MSA, target: nn.Module, images: Tensor, k: int) -> Array:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from ..engines import focus, realise
 from ..engines.active import Array
-from ..engines.joint import Isolated, IsolatedLedger, JointLedger
+from ..engines.focus import SHARES, STEPS
+from ..engines.joint import POOL, Isolated, IsolatedLedger, JointLedger
 from ..engines.joint_runs import JointEngine
 from ..engines.ledger import AttackSpec, Entry
 from ..engines.runs import TARGET
@@ -138,6 +139,21 @@ def attack_jointly(probe: MSA, images: Tensor, labels: Tensor, ids: Tensor) -> D
     return Deployed(joint, alone, chosen.cpu().numpy(), wrong)
 
 
+def reserve_of(m: int) -> int:
+    """Forward row-passes, at most, of what no line of a plan counts, for a batch of m rows.
+
+    Composing and repairing twice, aimed ascent at parts and at each row, the isolated rows (their
+    two lines of m passes a query included), bystanders.
+
+    >>> reserve_of(8)
+    10984
+    """
+    repair = 2 * 3 * POOL * 2 * m * m + 4 * POOL * m
+    aimed = (STEPS + 2) * (len(SHARES) + m) * m
+    queries = sum(line.steps + 4 for line in ISO_PLAN) + POOL + 1
+    return repair + aimed + queries * m * m * 2 + (STEPS + 1) * m
+
+
 def _drive(
     probe: MSA,
     models: dict[str, nn.Module],
@@ -154,6 +170,7 @@ def _drive(
         probe._meter,
         probe.probe_every,
         budget=probe._budget,
+        reserve=reserve_of(len(ledger.images)),
     )
     msa_run.drive(plan, engine, ledger)
     probe._left_out |= engine.skipped

@@ -80,9 +80,13 @@ def n_classes_of(models: dict[str, nn.Module], images: Tensor) -> int:
 
 
 def attack(
-    probe: MSA, models: dict[str, nn.Module], ledger: Ledger, ids: Tensor
+    probe: MSA,
+    models: dict[str, nn.Module],
+    ledger: Ledger,
+    ids: Tensor,
+    reserve: int = 0,
 ) -> None:
-    """The whole version on the rows that are alive."""
+    """The whole version on the rows that are alive; reserve: row-passes left for what follows."""
     n_classes = n_classes_of(models, ledger.images)
     if probe.version in msa_plans.SEQUENCES:
         _sequence(probe, models, ledger, n_classes)
@@ -98,6 +102,8 @@ def attack(
         probe.probe_every,
         budget=probe._budget,
         peeks=peeks,
+        draws=EOT_DRAWS if probe.version == "rand" else 1,
+        reserve=reserve,
     )
     drive(probe.plan, engine, ledger)
     probe._left_out |= engine.skipped

@@ -18,12 +18,14 @@ from ..engines.ledger import Ledger, add_entries
 from ..results.columns import Rows
 from ..results.facts import Flag
 from .msa_fresh import Fresh, attack_at_random
+from .msa_fresh import reserve_of as reserve_of_draws
 from .msa_joint import (
     JOINT_SOURCES,
     Deployed,
     Tally,
     attack_jointly,
     partition,
+    reserve_of,
     tell_protocols,
 )
 from .msa_models import whole
@@ -53,9 +55,9 @@ def walk(probe: MSA, stream: Stream) -> Iterator[Rows]:
         yield from _fixed(probe, stream, batches)
 
 
-def _reached(stream: Stream, batch: Batch) -> bool:
-    """Whether the budget has room for a look at the batch."""
-    return stream.budget is None or stream.budget.allows(2 * len(batch) + 1)
+def _reached(stream: Stream, n: int, more: int = 0) -> bool:
+    """Whether the budget has room for a look at n rows and for `more` row-passes."""
+    return stream.budget is None or stream.budget.allows(2 * n + 1 + more)
 
 
 def _unreached(probe: MSA, batch: Batch) -> Rows:
@@ -73,7 +75,7 @@ def _fixed(
 ) -> Iterator[Rows]:
     """Targets that answer each image by itself, or that AutoAttack's protocol takes for such."""
     for batch in batches:
-        if not _reached(stream, batch):
+        if not _reached(stream, len(batch)):
             yield _unreached(probe, batch)
             continue
         assert batch.labels is not None
@@ -106,7 +108,8 @@ def _shown_again(probe: MSA, ledger: Ledger, batch: Batch) -> Flag:
 def _random(probe: MSA, stream: Stream, batches: Iterator[Batch]) -> Iterator[Rows]:
     total = Fresh(probe.fresh_draws)
     for batch in batches:
-        if not _reached(stream, batch):
+        votes = len(batch) * probe.fresh_draws + reserve_of_draws(probe, len(batch))
+        if not _reached(stream, len(batch), votes):
             yield _unreached(probe, batch)
             continue
         with probe._limited(stream.budget):
@@ -129,17 +132,31 @@ def random_rows(probe: MSA, batch: Batch) -> tuple[Rows, Fresh]:
 def _coupled(probe: MSA, stream: Stream, batches: Iterator[Batch]) -> Iterator[Rows]:
     """The first partition gives the rows; the others show how much a partition matters."""
     batch = next(batches)
-    size, tallies = probe.deployed_batch or probe.batch_size, []
+    size = probe.deployed_batch or probe.batch_size
+    tallies: list[dict[str, float]] = []
     for number in range(probe.partitions):
         tally = Tally()
         for part in partition(batch.ids, probe.seed, number, size):
+            if not _reached(stream, len(part), reserve_of(len(part))):
+                if number == 0:
+                    yield _unreached(probe, _rows_of(batch, part))
+                continue
             with probe._limited(stream.budget):
                 rows, left = coupled_rows(probe, batch, part)
             tally.add(left)
             if number == 0:
                 yield rows
-        tallies.append(tally.numbers())
+        if tally.n == len(batch) or not tallies:
+            tallies.append(tally.numbers())
     tell_protocols(probe, tallies, size)
+
+
+def _rows_of(batch: Batch, part: Tensor) -> Batch:
+    """The rows at positions `part`."""
+    assert batch.labels is not None
+    rows = part.to(batch.images.device)
+    ids = batch.ids[part.to(batch.ids.device)]
+    return Batch(ids, batch.images[rows], batch.labels[rows], batch.index[part])
 
 
 def coupled_rows(probe: MSA, batch: Batch, part: Tensor) -> tuple[Rows, Deployed]:
@@ -150,9 +167,9 @@ def coupled_rows(probe: MSA, batch: Batch, part: Tensor) -> tuple[Rows, Deployed
         probe._left_out.add(
             f'engine "{probe.engine}" cannot keep batches whole; AutoAttack\'s components ran'
         )
-    rows = part.to(batch.images.device)
-    ids = batch.ids[part.to(batch.ids.device)]
-    left = attack_jointly(probe, batch.images[rows], batch.labels[rows], ids)
+    own = _rows_of(batch, part)
+    assert own.labels is not None
+    left = attack_jointly(probe, own.images, own.labels, own.ids)
     _book(probe, left)
     keep = probe.keep != "none"
     return joint_rows(batch, part, left, probe.sources, probe.headline, keep), left

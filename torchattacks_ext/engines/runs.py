@@ -35,7 +35,9 @@ class AutoAttackEngine:
     n_classes: K. probe_every: each so many-th query on a surrogate is offered to the target, 0 for
     none. meter: counts the row-passes of all models. budget: a run that does not fit is not begun.
     peeks: name of a surrogate -> images to the target's logits, at next to no cost after that
-    surrogate was asked about the same images (:mod:`~torchattacks_ext.engines.tap`).
+    surrogate was asked about the same images (:mod:`~torchattacks_ext.engines.tap`). draws: forward
+    passes of one query, where models are means over draws. reserve: row-passes of the budget that
+    runs must leave for what comes after them.
     """
 
     models: Mapping[str, nn.Module]
@@ -48,6 +50,8 @@ class AutoAttackEngine:
     skipped: set[str] = field(default_factory=set)
     budget: Budget | None = None
     peeks: Mapping[str, LogitsFn] = field(default_factory=dict)
+    draws: int = 1
+    reserve: int = 0
     copies: int = field(default=1, init=False)  # of each row in the run that comes next
 
     def run(self, surrogate: str, spec: AttackSpec, ledger: Ledger) -> None:
@@ -92,7 +96,8 @@ class AutoAttackEngine:
         free = surrogate == TARGET or (surrogate in self.peeks and not fab)
         asked = 0 if free or not self.probe_every else 2 / self.probe_every
         each = {"noise": 2.0, "square": 1.0}.get(spec.kind, 1 + asked) * (1 + fab)
-        return self.budget.allows(int(n_rows * (each * (spec.steps + 1) + 8)))
+        rows = int(n_rows * (each * self.draws * (spec.steps + 1) + 8))
+        return self.budget.allows(rows + self.reserve)
 
     @contextlib.contextmanager
     def _booked(self, source: str, ledger: Ledger) -> Iterator[None]:
