@@ -184,7 +184,6 @@ def _isolated(
     judge = msa_run.judge_of(probe, {TARGET: view}, len(joint.images))
     args = joint.images, joint.labels, joint.eps, joint.norm, joint.bounds
     alone = IsolatedLedger.open(judge, *args)
-    assert isinstance(alone, IsolatedLedger)
     view.asked = ~alone.union
     everyone = torch.arange(len(joint.images), device=joint.images.device)
     for candidate in joint.candidates():

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .._typing import LogitsFn, Norm
+from .._typing import LogitsFn
 from ..errors import InputError
-from ..numerics.norms import Bounds, project
-from .active import Array, Judge, Judged
+from ..numerics.norms import project
+from .active import Array, Judged
 from .ledger import Ledger
 
 POOL = 4
@@ -35,6 +35,7 @@ class JointLedger(Ledger):
     has every row wrong; else until each row that was right has been wrong once. `alive` is all or
     nothing.
 
+    >>> from torchattacks_ext.engines.active import Judge
     >>> victim = lambda x: x - x.mean(0)  # answers depend on the batch
     >>> judge = Judge(victim, targeted=False, batch_size=2, rechecks=False)
     >>> images = torch.tensor([[0.9, 0.1], [0.1, 0.9]])
@@ -55,39 +56,22 @@ class JointLedger(Ledger):
     n_errors: int = 0
     together: bool = True
 
-    @classmethod
-    def open(
-        cls,
-        judge: Judge,
-        images: Tensor,
-        labels: Tensor,
-        eps: float | Tensor,
-        norm: Norm,
-        bounds: Bounds | None = (0.0, 1.0),
-    ) -> JointLedger:
-        """A ledger after one look at the clean batch: B forward row-passes.
-
-        Raises InputError where the judge would cut the batch.
-        """
-        if judge.batch_size < len(images):
+    def _opened(self) -> None:
+        if self.judge.batch_size < len(self.images):
             raise InputError(
-                f"the judge asks {judge.batch_size} rows at a time, the batch has {len(images)}; "
-                "a batch-dependent model must see it whole"
+                f"the judge asks {self.judge.batch_size} rows at a time, the batch has "
+                f"{len(self.images)}; a batch-dependent model must see it whole"
             )
-        found = super().open(judge, images, labels, eps, norm, bounds)
-        assert isinstance(found, cls)
-        device = images.device
-        found.wrong = torch.from_numpy(~found.right).to(device)
-        found.union, found.n_errors = found.wrong.clone(), int((~found.right).sum())
-        found.alive = torch.ones_like(found.wrong)
-        found.pool = found.images.unsqueeze(1).repeat_interleave(POOL, 1)
-        found.pool_margin = np.full((len(images), POOL), np.inf)
-        found.pool_margin[:, 0] = found.clean_margin
-        found.witness = found.images.clone()
-        found.best_margin = found.clean_margin.copy()
-        found.best_prediction = found.prediction.copy()
-        found._stop()
-        return found
+        self.wrong = torch.from_numpy(~self.right).to(self.images.device)
+        self.union, self.n_errors = self.wrong.clone(), int((~self.right).sum())
+        self.alive = torch.ones_like(self.wrong)
+        self.pool = self.images.unsqueeze(1).repeat_interleave(POOL, 1)
+        self.pool_margin = np.full((len(self.images), POOL), np.inf)
+        self.pool_margin[:, 0] = self.clean_margin
+        self.witness = self.images.clone()
+        self.best_margin = self.clean_margin.copy()
+        self.best_prediction = self.prediction.copy()
+        self._stop()
 
     def gains(self, wrong: Tensor) -> bool:
         """Would a batch with these rows wrong (B,) be news? One host sync."""
@@ -214,6 +198,7 @@ class IsolatedLedger(JointLedger):
 
     Its model is an :class:`Isolated`; rows that are wrong are not asked again.
 
+    >>> from torchattacks_ext.engines.active import Judge
     >>> alone = Isolated(lambda x: x - x.mean(0), torch.tensor([[0.9, 0.1], [0.1, 0.9]]))
     >>> judge = Judge(alone, targeted=False, batch_size=2, rechecks=False)
     >>> ledger = IsolatedLedger.open(judge, alone.clean, torch.tensor([0, 1]), 0.9, "Linf")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from ..errors import ConfigError, InputError
 from ..numerics.norms import Bounds, norm_of, project
 from .active import Array, Judge
 
+LedgerT = TypeVar("LedgerT", bound="Ledger")
 Kind = Literal["noise", "apgd", "apgd-t", "fab-t", "fab", "square", "warm"]
 Loss = Literal["ce", "dlr", "margin"]
 KINDS: tuple[str, ...] = ("noise", "apgd", "apgd-t", "fab-t", "fab", "square", "warm")
@@ -147,14 +148,14 @@ class Ledger:
 
     @classmethod
     def open(
-        cls,
+        cls: type[LedgerT],
         judge: Judge,
         images: Tensor,
         labels: Tensor,
         eps: float | Tensor,
         norm: Norm,
         bounds: Bounds | None = (0.0, 1.0),
-    ) -> Ledger:
+    ) -> LedgerT:
         """A ledger after one look at the clean images; rows that are wrong are dead from the start.
 
         B forward row-passes. Raises InputError for a radius that is neither a float nor (B,).
@@ -168,7 +169,7 @@ class Ledger:
         with torch.no_grad():
             seen = judge.judge(len(images), lambda p: (images[p], labels[p]), None)
         assert seen is not None  # no budget was given
-        return cls(
+        found = cls(
             judge=judge,
             images=images,
             labels=labels,
@@ -184,6 +185,11 @@ class Ledger:
             alive=torch.from_numpy(~seen.failed).to(images.device),
             breaker=np.full(len(images), -1, dtype=np.int64),
         )
+        found._opened()
+        return found
+
+    def _opened(self) -> None:
+        """What a kind of ledger adds after the look at the clean images."""
 
     def rows(self, gate: float = float("inf")) -> Tensor:
         """Positions of the rows that are still to be broken, those beyond the gate left out."""

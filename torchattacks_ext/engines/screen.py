@@ -14,10 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._typing import LogitsFn, Norm
+from .._typing import LogitsFn
 from ..numerics.losses import margins
-from ..numerics.norms import Bounds
-from .active import Array, Judge
+from .active import Array
 from .ledger import Ledger
 
 POOL = 5
@@ -69,6 +68,7 @@ class ScreenLedger(Ledger):
     in `DEAD` of them or fewer is dead for the search. `best` is the candidate of least score (B,),
     a smoothed share of those draws; shares and scores choose, they are nothing to report.
 
+    >>> from torchattacks_ext.engines.active import Judge
     >>> class Noisy(torch.nn.Module):
     ...     def forward(self, x):
     ...         return x + 0.3 * torch.randn(x.shape)
@@ -90,30 +90,14 @@ class ScreenLedger(Ledger):
     share: Array = field(default_factory=lambda: np.zeros(0))
     score: Array = field(default_factory=lambda: np.zeros(0))
 
-    @classmethod
-    def open(
-        cls,
-        judge: Judge,
-        images: Tensor,
-        labels: Tensor,
-        eps: float | Tensor,
-        norm: Norm,
-        bounds: Bounds | None = (0.0, 1.0),
-    ) -> ScreenLedger:
-        """A ledger with pools of clean images; who is right on them is set by the caller's votes.
-
-        B forward row-passes.
-        """
-        found = super().open(judge, images, labels, eps, norm, bounds)
-        assert isinstance(found, cls)
-        n = len(images)
-        found.pool = found.images.unsqueeze(1).repeat_interleave(POOL, 1)
-        found.pool_margin = np.full((n, POOL), np.inf)
-        found.pool_source = np.full((n, POOL), -1, dtype=np.int64)
-        found.pool_prediction = np.repeat(found.prediction[:, None], POOL, 1)
-        found.waiting, found.share = np.zeros((n, POOL), dtype=bool), np.ones(n)
-        found.score = np.ones(n)
-        return found
+    def _opened(self) -> None:
+        n = len(self.images)
+        self.pool = self.images.unsqueeze(1).repeat_interleave(POOL, 1)
+        self.pool_margin = np.full((n, POOL), np.inf)
+        self.pool_source = np.full((n, POOL), -1, dtype=np.int64)
+        self.pool_prediction = np.repeat(self.prediction[:, None], POOL, 1)
+        self.waiting = np.zeros((n, POOL), dtype=bool)
+        self.share, self.score = np.ones(n), np.ones(n)
 
     def start_from(self, right: Array) -> None:
         """Rows (B,) bool that are attacked; the others are dead."""
