@@ -159,3 +159,13 @@ def test_the_mixed_attack_and_the_real_autoattack_by_name() -> None:
     assert "not torchattacks' class" in " ".join(built[1].notes)
     passes = row_passes(built[1])
     assert passes is not None and 8_000 < passes < 12_000
+
+
+def test_the_flag_adds_one_stage_of_sensitivity() -> None:
+    base = {"eps": 0.1, "stages": [{"name": "fim"}, {"name": "PGD"}]}
+    for given, count in ((None, 1), (base, 1)):
+        plan = build_plan(given, {"eps": 0.1}, None, {}, fim=True)
+        names = [stage.name for stage in plan.stages]
+        assert names.count("fim") == count
+    kept = build_plan(base, {}, "FGSM", {})
+    assert [stage.name for stage in kept.stages] == ["FGSM", "fim"]

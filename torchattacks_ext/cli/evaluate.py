@@ -82,6 +82,9 @@ def evaluate(
         int | None,
         typer.Option(help="Draws an image for the mean failure rate, say 16. [0]"),
     ] = None,
+    fim: Annotated[
+        bool, typer.Option("--fim", help="Score the outputs' sensitivity as well.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Of all random numbers. [0]")] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Rows of one forward pass. [256]")
@@ -121,7 +124,7 @@ def evaluate(
     with common.clean_stdout():
         base = None if plan is None else read_plan(plan)
         radius = {"eps": _number(eps, "--eps")}
-        checked = build_plan(base, settings | radius, attacks, arguments)
+        checked = build_plan(base, settings | radius, attacks, arguments, fim)
         named = _data(data, n, resize)
         victim = _model(model, arch, mean, std, device, named)
         task = Task(_label(model), victim, named, checked)

@@ -78,6 +78,7 @@ def build_plan(
     settings: Mapping[str, Any],
     attacks: str | None,
     test: Mapping[str, Any],
+    fim: bool = False,
 ) -> Plan:
     """The plan of a file (or the default one), changed by flags; None in a mapping
     changes nothing.
@@ -85,7 +86,8 @@ def build_plan(
     settings: eps, norm, seed, batch_size. attacks: names that replace the attack
     stages, msa and autoattack among them; FGSM and PGD have the arguments of the
     default plan, others those of their class. test: arguments of PRTest, for each of
-    its stages, or for a new one where there is none. Raises ConfigError.
+    its stages, or for a new one where there is none. fim: a stage of FIMScore, where there
+    is none yet. Raises ConfigError.
     """
     from ..evaluation.plan import check_plan, default_plan
 
@@ -102,9 +104,11 @@ def build_plan(
         stages = (
             [s for s in stages if s["name"].lower() == "clean"]
             + named
-            + [s for s in stages if s["name"].lower() == "prtest"]
+            + [s for s in stages if s["name"].lower() in ("prtest", "fim")]
         )
     _set_test(stages, {key: value for key, value in test.items() if value is not None})
+    if fim and not any(stage["name"].lower() == "fim" for stage in stages):
+        stages.append({"name": "fim"})
     return check_plan(plan | {"stages": stages})
 
 
