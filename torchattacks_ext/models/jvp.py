@@ -133,7 +133,7 @@ class _Chooser:
         for name in self.candidates:
             try:
                 change = BACKENDS[name](graph, directions).detach()
-            except torch.OutOfMemoryError:
+            except torch.cuda.OutOfMemoryError:
                 raise
             except (
                 Exception
