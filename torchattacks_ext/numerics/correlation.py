@@ -268,6 +268,10 @@ def _flat(values: FloatArray) -> bool:
 
 def _value(x: FloatArray, y: FloatArray, coefficient: str) -> float:
     found: Any
+    if coefficient != "pearson":
+        # old versions of scipy give nan for ranks where a value is infinite
+        both = (np.unique(side, return_inverse=True)[1] for side in (x, y))
+        x, y = (codes.astype(np.float64) for codes in both)
     if coefficient == "spearman":
         found = stats.spearmanr(x, y)
     elif coefficient == "kendall":
