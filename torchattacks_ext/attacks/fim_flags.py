@@ -11,8 +11,8 @@ from ..results.sensitivity import Sensitivity
 BIASED = {
     "srp_hutchinson": (
         "is a maximum of random quotients and lies below lambda, the more so the more classes "
-        "there are (about .58 of it at 10 and .07 at 100 where one direction holds all); it is here to "
-        "reproduce published numbers"
+        "there are (about .58 of it at 10 and .07 at 100 where one direction holds all); it is "
+        "here to reproduce published numbers"
     ),
     "srp_blackbox": (
         "is a maximum over random directions, of the order of lambda / D for D pixels; it is here "
