@@ -24,8 +24,9 @@ from torchattacks_ext.engines.ledger import AttackSpec
 N_IMAGES, N_OTHERS = 1017, 500
 """Of each data set; the last N_OTHERS are for the temperature, and scored by nobody."""
 
-EPS = {"cifar10": 2 / 255, "mnist": 0.1}
-"""Linf radius of the robust accuracy: most nets are neither at 0 nor at 1."""
+EPS = {"cifar10": 2 / 255, "mnist": 0.2}
+"""Linf radius of the robust accuracy: most nets are neither at 0 nor at 1 (at .1, 8 of 10 MNIST
+nets are above .84)."""
 
 PLAN = (
     AttackSpec("apgd", loss="ce", steps=100),
@@ -42,8 +43,10 @@ def scores(net: nn.Module, dataset: str, n: int) -> dict[str, Any]:
     ids, others = list(range(n)), list(range(first, N_IMAGES))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ReliabilityWarning)
-        found = FIMScore(net, norm="L2").measure(images[:n], labels[:n], ids=ids)
-        score = FIMScore(net, norm="L2", temperature="fit")
+        found = FIMScore(net, norm="L2", kl=False).measure(
+            images[:n], labels[:n], ids=ids
+        )
+        score = FIMScore(net, norm="L2", temperature="fit", kl=False)
         score.fit_temperature(images[first:], labels[first:], ids=others)
         calibrated = score.measure(images[:n], labels[:n], ids=ids)
     return {

@@ -49,3 +49,32 @@ def test_batches_change_nothing_and_a_black_box_has_no_gradient_to_audit() -> No
     assert torch.allclose(one.log_ratio, two.log_ratio, atol=1e-3)
     with pytest.raises(StatusError):
         FIMScore(balanced_net(5), method="blackbox").audit(IMAGES)
+
+
+class Kink(nn.Module):
+    """Logits (0, z), z of slope 1 where the first pixel is below .5 and of slope 4 above."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        s = images.flatten(1)[:, 0] - 0.5
+        z = torch.where(s > 0, 4 * s, s)
+        return torch.stack([torch.zeros_like(z), z], 1)
+
+
+def test_an_image_on_a_kink_is_one_sided_and_others_are_not() -> None:
+    images = torch.full((3, 1, 2, 2), 0.5)
+    images[1, 0, 0, 0], images[2, 0, 0, 0] = 0.3, 0.8
+    found = FIMScore(Kink(), eps=0.05).audit(images)
+    assert found.n_one_sided == 1 and "1 on a kink" in repr(found)
+    assert found.log_sides[0].abs().item() == pytest.approx(2.7726, abs=1e-2)  # log 16
+    assert found.log_sides[1:].abs().max() < 1e-2
+    smooth = FIMScore(balanced_net(5), eps=0.05).audit(IMAGES)
+    assert smooth.n_one_sided == 0 and smooth.log_sides.isfinite().all()
+
+
+def test_a_change_below_the_rounding_of_the_logits_says_nothing() -> None:
+    class Far(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return 1e6 + 1e-3 * Kink()(images)
+
+    found = FIMScore(Far(), eps=0.05).audit(torch.full((2, 1, 2, 2), 0.5))
+    assert found.log_sides.isnan().all() and found.n_one_sided == 0

@@ -46,6 +46,16 @@ def test_reports_show_lambda_and_no_share_of_images() -> None:
     assert "not known" in render_text(report) or "clean" in render_text(report)
 
 
+@pytest.mark.parametrize("stage", [{"kl": False}, {"smooth": [0.02, 3]}])
+def test_the_short_and_the_smoothed_score_are_stages_too(stage: dict[str, Any]) -> None:
+    report = run(**stage)
+    result = report["fim"].result
+    own = FIMScore(balanced_net(5), eps=0.1, **stage).measure(IMAGES)
+    assert result.settings == own.settings | {"norm": "Linf"}
+    for text in (render_text(report), render_markdown(report), render_html(report)):
+        assert "median lambda" in text
+
+
 @pytest.mark.parametrize(
     "stage, words",
     [
@@ -53,6 +63,7 @@ def test_reports_show_lambda_and_no_share_of_images() -> None:
         ({"method": "best"}, "best"),
         ({"temperature": "fit"}, "cannot fit a temperature"),
         ({"dtype": "float16"}, "float16"),
+        ({"smooth": [0.1]}, "smooth="),
     ],
 )
 def test_wrong_arguments_are_refused_before_any_pass(stage: Any, words: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 
@@ -25,6 +25,22 @@ Method = Literal[
 METHODS: tuple[str, ...] = get_args(Method)
 BLACK_BOX = ("blackbox", "srp_blackbox")
 """Methods that ask for scores only."""
+SKETCH = ("n_directions", "target", "grey")
+"""Their settings."""
+CITATION = """@misc{srp2026,
+  title         = {Input Fisher Information Spectral Norm as an Attack-free Robustness Measure},
+  year          = {2026},
+  eprint        = {2606.04767},
+  archivePrefix = {arXiv},
+  note          = {arXiv:2606.04767}
+}
+@inproceedings{zhao2019ossa,
+  author    = {Zhao, Chenxiao and Fletcher, P. Thomas and Yu, Mixue and Peng, Yaxin and
+               Zhang, Guixu and Shen, Chaomin},
+  title     = {The Adversarial Attack and Detection under the {Fisher} Information Metric},
+  booktitle = {AAAI},
+  year      = {2019}
+}"""
 
 
 def check_arguments(probe: FIMScore) -> None:
@@ -50,6 +66,24 @@ def check_arguments(probe: FIMScore) -> None:
         )
     if probe.grey and probe.method != "blackbox":
         raise ConfigError('grey=True goes with method="blackbox"')
+
+
+def own_settings(probe: FIMScore) -> dict[str, Any]:
+    """The settings that only this probe has; those of a special use where it is asked for."""
+    found: dict[str, Any] = {
+        "estimator": probe.method,
+        "tol": probe.tol,
+        "dtype": None if probe.dtype is None else str(probe.dtype),
+        "temperature": probe.temperature_value if probe.temperature else None,
+        "space": "pixels",
+    }
+    if probe.method in BLACK_BOX:
+        found |= {name: getattr(probe, name) for name in SKETCH}
+    if not probe.kl:
+        found["kl"] = False
+    if probe.smooth is not None:
+        found["smooth"] = list(probe.smooth)
+    return found
 
 
 def needs_gradient(probe: FIMScore) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,37 +13,35 @@ from ..errors import BackendError
 from ..models.jvp import model_action
 from ..numerics.factor import Action, softmax_factor
 from ..numerics.fisher import TopFisher, log_trace, top_fisher
-from ..numerics.fisher_ball import CubeFisher, cube_fisher, quadratic
+from ..numerics.fisher_ball import cube_fisher, quadratic
 from ..numerics.gram import margin_radius
 from ..numerics.spectral import Ending
 from ..results.columns import Rows
 from ..results.sensitivity import Sensitivity
+from .fim_scored import TRACE_DRAWS, Scored
+from .fim_smooth import score_smoothed
 
 if TYPE_CHECKING:
     from .fimscore import FIMScore
 
-RADIUS_CLASSES, TRACE_DRAWS = 9, 16
+RADIUS_CLASSES = 9
 """Where the gradients of all classes are not there: likeliest other classes that the margin radius
-looks at, and draws of the trace's estimate."""
-
-
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """One batch: its logits (B, K), the top of the spectrum, the worst signs (None without J v)."""
-
-    action: Action
-    top: TopFisher
-    cube: CubeFisher | None
+looks at."""
 
 
 def score(probe: FIMScore, view: LogitsFn, images: Tensor, ids: Tensor) -> Scored:
     """The score of a batch by the probe's method; `action.passes` says what it took.
 
-    A model that gives J^T w but no J v keeps the exact method; the Linf value is then missing.
+    A model that gives J^T w but no J v keeps the exact method; the Linf value is then missing,
+    as it is where the probe's `kl` is off.
     """
+    if probe.smooth is not None and len(images):
+        return score_smoothed(probe, view, images, ids)
     action = model_action(view, images, probe.jvp)
     method: Any = probe.method
     found = top_fisher(action, method, tol=probe.tol, ids=ids)
+    if not probe.kl:
+        return Scored(action, found, None)
     try:
         cube = cube_fisher(action, found.u1, found.log_lam, found.log_cube)
     except BackendError:
@@ -56,10 +53,10 @@ def sensitivity_rows(probe: FIMScore, batch: Batch, scored: Scored) -> Rows:
     """Rows of a batch, with what is known beside lambda."""
     action, top, cube = scored.action, scored.top, scored.cube
     nan = torch.full_like(top.log_lam, torch.nan)
-    spread = nan
-    if cube is not None:
+    spread = nan if scored.spread is None else scored.spread
+    if cube is not None and scored.spread is None:
         spread = quadratic(action, top.u1)[1]
-    trace = top.log_trace
+    trace = top.log_trace if scored.log_trace is None else scored.log_trace
     if trace is None:
         trace = log_trace(action, TRACE_DRAWS, batch.ids)[0]
     columns = {
@@ -127,18 +124,3 @@ def _radius(action: Action, top: TopFisher, norm: Norm) -> Tensor:
     if known is not None:
         return known
     return margin_radius(action, norm, RADIUS_CLASSES)
-
-
-def step_direction(scored: Scored, norm: Norm) -> Tensor:
-    """(B, D) steps of norm 1 along which the quadratic rises most: OSSA's, by norm.
-
-    L2: the top eigenvector. Linf: the worst signs (those of the eigenvector without J v). L1: its
-    largest coordinate alone.
-    """
-    u1 = scored.top.u1
-    if norm == "L2":
-        return u1
-    if norm == "Linf":
-        return u1.sign() if scored.cube is None else scored.cube.signs
-    top = u1.abs().argmax(1, keepdim=True)
-    return torch.zeros_like(u1).scatter(1, top, u1.gather(1, top).sign())

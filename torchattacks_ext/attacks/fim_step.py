@@ -11,7 +11,7 @@ from .._typing import LogitsFn
 from ..numerics.losses import margins, target_margins
 from ..numerics.norms import project
 from . import fim_rows
-from .fim_rows import Scored
+from .fim_scored import Scored, step_direction
 
 if TYPE_CHECKING:
     from .fimscore import FIMScore
@@ -43,7 +43,7 @@ def better_end(
     wanted = scored.action.logits.argmax(1) if labels is None else labels
     if probe.targeted:
         wanted = probe._targets(ids, images, labels)
-    step = fim_rows.step_direction(scored, probe.norm).view_as(images)
+    step = step_direction(scored, probe.norm).view_as(images)
     step = torch.nan_to_num(step).to(images.dtype)
     eps = float(probe.eps)
     ends = [

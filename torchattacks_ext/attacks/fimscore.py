@@ -19,10 +19,18 @@ from ..results.columns import Rows
 from ..results.facts import Flag
 from ..results.sensitivity import Sensitivity
 from . import fim_rows
-from .fim_arguments import BLACK_BOX, Method, check_arguments, needs_gradient
+from .fim_arguments import (
+    BLACK_BOX,
+    CITATION,
+    Method,
+    check_arguments,
+    needs_gradient,
+    own_settings,
+)
 from .fim_audit import GradientAudit, audit
 from .fim_blackbox import ROUND, blackbox_rows
 from .fim_flags import fim_flags
+from .fim_smooth import check_smooth
 from .fim_step import better_end, step_images
 from .fim_temperature import (
     Tempered,
@@ -82,6 +90,11 @@ class FIMScore(Probe):
             this; None takes all directions. (Default: None)
         grey (bool): "blackbox" on 8-bit inputs: steps of one grey level, every query on the 8-bit
             grid. (Default: False)
+        kl (bool): also what `kl_linf` and `believable` need, which is most of the time; False
+            leaves it out (nan), and a call in Linf steps along the eigenvector's signs.
+            (Default: True)
+        smooth (tuple): (sigma, n): score the mean of F over n points x + sigma g, g normal, where
+            kinks make F jump; n times the cost. None scores the image itself. (Default: None)
         **options: the other arguments of :class:`Probe` by keyword (batch_size, bounds, outputs,
             max_queries, max_seconds, keep: the images of a call).
 
@@ -107,20 +120,7 @@ class FIMScore(Probe):
     """
 
     result_type = Sensitivity
-    citation = """@misc{srp2026,
-  title         = {Input Fisher Information Spectral Norm as an Attack-free Robustness Measure},
-  year          = {2026},
-  eprint        = {2606.04767},
-  archivePrefix = {arXiv},
-  note          = {arXiv:2606.04767}
-}
-@inproceedings{zhao2019ossa,
-  author    = {Zhao, Chenxiao and Fletcher, P. Thomas and Yu, Mixue and Peng, Yaxin and
-               Zhang, Guixu and Shen, Chaomin},
-  title     = {The Adversarial Attack and Detection under the {Fisher} Information Metric},
-  booktitle = {AAAI},
-  year      = {2019}
-}"""
+    citation = CITATION
 
     def __init__(
         self,
@@ -137,6 +137,8 @@ class FIMScore(Probe):
         n_directions: int = 100,
         target: float | None = None,
         grey: bool = False,
+        kl: bool = True,
+        smooth: tuple[float, int] | None = None,
         **options: Any,
     ) -> None:
         options.setdefault("batch_size", 64)  # a graph of the batch stays in memory
@@ -149,6 +151,7 @@ class FIMScore(Probe):
         self._backends: set[str] = set()
         self.n_directions, self.target, self.grey = n_directions, target, grey
         self._steps: Counter[str] = Counter()
+        self.kl, self.smooth = kl, check_smooth(smooth, method)
         check_arguments(self)
 
     def _needs_labels(self) -> bool:
@@ -156,24 +159,7 @@ class FIMScore(Probe):
 
     def settings(self) -> dict[str, Any]:
         """Every setting that may change a number."""
-        return (
-            super().settings()
-            | {
-                "estimator": self.method,
-                "tol": self.tol,
-                "dtype": None if self.dtype is None else str(self.dtype),
-                "temperature": self.temperature_value if self.temperature else None,
-                "space": "pixels",
-            }
-            | (self._sketch() if self.method in BLACK_BOX else {})
-        )
-
-    def _sketch(self) -> dict[str, Any]:
-        return {
-            "n_directions": self.n_directions,
-            "target": self.target,
-            "grey": self.grey,
-        }
+        return super().settings() | own_settings(self)
 
     def facts(self) -> dict[str, Any]:
         """How J v was computed (it may differ from machine to machine); checks of steps."""
@@ -254,9 +240,10 @@ class FIMScore(Probe):
     def audit(
         self, data: Any, *, ids: Any = None, n_directions: int = 20
     ) -> GradientAudit:
-        """Is the gradient masked? The score at steps of L2 length `eps` beside lambda.
+        """Is the gradient masked, the image on a kink? Scores at finite steps beside lambda.
 
-        data as for `measure`. 2 n_directions + 1 forward row-passes an image beside the score.
+        Steps of L2 length `eps` for the first, tiny ones to both sides for the second (`smooth`
+        averages kinks). data as for `measure`. 2 n_directions + 3 forward row-passes an image.
         """
         needs_gradient(self)
         return audit(self, data, ids, n_directions)
@@ -288,7 +275,8 @@ class FIMScore(Probe):
     def _affords(self, stream: Stream, batch: Batch) -> bool:
         """Room for a batch: its forward, and jvps, each of which may run up to two forwards."""
         sketched = n_queries_of(self.n_directions, n_round=ROUND) + 1
-        each = sketched if self.method in BLACK_BOX else 30
+        points = 1 if self.smooth is None else self.smooth[1]
+        each = sketched if self.method in BLACK_BOX else 30 * points
         return stream.budget is None or stream.budget.allows(each * len(batch))
 
     def _refuse_fit_ids(self, batch: Batch) -> None:

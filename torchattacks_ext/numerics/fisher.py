@@ -122,7 +122,7 @@ def top_fisher(
             max_bytes=max_bytes,
         )
         method = "lanczos"
-    return _from_search(factor, found, method)
+    return from_search(found, factor.log_pi, factor.finite, factor.t, method)
 
 
 def _default(value: _Number | None, default: _Number) -> _Number:
@@ -146,13 +146,24 @@ def _by_gram(action: Action, max_bytes: int) -> TopFisher:
     )
 
 
-def _from_search(factor: Factor, found: TopSingular, method: Method) -> TopFisher:
-    bad = ~factor.finite | (found.status == int(Ending.NON_FINITE))
-    log_lam = (factor.log_pi + found.theta.log()).masked_fill(bad, torch.nan)
+def from_search(
+    found: TopSingular,
+    log_scale: Tensor,
+    finite: Tensor,
+    falling: Tensor,
+    method: Method,
+) -> TopFisher:
+    """The top of F = e^log_scale B B^T from that of B^T B.
+
+    log_scale: (N,) float64. finite: (N,) bool, False for rows that have no answer. falling (N, m):
+    <falling, B^T v> > 0 where log p_c falls along v, for an eigenvector B^T v.
+    """
+    bad = ~finite | (found.status == int(Ending.NON_FINITE))
+    log_lam = (log_scale + found.theta.log()).masked_fill(bad, torch.nan)
     status = found.status.masked_fill(bad, int(Ending.NON_FINITE))
     u1 = unit_rows(found.image, row_norms(found.image))
-    # log p_c falls along D^T q, and <D^T q, B w> = theta t^T w / (1 - a) for an eigenvector w.
-    u1 = torch.where(((factor.t * found.w).sum(1) < 0).unsqueeze(1), -u1, u1)
+    # For F itself log p_c falls along D^T q, and <D^T q, B w> = theta t^T w / (1 - a).
+    u1 = torch.where(((falling * found.w).sum(1) < 0).unsqueeze(1), -u1, u1)
     residual = found.residual.masked_fill(bad, torch.nan)
     return TopFisher(log_lam, u1, residual, found.n_iterations, status, method)
 
@@ -203,7 +214,7 @@ def _full_operator(action: Action, factor: Factor) -> Operator:
 def _signed_by_gradient(
     action: Action, factor: Factor, found: TopSingular
 ) -> TopSingular:
-    """Give w the sign that _from_search expects: that of the image against D^T q. One vjp."""
+    """Give w the sign that from_search expects: that of the image against D^T q. One vjp."""
     q = factor.t.square().scatter(1, factor.top.unsqueeze(1), -1.0)
     gradient = action.vjp(q.to(action.logits.dtype))
     falls = (gradient * found.image).sum(1, keepdim=True) >= 0

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, InputError
-from .factor import Action, Factor, fisher_operator, softmax_factor
-from .spectral import row_norms, wide
+from .factor import Action, fisher_operator, softmax_factor
+from .spectral import Operator, row_norms, wide
 
 VALID_RANGE = 0.5
 """Up to this range of J e the quadratic is within 19 % of KL on an affine net."""
@@ -79,25 +79,32 @@ def cube_fisher(
             f"got {tuple(start.shape)}"
         )
     factor = softmax_factor(action.logits)
-    value, signs, n_iterations = _climb(action, factor, start, n_max)
-    value = value.masked_fill(~factor.finite, torch.nan)
+    start = start.to(action.logits.dtype)
+    found = climb(fisher_operator(action, factor), start, n_max)
+    log_pi = factor.log_pi.masked_fill(~factor.finite, torch.nan)
     upper = log_lam + math.log(max(action.n_inputs, 1))
     if log_cube is not None:
         upper = torch.minimum(upper, log_cube)
-    return CubeFisher(factor.log_pi + value.log(), upper, signs, n_iterations)
+    return CubeFisher(log_pi + found.log_value, upper, found.signs, found.n_iterations)
 
 
-def _climb(
-    action: Action, factor: Factor, start: Tensor, n_max: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """|N^T D e|^2, the signs e and the steps taken; see cube_fisher."""
-    operator = fisher_operator(action, factor)
-    signs = torch.where(start < 0, -1.0, 1.0).to(action.logits.dtype)
+def climb(operator: Operator, start: Tensor, n_max: int = 20) -> CubeFisher:
+    """max |B^T e|^2 over |e|_inf <= 1 for operators B: R^m -> R^D; see :func:`cube_fisher`.
+
+    start: (N, D), in the dtype that B takes. log_upper is inf: nothing is known from above. Cost:
+    an adjoint and an apply a step.
+
+    >>> from torchattacks_ext.numerics.spectral import dense_operator
+    >>> found = climb(dense_operator(torch.tensor([[[3.0], [-4.0]]])), torch.tensor([[1.0, 1.0]]))
+    >>> round(found.log_value.exp().item(), 4), found.signs.tolist()
+    (49.0, [[-1.0, 1.0]])
+    """
+    signs = torch.where(start < 0, -1.0, 1.0).to(start.dtype)
     pulled = operator.adjoint(signs)
     value = row_norms(pulled).square()
-    n_iterations = torch.zeros_like(factor.top)
+    n_iterations = torch.zeros_like(value, dtype=torch.int64)
     # At float accuracy the value may fall again: such a row keeps what it has.
-    busy = torch.ones_like(factor.finite)
+    busy = torch.ones_like(value, dtype=torch.bool)
     for _ in range(n_max):
         size = pulled.abs().amax(1, keepdim=True)
         rise = operator.apply(torch.where(size > 0, pulled / size, 0.0))
@@ -112,7 +119,9 @@ def _climb(
         signs = torch.where(busy.unsqueeze(1), ahead, signs)
         pulled = torch.where(busy.unsqueeze(1), fresh, pulled)
         value = torch.where(busy, better, value)
-    return value, signs, n_iterations
+    return CubeFisher(
+        value.log(), torch.full_like(value, torch.inf), signs, n_iterations
+    )
 
 
 def quadratic(action: Action, directions: Tensor) -> tuple[Tensor, Tensor]:

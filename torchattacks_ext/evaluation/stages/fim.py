@@ -27,6 +27,8 @@ ARGUMENTS = (
     "n_directions",
     "target",
     "grey",
+    "kl",
+    "smooth",
 )
 
 
@@ -34,7 +36,7 @@ class FIMStage(RowStage):
     """One FIMScore; lower lambda = less sensitive, and no statement about an attacker.
 
     Arguments: method, tol, dtype ("float64" or None), temperature (a number), jvp, n_directions,
-    target, grey, as in
+    target, grey, kl, smooth, as in
     :class:`~torchattacks_ext.FIMScore`; norm, seed and batch_size are the plan's. Raises
     ConfigError for others and for values outside their domains.
     """
