@@ -116,13 +116,15 @@ def few_classes(n: int, device: str) -> dict[str, Any]:
     found, passes = ours(model, images, "gram")
     lams = [whole_loop(model, images[i : i + 1]) for i in range(FEW)]
     probe = FIMScore(model, method="gram", batch_size=BATCH)
+    short = FIMScore(model, method="gram", batch_size=BATCH, kl=False)
     calls: dict[str, Callable[[], object]] = {
         "reference": lambda: [whole_loop(model, image[None]) for image in images[:FEW]],
         "ours": lambda: ours(model, images, "gram"),
         "bare": lambda: plain_gradients(bare, images),
         "measure": lambda: probe.measure(images, ids=list(range(BATCH))),
+        "measure_kl_off": lambda: short.measure(images, ids=list(range(BATCH))),
     }
-    wall, own = alternate(calls, n, device, {"measure": 3})
+    wall, own = alternate(calls, n, device, {"measure": 3, "measure_kl_off": 3})
     sizes = dict.fromkeys(calls, BATCH) | {"reference": FEW}
     errors = [abs(a / b - 1) for a, b in zip(lams, found.log_lam.exp().tolist())]
     return {
@@ -181,9 +183,7 @@ def factors(k: int, n: int, device: str) -> dict[str, Any]:
     }
     if k <= 16:
         calls["gram"] = lambda: matrix.search("gram")
-    if (
-        k > 1000
-    ):  # less than it takes: ten times a tenth of the products, no eigenvalues
+    if k > 1000:  # less than it takes: 10 times a tenth of the products, no eigenvalues
         calls["direct"] = lambda: matrix.rows[: k // 10] @ matrix.rows.T
     fewer = {"direct": 1, "quotients": 1} if k >= 1000 else {"quotients": 3}
     n = min(n, 4) if k >= 1000 else n
@@ -243,7 +243,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="3 of them, small sizes")
     parser.add_argument("--only", default="", help="parts with this in their name")
     parser.add_argument(
-        "--threads", type=int, help="of torch; its own choice if not given"
+        "--threads",
+        type=int,
+        help="of torch, one run each; its own choice if not given",
     )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--kept", type=Path, default=Path("fim_cost_parts"))
@@ -251,36 +253,45 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def kept_runs(kept: Path, n: int, device: str) -> list[dict[str, Any]]:
+    """What is kept, by number of threads."""
+    found: dict[int, dict[str, Any]] = {}
+    names = list(parts(n, "cpu", False))
+    for path in kept.glob(f"*-{n}-{device}-*.json".replace(" ", "_")):
+        name, threads = path.stem.split("-")[0], int(path.stem.split("-")[-1])
+        found.setdefault(threads, {})[name] = record.read(path)
+    return [
+        {"threads": threads, "parts": {x: done[x] for x in names if x in done}}
+        for threads, done in sorted(found.items())
+    ]
+
+
 def main() -> None:
-    """Run the parts that are not kept yet, and write the record of all of them."""
+    """Run the parts that are not kept yet, and write the record of all that are."""
     args = arguments()
     n = 3 if args.quick else args.n
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     device = "cpu" if args.device == "cpu" else torch.cuda.get_device_name()
-    threads = torch.get_num_threads()
-    found: dict[str, Any] = {}
+    end = f"{n}-{device}-{torch.get_num_threads()}.json".replace(" ", "_")
     for name, run in parts(n, args.device, args.quick).items():
-        path = args.kept / f"{name}-{n}-{device}-{threads}.json".replace(" ", "_")
-        if not path.is_file():
-            if args.only not in name:
-                continue
-            torch.manual_seed(0)
-            record.write(path, run())
-        found[name] = record.read(path)
-        sys.stdout.write(f"{name}: {found[name]}\n")
+        path = args.kept / f"{name}-{end}"
+        if path.is_file() or args.only not in name:
+            continue
+        torch.manual_seed(0)
+        record.write(path, run())
+        sys.stdout.write(f"{path.stem}: {record.read(path)}\n")
         sys.stdout.flush()
     malloc = os.environ.get("MALLOC_MMAP_THRESHOLD_", "not set")
-    about = {"device": device, "threads": threads, "malloc": malloc}
     record.write(
         args.out,
         {
             "question": "lambda_max of the input Fisher information: ours and the reference's",
-            "machine": record.machine() | about,
+            "machine": record.machine() | {"device": device, "malloc": malloc},
             "versions": versions(),
             "n": n,
-            "parts": found,
+            "runs": kept_runs(args.kept, n, device),
         },
     )
 

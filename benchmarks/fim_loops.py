@@ -244,14 +244,16 @@ def alternate(
     device: str,
     fewer: dict[str, int] | None = None,
 ) -> tuple[Times, Times]:
-    """Times of every call, n of each (or as `fewer` says), in turn, then backwards.
+    """Times of every call, n of each (or as `fewer` says), in turn; each turn begins one later.
 
-    Wall times, and the process's own: on a shared machine the second are the fairer ones.
+    So no call follows itself and finds its caches warm. Wall times, and the process's own: on a
+    shared machine the second are the fairer ones.
     """
     wall: Times = {name: [] for name in calls}
     own: Times = {name: [] for name in calls}
     for i in range(n):
-        for name in list(calls)[:: -1 if i % 2 else 1]:
+        first = i % len(calls)
+        for name in [*list(calls)[first:], *list(calls)[:first]]:
             if i < (fewer or {}).get(name, n):
                 begin = time.process_time()
                 wall[name].append(seconds(calls[name], device))
