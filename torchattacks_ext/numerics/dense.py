@@ -102,7 +102,7 @@ def _from_products(
     """
     n, k = logits.shape
     rows = np.arange(n)
-    finite = np.isfinite(logits).all(1) & np.isfinite(products).all((1, 2))
+    finite: Any = np.isfinite(logits).all(1) & np.isfinite(products).all((1, 2))
     if not finite.all():
         logits = np.where(finite[:, None], logits, 0.0)
         products = np.where(finite[:, None, None], products, 0.0)
