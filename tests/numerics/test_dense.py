@@ -31,9 +31,8 @@ def truth(logits: Tensor, jacobian: Tensor) -> Tensor:
 
 def doubted(logits: Tensor, jacobian: Tensor) -> list[bool]:
     """Which rows the products of the gradients cannot answer."""
-    info = torch.finfo(jacobian.dtype)
-    parts = (x.double().numpy() for x in (logits, row_products(jacobian)))
-    answer: list[bool] = dense._from_products(*parts, info.eps, info.tiny)[1].tolist()
+    small = logits.double().numpy(), row_products(jacobian).double().numpy()
+    answer: list[bool] = dense._from_products(*small, jacobian.dtype)[1].tolist()
     return answer
 
 
@@ -89,6 +88,16 @@ def test_a_gradient_that_all_classes_share_does_not_eat_the_digits() -> None:
     assert doubted(logits, shared) == [True, True, False, False]
     found = log_lambda(logits, shared)[0].exp()
     torch.testing.assert_close(found, truth(logits, shared), rtol=5e-5, atol=0)
+
+
+def test_float64_rows_with_a_shared_part_keep_the_1e_6_that_is_promised() -> None:
+    logits, jacobian = normal(3, 6), normal(3, 6, 30, seed=6)
+    right = truth(logits, jacobian)
+    shared = jacobian + 3e4  # the loss is estimated between 1e-6 and 5e-5
+    assert doubted(logits, shared) == [True] * 3
+    torch.testing.assert_close(
+        log_lambda(logits, shared)[0].exp(), right, rtol=1e-6, atol=0
+    )
 
 
 def test_gradients_whose_squares_underflow() -> None:

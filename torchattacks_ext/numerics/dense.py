@@ -6,8 +6,8 @@ the rest is K x K: with W = J J^T, c the top class and N of :mod:`torchattacks_e
     lambda = pi lambda_max(N^T V N),   V_kl = W_kl - W_kc - W_cl + W_cc.
 
 The difference V loses digits where the gradients of all classes have a large part in common, and W
-those of gradients below 1e-19 in float32. Both show in W: rows where the loss may exceed 5e-5 are
-done again from differences of the gradients themselves (exact_fisher).
+those of gradients below 1e-19 in float32. Both show in W: rows where the loss is estimated above
+5e-5 (float64: 1e-6) are done again from differences of the gradients themselves (exact_fisher).
 
 Source: the K x K matrix of arXiv 2606.04767, in the form that a sharp softmax does not break.
 """
@@ -30,9 +30,10 @@ PRODUCTS_UP_TO = 128
 """The largest K for which all pairs of rows are cheaper than Lanczos' 5 to 12 passes, by twos."""
 BLOCKS = (48, 16, 4, 1)
 """The triangle of W is taken by so many rows at a time, the most of these that K has (on CPUs)."""
-LOSS, ROUNDINGS = 5e-5, 8.0
-"""Relative error that W may bring in, and its own in units of eps: for D up to 1e6 that of sums
-of many partial sums, as measured and with room."""
+LOSS = {torch.float32: 5e-5, torch.float64: 1e-6}
+"""Relative error that W may bring into lambda."""
+ROUNDINGS = 8.0
+"""Relative error of W in units of eps: an estimate for sums of many partial sums, no bound."""
 
 
 def log_lambda(
@@ -59,12 +60,10 @@ def log_lambda(
     if not 2 <= k <= PRODUCTS_UP_TO or n == 0:
         found = top_fisher(action, tol=tol, n_max=n_max)
         return found.log_lam, found.status
-    info = torch.finfo(jacobian.dtype)
     values, doubted = _from_products(
         logits.cpu().double().numpy(),
         row_products(jacobian).cpu().double().numpy(),
-        info.eps,
-        info.tiny,
+        jacobian.dtype,
     )
     log_lam = torch.from_numpy(values).to(logits.device)
     status = torch.zeros(n, dtype=torch.int8, device=logits.device)
@@ -94,13 +93,14 @@ def row_products(rows: Tensor) -> Tensor:
 
 
 def _from_products(
-    logits: Matrix, products: Matrix, eps: float, tiny: float
+    logits: Matrix, products: Matrix, dtype: torch.dtype
 ) -> tuple[Matrix, Matrix]:
     """log lambda (N,) and which rows are not to be trusted, (N,) bool.
 
-    In numpy: on matrices as small as these its calls cost a third of torch's.
+    dtype: of the gradients. In numpy, whose calls cost less than torch's on matrices this small.
     """
     n, k = logits.shape
+    info, loss = torch.finfo(dtype), LOSS.get(dtype, LOSS[torch.float32])
     rows = np.arange(n)
     finite: Any = np.isfinite(logits).all(1) & np.isfinite(products).all((1, 2))
     if not finite.all():
@@ -125,6 +125,6 @@ def _from_products(
     theta = np.linalg.eigvalsh(mixing.swapaxes(1, 2) @ products @ mixing)[:, -1]
     sizes = products.reshape(n, k * k)[:, :: k + 1]
     at_stake = (q * (sizes + sizes[rows, top, None])).sum(1)
-    safe = finite & (at_stake * (ROUNDINGS * eps) <= LOSS * theta)
-    safe &= theta > tiny / eps
-    return log_odds + log_top + np.log(np.maximum(theta, tiny)), ~safe
+    safe = finite & (at_stake * (ROUNDINGS * info.eps) <= loss * theta)
+    safe &= theta > info.tiny / info.eps
+    return log_odds + log_top + np.log(np.maximum(theta, info.tiny)), ~safe
