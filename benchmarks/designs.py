@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from torchattacks_ext.numerics.binomial import zero_failure_n
-from torchattacks_ext.numerics.evalues import bar_of, log_e_high
-from torchattacks_ext.numerics.sequential import Boundaries, least_n_to_certify
+from torchattacks_ext.numerics.rates.binomial import zero_failure_n
+from torchattacks_ext.numerics.rates.evalues import bar_of, log_e_high
+from torchattacks_ext.numerics.rates.sequential import Boundaries, least_n_to_certify
 
 IntArray = NDArray[np.int64]
 

@@ -18,8 +18,8 @@ import torchattacks
 from torch import Tensor, nn
 
 from torchattacks_ext import FIMScore, ReliabilityWarning
-from torchattacks_ext.attacks.msa import MSA
-from torchattacks_ext.engines.ledger import AttackSpec
+from torchattacks_ext.attacks.msa.msa import MSA
+from torchattacks_ext.engines.judge.ledger import AttackSpec
 
 N_IMAGES, N_OTHERS = 1017, 500
 """Of each data set; the last N_OTHERS are for the temperature, and scored by nobody."""

@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from torchattacks_ext import FIMScore, ReliabilityWarning
-from torchattacks_ext.engines.autoattack import package
-from torchattacks_ext.results.facts import versions
+from torchattacks_ext.engines.autoattack.upstream import package
+from torchattacks_ext.results.base.facts import versions
 
 BATCH, DIRECTIONS = 10, 80
 

@@ -55,9 +55,9 @@ from torch import Tensor, nn
 
 from torchattacks_ext import FIMScore
 from torchattacks_ext.models.jvp import model_action
-from torchattacks_ext.numerics.fisher import Method, TopFisher, top_fisher
-from torchattacks_ext.numerics.spectral import Ending
-from torchattacks_ext.results.facts import versions
+from torchattacks_ext.numerics.fisher.spectral import Ending
+from torchattacks_ext.numerics.fisher.top import Method, TopFisher, top_fisher
+from torchattacks_ext.results.base.facts import versions
 
 BATCH, FEW, BLOCK, N_CLASSES = 16, 4, 50, 1000
 CLOSE = 1e-3

@@ -20,10 +20,10 @@ from prtest_throughput import resnet18
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 
-from torchattacks_ext.numerics.dense import log_lambda
-from torchattacks_ext.numerics.factor import Action
-from torchattacks_ext.numerics.fisher import Method, TopFisher, top_fisher
-from torchattacks_ext.numerics.spectral import Ending
+from torchattacks_ext.numerics.fisher.dense import log_lambda
+from torchattacks_ext.numerics.fisher.factor import Action
+from torchattacks_ext.numerics.fisher.spectral import Ending
+from torchattacks_ext.numerics.fisher.top import Method, TopFisher, top_fisher
 
 POWER_STEPS, POWER_STOP = 100, 1e-6
 """Their cap, and the change of lambda at which they stop; read as relative, which stops earlier."""

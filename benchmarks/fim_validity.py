@@ -27,8 +27,8 @@ import record
 import tax_data
 import torch
 
+from torchattacks_ext.results.base.facts import versions
 from torchattacks_ext.results.correlation import correlate_columns
-from torchattacks_ext.results.facts import versions
 
 WITHIN = (
     "cifar10_resnet20_std",

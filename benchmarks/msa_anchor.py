@@ -19,8 +19,8 @@ import tax_data
 import torch
 
 from torchattacks_ext import ReliabilityWarning
-from torchattacks_ext.attacks.msa import MSA
-from torchattacks_ext.results.facts import versions
+from torchattacks_ext.attacks.msa.msa import MSA
+from torchattacks_ext.results.base.facts import versions
 
 PUBLISHED = 0.9281
 

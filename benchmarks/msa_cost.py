@@ -32,10 +32,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from torchattacks_ext import MSA, NormalizedModel, ReliabilityWarning
-from torchattacks_ext.engines.autoattack import package
+from torchattacks_ext.engines.autoattack.upstream import package
 from torchattacks_ext.models import SharedTrunk
-from torchattacks_ext.models.soft_assign import one_hot_argmax
-from torchattacks_ext.results.facts import versions
+from torchattacks_ext.models.adapters.soft_assign import one_hot_argmax
+from torchattacks_ext.results.base.facts import versions
 
 NET, EPS, SEED = "cifar10_resnet2b_at2", 2 / 255, 0
 N_TRAIN = 2_000

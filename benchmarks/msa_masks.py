@@ -29,8 +29,8 @@ import torch
 from torch import nn
 
 from torchattacks_ext import ReliabilityWarning
-from torchattacks_ext.attacks.msa import MSA
-from torchattacks_ext.results.facts import versions
+from torchattacks_ext.attacks.msa.msa import MSA
+from torchattacks_ext.results.base.facts import versions
 from torchattacks_ext.testing import GradientKiller
 from torchattacks_ext.testing.masked import Quantised, SaturatedLogits
 

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from torchattacks_ext import MSA, ReliabilityWarning
-from torchattacks_ext.engines.autoattack import package
-from torchattacks_ext.results.facts import versions
+from torchattacks_ext.engines.autoattack.upstream import package
+from torchattacks_ext.results.base.facts import versions
 
 CASES = (
     ("mnist_fast_pgd", "mnist", "Linf", 0.3),

@@ -21,8 +21,8 @@ import record
 import tax_data
 import torch
 
-from torchattacks_ext.attacks.msa import MSA
-from torchattacks_ext.results.facts import versions
+from torchattacks_ext.attacks.msa.msa import MSA
+from torchattacks_ext.results.base.facts import versions
 
 VERDICTS = ("robust", "falsified", "unknown")
 

@@ -20,7 +20,7 @@ import tax_data
 import torch
 
 from torchattacks_ext import ProbRobustness, PRTest, ReliabilityWarning
-from torchattacks_ext.results.facts import versions
+from torchattacks_ext.results.base.facts import versions
 
 CASES = (
     ("cifar10_resnet2b_at2", "cifar10", 2 / 255),

@@ -34,7 +34,7 @@ from torchattacks_ext import (
     Sampler,
     evaluate,
 )
-from torchattacks_ext.results.facts import versions
+from torchattacks_ext.results.base.facts import versions
 
 MODELS = (
     "cifar10_resnet20_std",

@@ -17,9 +17,9 @@ from typing import Any
 import designs
 import record
 
-from torchattacks_ext.numerics.operating import Operating, operating
-from torchattacks_ext.numerics.sequential import Boundaries, boundaries
-from torchattacks_ext.results.facts import versions
+from torchattacks_ext.numerics.rates.operating import Operating, operating
+from torchattacks_ext.numerics.rates.sequential import Boundaries, boundaries
+from torchattacks_ext.results.base.facts import versions
 
 RATES = (0, 0.1, 0.5, 1, 2, 5)
 """True failure rates, in units of the tolerance."""

@@ -34,10 +34,10 @@ from torch import Tensor, nn
 
 from torchattacks_ext import PRTest
 from torchattacks_ext.data.stream import Stream
-from torchattacks_ext.engines.active import Judge, Slots, advance, draw_rows
-from torchattacks_ext.numerics.rules import EProcess
-from torchattacks_ext.numerics.sequential import Boundaries
-from torchattacks_ext.results.facts import versions
+from torchattacks_ext.engines.judge.active import Judge, Slots, advance, draw_rows
+from torchattacks_ext.numerics.rates.rules import EProcess
+from torchattacks_ext.numerics.rates.sequential import Boundaries
+from torchattacks_ext.results.base.facts import versions
 
 MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": "4294967295",
@@ -121,7 +121,7 @@ def pieces(round_: Round) -> dict[str, Callable[[], Any]]:
     images, reference = rows(every)
     judge: Judge = walk.judge
     size = images[0].numel()
-    from torchattacks_ext.engines.active import keyed
+    from torchattacks_ext.engines.judge.active import keyed
 
     ids, numbers = slots.ids[torch.from_numpy(slot)], torch.from_numpy(draw)
     noise = keyed(0, ids, numbers, walk.sampler.name)(size)

@@ -19,7 +19,7 @@ import tax_data
 import torch
 
 from torchattacks_ext import ProbRobustness, PRTest, Verdict
-from torchattacks_ext.results.facts import versions
+from torchattacks_ext.results.base.facts import versions
 
 
 def measure(rows: list[dict[str, Any]], **options: Any) -> list[dict[str, Any]]:

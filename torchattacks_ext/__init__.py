@@ -10,10 +10,10 @@ from ._typing import Norm as Norm
 from ._typing import Status as Status
 from ._typing import Verdict as Verdict
 from ._version import __version__ as __version__
-from .attacks.fimscore import FIMScore as FIMScore
-from .attacks.msa import MSA as MSA
-from .attacks.probe import Probe as Probe
-from .attacks.prtest import PRTest as PRTest
+from .attacks.base.probe import Probe as Probe
+from .attacks.fimscore.fimscore import FIMScore as FIMScore
+from .attacks.msa.msa import MSA as MSA
+from .attacks.prtest.prtest import PRTest as PRTest
 from .errors import BackendError as BackendError
 from .errors import ConfigError as ConfigError
 from .errors import InputError as InputError

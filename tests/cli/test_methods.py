@@ -10,7 +10,7 @@ import pytest
 
 import torchattacks_ext.attacks as attacks
 from torchattacks_ext.cli.methods import TORCHATTACKS_BIBTEX, paper_of, probe_facts
-from torchattacks_ext.evaluation.zoo import attack_names
+from torchattacks_ext.evaluation.zoo.catalogue import attack_names
 
 Run = Callable[..., Any]
 

@@ -13,8 +13,8 @@ import torchattacks
 from torch import Tensor, nn
 
 from torchattacks_ext import AttackResult, EvaluationReport, evaluate
-from torchattacks_ext.engines.torchattacks import quiet
-from torchattacks_ext.evaluation.zoo import create_attack
+from torchattacks_ext.engines.zoo.attack import quiet
+from torchattacks_ext.evaluation.zoo.catalogue import create_attack
 from torchattacks_ext.testing import HalfSpace
 from torchattacks_ext.testing.props import example_images
 

@@ -11,12 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from torchattacks_ext import (
-    ConfigError,
-    EvaluationReport,
-    InputError,
-    evaluate,
-)
+from torchattacks_ext import ConfigError, EvaluationReport, InputError, evaluate
 from torchattacks_ext.testing.props import example_images
 
 PRTEST = {"name": "prtest", "tolerance": 0.2, "significance": 0.1, "n_max": 300}

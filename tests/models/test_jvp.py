@@ -17,8 +17,8 @@ from torchattacks_ext.errors import (
 )
 from torchattacks_ext.models import LogitsView, session
 from torchattacks_ext.models.jvp import BACKENDS, model_action
-from torchattacks_ext.numerics.fisher import top_fisher
-from torchattacks_ext.numerics.spectral import gaussians
+from torchattacks_ext.numerics.fisher.spectral import gaussians
+from torchattacks_ext.numerics.fisher.top import top_fisher
 
 NAMES = tuple(BACKENDS)
 

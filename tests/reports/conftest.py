@@ -14,12 +14,12 @@ from torch import Tensor
 from torchattacks_ext._typing import Status, Verdict
 from torchattacks_ext.results.accuracy import Accuracy
 from torchattacks_ext.results.attack import AttackResult
+from torchattacks_ext.results.base.facts import Cost, Flag
 from torchattacks_ext.results.evaluation import (
     EvaluationReport,
     GalleryItem,
     StageReport,
 )
-from torchattacks_ext.results.facts import Cost, Flag
 from torchattacks_ext.results.prob_robustness import ProbRobustness
 
 BALL = {"eps": 8 / 255, "norm": "Linf"}

@@ -11,7 +11,7 @@ import pytest
 
 from torchattacks_ext.reports import render_html, render_markdown, render_text
 from torchattacks_ext.reports.breakdown import CENSORED, HEAD, breakdowns
-from torchattacks_ext.reports.context import methods
+from torchattacks_ext.reports.overview.context import methods
 
 EVIL = "<img src=x onerror=alert(1)>|b"
 

@@ -16,7 +16,7 @@ import pytest
 
 from torchattacks_ext.errors import InputError, MissingExtra
 from torchattacks_ext.reports import render_html
-from torchattacks_ext.results.facts import Flag
+from torchattacks_ext.results.base.facts import Flag
 
 ROOT = Path(__file__).resolve().parents[2]
 VOID = {"meta", "img", "br", "hr", "link", "input"}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torchattacks_ext.reports import words
-from torchattacks_ext.results.facts import Cost
+from torchattacks_ext.results.base.facts import Cost
 
 shares = st.integers(1, 10**7).flatmap(
     lambda n: st.tuples(st.integers(0, n), st.just(n))

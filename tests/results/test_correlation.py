@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from torchattacks_ext.errors import ConfigError, InputError
-from torchattacks_ext.numerics.correlation import correlate
+from torchattacks_ext.numerics.correlation.columns import correlate
 from torchattacks_ext.results.correlation import (
     Correlation,
     CorrelationRow,

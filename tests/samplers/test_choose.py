@@ -10,7 +10,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from torchattacks_ext.engines.active import keyed
+from torchattacks_ext.engines.judge.active import keyed
 from torchattacks_ext.errors import ConfigError
 from torchattacks_ext.samplers import (
     SAMPLERS,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from torchattacks_ext.engines.active import keyed
+from torchattacks_ext.engines.judge.active import keyed
 from torchattacks_ext.samplers import (
     SAMPLERS,
     Affine,

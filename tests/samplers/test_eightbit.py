@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from torchattacks_ext.engines.active import keyed
+from torchattacks_ext.engines.judge.active import keyed
 from torchattacks_ext.errors import ConfigError
 from torchattacks_ext.numerics.streams import uniform
 from torchattacks_ext.samplers import (

@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from torchattacks_ext.engines.active import keyed
+from torchattacks_ext.engines.judge.active import keyed
 from torchattacks_ext.errors import ConfigError
 from torchattacks_ext.numerics.gaussian import normals
 from torchattacks_ext.numerics.streams import uniform

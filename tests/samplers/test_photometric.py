@@ -11,7 +11,7 @@ import torch
 from scipy import ndimage, stats
 from torch import Tensor
 
-from torchattacks_ext.engines.active import keyed
+from torchattacks_ext.engines.judge.active import keyed
 from torchattacks_ext.errors import ConfigError, InputError
 from torchattacks_ext.numerics.streams import uniform
 from torchattacks_ext.samplers import Photometric, blurred

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 
 from torchattacks_ext import ConfigError
-from torchattacks_ext.engines.active import keyed
+from torchattacks_ext.engines.judge.active import keyed
 from torchattacks_ext.samplers import LinfUniform
 from torchattacks_ext.testing import HalfSpace, LinearGaussian, RateVictim, small_net
 

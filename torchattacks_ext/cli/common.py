@@ -94,7 +94,7 @@ def check_folder(path: Path | None) -> None:
 
 def write_files(out: Path, texts: Mapping[str, str]) -> None:
     """Write each text into the folder, each in one step; InputError where it fails."""
-    from ..results.codec import write_text
+    from ..results.base.codec import write_text
 
     folder(out)
     for name, text in texts.items():

@@ -42,7 +42,7 @@ def methods(
 def probe_facts() -> list[dict[str, str]]:
     """Name, question, guarantee, paper, BibTeX of each probe that `attacks` exports."""
     from .. import attacks
-    from ..attacks.probe import Probe
+    from ..attacks.base.probe import Probe
     from ..evaluation.stages import STAGES
 
     found = [c for c in vars(attacks).values() if isinstance(c, type)]
@@ -96,7 +96,7 @@ def _paper(bibtex: str) -> str:
 
 def attack_facts() -> list[dict[str, Any]]:
     """What the registry knows of each attack of torchattacks."""
-    from ..evaluation.zoo import attack_info, attack_names
+    from ..evaluation.zoo.catalogue import attack_info, attack_names
 
     infos = [attack_info(name) for name in attack_names()]
     return [

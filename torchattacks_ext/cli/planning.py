@@ -113,7 +113,7 @@ def build_plan(
 
 
 def _attack_names(text: str) -> list[str]:
-    from ..evaluation.zoo import attack_info
+    from ..evaluation.zoo.catalogue import attack_info
 
     named = words(text, "--attacks")
     return [

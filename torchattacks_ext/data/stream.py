@@ -15,8 +15,8 @@ from ..errors import InputError
 from ..models.checks import ModelTraits, look_cost
 from ..models.meter import Budget
 from ..numerics.ids import IdBook
-from ..results.base import Result
-from ..results.groups import Groups, join_groups
+from ..results.base.groups import Groups, join_groups
+from ..results.base.result import Result
 from .door import Bounds, as_tensor, check_label_range, check_labels
 
 IMAGE_KEYS = ("images", "image", "img", "pixel_values")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ..engines.fork import ForkedRng
-from ..engines.torchattacks import quiet
+from ..engines.zoo.attack import quiet
 from ..errors import ConfigError, InputError
 
 Kind = Literal["standard", "adversarial"]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..data.stream import Batch
-from ..engines.active import Judge, Judged
+from ..engines.judge.active import Judge, Judged
 from ..numerics.ids import to_hex
 from ..results.attack import AttackResult
 from ..results.evaluation import GalleryItem

@@ -16,13 +16,13 @@ from pydantic import (
 )
 
 from .._typing import Norm
-from ..engines.ledger import AttackSpec
+from ..engines.judge.ledger import AttackSpec
 from ..errors import ConfigError, InputError
 from ..models.fingerprint import describe_model
 from ..models.logits import Outputs
-from ..results import codec
+from ..results.base import codec
 from ..samplers import CallableSampler, Sampler
-from .zoo import attack_names
+from .zoo.catalogue import attack_names
 
 RESERVED = "worst_case"
 """The name of the last line of a report, which no stage may have."""

@@ -14,19 +14,15 @@ import torch
 
 from .._typing import Status
 from ..data.stream import Batch, Stream
-from ..engines.active import Judge
-from ..errors import (
-    ConfigError,
-    ModelContractError,
-    TorchattacksExtError,
-)
+from ..engines.judge.active import Judge
+from ..errors import ConfigError, ModelContractError, TorchattacksExtError
 from ..models.checks import ModelTraits
 from ..models.fingerprint import describe_model
 from ..models.logits import LogitsView
 from ..models.session import first_tensor, session
-from ..results.base import Result
+from ..results.base.facts import Cost, Flag, versions, warn_flags
+from ..results.base.result import Result
 from ..results.evaluation import EvaluationReport, GalleryItem, StageReport
-from ..results.facts import Cost, Flag, versions, warn_flags
 from .gallery import Gallery
 from .intake import DataFacts, open_stream
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .._typing import LogitsFn
 from ..errors import ModelContractError
-from ..results.facts import Flag
+from ..results.base.facts import Flag
 from .session import first_tensor
 
 N_ROWS = 8

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from .._typing import LogitsFn
 from ..errors import BackendError, ConfigError, InputError, ModelContractError
-from ..numerics.factor import Action, Passes
-from ..numerics.spectral import gaussians, row_norms, wide
+from ..numerics.fisher.factor import Action, Passes
+from ..numerics.fisher.spectral import gaussians, row_norms, wide
 from .precision import full_precision
 
 EXACT, COARSE = 1e-3, 2e-2

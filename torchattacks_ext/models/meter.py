@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from ..results.facts import Cost
+from ..results.base.facts import Cost
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from .html import render_html as render_html
 from .json import render_json as render_json
 from .markdown import render_markdown as render_markdown
-from .scorecard import ScoreRow as ScoreRow
-from .scorecard import scorecard as scorecard
-from .summary import plain_summary as plain_summary
+from .overview.scorecard import ScoreRow as ScoreRow
+from .overview.scorecard import scorecard as scorecard
+from .overview.summary import plain_summary as plain_summary
 from .text import render_text as render_text

@@ -9,7 +9,7 @@ from typing import Any
 from .._typing import Verdict
 from ..results.attack import AttackResult
 from ..results.evaluation import EvaluationReport
-from .charts import Mark
+from .drawing.charts import Mark
 from .stages import usable
 from .words import NOT_KNOWN, count, number, one_line, percent, seconds, things
 

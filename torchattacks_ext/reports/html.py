@@ -11,16 +11,18 @@ from typing import Any
 from .._version import __version__
 from ..errors import MissingExtra
 from ..results.evaluation import EvaluationReport
-from . import breakdown, context, groups
-from .charts import HEIGHT, TRACK, WIDTH, interval_mark
-from .claims import band_text, claims
-from .comparison import Reports, as_reports, compare, model_names
-from .histograms import spreads
-from .pictures import exhibits
-from .score_figures import score_figures
-from .scorecard import scorecard
+from . import breakdown
+from .drawing.charts import HEIGHT, TRACK, WIDTH, interval_mark
+from .drawing.pictures import exhibits
+from .overview import context
+from .overview.comparison import Reports, as_reports, compare, model_names
+from .overview.scorecard import scorecard
+from .overview.summary import plain_summary
+from .rates import groups
+from .rates.claims import band_text, claims
+from .rates.histograms import spreads
+from .sensitivity.figures import score_figures
 from .stages import n_images
-from .summary import plain_summary
 from .words import cost_text, count, one_line
 
 _LINK = re.compile(r"arXiv:(\d{4}\.\d{4,5})|doi:(10\.\d{4,9}/[\w.()/-]*\w)")

@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 from ..errors import InputError
-from ..results import codec
+from ..results.base import codec
 from ..results.evaluation import EvaluationReport
-from .comparison import Reports, as_reports
-from .summary import plain_summary
+from .overview.comparison import Reports, as_reports
+from .overview.summary import plain_summary
 
 LIST_SCHEMA = "evaluation_list/1"
 

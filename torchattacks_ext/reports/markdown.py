@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ..results.evaluation import EvaluationReport
-from . import breakdown, context, groups
-from .claims import band_text, claims
-from .comparison import Reports, as_reports, compare, model_names
-from .histograms import spreads
-from .scorecard import ScoreRow, scorecard
-from .summary import plain_summary
+from . import breakdown
+from .overview import context
+from .overview.comparison import Reports, as_reports, compare, model_names
+from .overview.scorecard import ScoreRow, scorecard
+from .overview.summary import plain_summary
+from .rates import groups
+from .rates.claims import band_text, claims
+from .rates.histograms import spreads
 from .words import cost_text, count, one_line
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~#$])")

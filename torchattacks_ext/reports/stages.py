@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigError
-from ..evaluation.zoo import AttackInfo, attack_info
+from ..evaluation.zoo.catalogue import AttackInfo, attack_info
 from ..results.accuracy import Accuracy
 from ..results.attack import AttackResult
 from ..results.evaluation import EvaluationReport, StageReport

@@ -6,7 +6,7 @@ import math
 import unicodedata
 from collections.abc import Callable, Sequence
 
-from ..results.facts import Cost
+from ..results.base.facts import Cost
 
 NOT_KNOWN = "n/a"
 _BIDI = frozenset(

@@ -2,15 +2,15 @@
 
 from .accuracy import Accuracy as Accuracy
 from .attack import AttackResult as AttackResult
-from .base import Result as Result
+from .base.columns import Rows as Rows
+from .base.columns import Table as Table
+from .base.columns import column as column
+from .base.facts import Cost as Cost
+from .base.facts import Flag as Flag
+from .base.result import Result as Result
+from .base.sidecar import SideCar as SideCar
 from .claims import SilBand as SilBand
-from .columns import Rows as Rows
-from .columns import Table as Table
-from .columns import column as column
 from .evaluation import EvaluationReport as EvaluationReport
 from .evaluation import StageReport as StageReport
-from .facts import Cost as Cost
-from .facts import Flag as Flag
 from .prob_robustness import ProbRobustness as ProbRobustness
 from .sensitivity import Sensitivity as Sensitivity
-from .sidecar import SideCar as SideCar

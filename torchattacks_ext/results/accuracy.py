@@ -10,9 +10,9 @@ from torch import Tensor
 
 from .._typing import Status
 from ..errors import ConfigError
-from ..numerics.binomial import clopper_pearson
-from .base import Result
-from .columns import column
+from ..numerics.rates.binomial import clopper_pearson
+from .base.columns import column
+from .base.result import Result
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

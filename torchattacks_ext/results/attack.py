@@ -12,10 +12,10 @@ from torch import Tensor
 
 from .._typing import Status, Verdict
 from ..errors import ConfigError
-from ..numerics.binomial import clopper_pearson
-from . import codec
-from .base import Result
-from .columns import column
+from ..numerics.rates.binomial import clopper_pearson
+from .base import codec
+from .base.columns import column
+from .base.result import Result
 
 PROTOCOLS = ("iso", "union", "realised")
 """What is attacked of a batch-dependent target: one image, or the whole batch (two readings)."""

@@ -12,10 +12,14 @@ from torch import Tensor
 
 from .._typing import Verdict
 from ..errors import ConfigError, StateError
-from ..numerics import sil
-from ..numerics.binomial import clopper_pearson
-from ..numerics.multiple import Correction, adjust, adjust_e
-from ..numerics.population import count_bound, mean_failure_bounds, population_bounds
+from ..numerics.populations.bounds import (
+    count_bound,
+    mean_failure_bounds,
+    population_bounds,
+)
+from ..numerics.populations.multiplicity import Correction, adjust, adjust_e
+from ..numerics.rates import sil
+from ..numerics.rates.binomial import clopper_pearson
 
 if TYPE_CHECKING:
     from .prob_robustness import ProbRobustness

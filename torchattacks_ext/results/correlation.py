@@ -13,9 +13,14 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..numerics.correlation import COEFFICIENTS, Association, Coefficient, correlate
-from . import codec
-from .unknown import known_fields
+from ..numerics.correlation.columns import (
+    COEFFICIENTS,
+    Association,
+    Coefficient,
+    correlate,
+)
+from .base import codec
+from .base.unknown import known_fields
 
 ALL = "all"
 """The subset of every row; it always stands first."""
@@ -29,7 +34,8 @@ class CorrelationRow(Association):
     Arguments:
         predictor, subset (str): their names.
 
-    The other fields are those of :class:`~torchattacks_ext.numerics.correlation.Association`.
+    The other fields are those of
+    :class:`~torchattacks_ext.numerics.correlation.columns.Association`.
     """
 
     predictor: str

@@ -12,15 +12,15 @@ from torch import Tensor
 
 from .._typing import Verdict
 from ..errors import InputError
-from ..numerics.binomial import clopper_pearson
-from . import codec
+from ..numerics.rates.binomial import clopper_pearson
 from .accuracy import Accuracy
 from .attack import AttackResult
-from .base import Result
-from .facts import Cost, Flag
+from .base import codec
+from .base.facts import Cost, Flag
+from .base.result import Result
+from .base.unknown import known_fields
 from .gallery import GalleryItem as GalleryItem
 from .prob_robustness import ProbRobustness
-from .unknown import known_fields
 
 FAMILIES: dict[str, type[Result]] = {
     family.schema: family for family in (Accuracy, AttackResult, ProbRobustness)

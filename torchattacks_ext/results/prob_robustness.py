@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from .._typing import Status, Verdict
-from .base import Result
+from .base.columns import column
+from .base.result import Result
 from .claims import Claim, Method, SilBand, corrected, dataset_claims, sil_of
-from .columns import column
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from .._typing import Status
 from ..errors import ConfigError
-from ..numerics.fisher_ball import VALID_RANGE
+from ..numerics.fisher.ball import VALID_RANGE
+from ..numerics.fisher.spectral import Ending
 from ..numerics.resampling import Statistic, bootstrap
-from ..numerics.spectral import Ending
-from .base import Result
-from .columns import column
+from .base.columns import column
+from .base.result import Result
 
 if TYPE_CHECKING:
     from .correlation import Correlation

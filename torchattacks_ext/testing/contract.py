@@ -17,10 +17,10 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
-from ..attacks.probe import Probe
+from ..attacks.base.probe import Probe
 from ..errors import InputError, ReliabilityWarning
 from ..numerics.norms import norm_of
-from ..results.base import Result
+from ..results.base.result import Result
 from .props import (
     Broken,
     example_images,

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..models.bpda import value_with_vjp
-from ..models.hard_label import no_gradient
+from ..models.adapters.bpda import value_with_vjp
+from ..models.adapters.hard_label import no_gradient
 from ..models.logits import to_logits
 from ..numerics.ids import content_hashes
 from ..numerics.streams import uniform

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from ..models.bpda import value_with_vjp
+from ..models.adapters.bpda import value_with_vjp
 from ..models.logits import to_logits
 
 

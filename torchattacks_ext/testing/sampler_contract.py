@@ -13,7 +13,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from ..engines.active import keyed
+from ..engines.judge.active import keyed
 from ..numerics.gaussian import normals
 from ..numerics.norms import bounds_for, norm_of
 from ..numerics.streams import uniform

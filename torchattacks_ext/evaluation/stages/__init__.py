@@ -6,15 +6,15 @@ from typing import Any
 
 from ...errors import ConfigError
 from ..plan import Plan, StageSpec, did_you_mean
-from ..zoo import EXCLUDED, attack_info, attack_names
+from ..zoo.catalogue import EXCLUDED, attack_info, attack_names
 from .attack import AttackStage as AttackStage
 from .base import RowStage as RowStage
 from .base import Shared as Shared
 from .base import StageRows as StageRows
 from .clean import CleanStage as CleanStage
 from .fim import FIMStage as FIMStage
-from .msa import AutoAttackStage as AutoAttackStage
-from .msa import MSAStage as MSAStage
+from .msa.stage import AutoAttackStage as AutoAttackStage
+from .msa.stage import MSAStage as MSAStage
 from .prtest import PRTestStage as PRTestStage
 
 STAGES: dict[str, type[RowStage]] = {

@@ -14,15 +14,15 @@ from torchattacks.attack import Attack
 
 from ..._typing import Status, Verdict
 from ...data.stream import Batch
-from ...engines.active import Array, Judge, Judged
-from ...engines.torchattacks import run_attack
+from ...engines.judge.active import Array, Judge, Judged
+from ...engines.zoo.attack import run_attack
 from ...errors import ConfigError, InputError
 from ...numerics.norms import norm_of, project
 from ...results.attack import AttackResult
-from ...results.facts import Flag
+from ...results.base.facts import Flag
 from ..plan import Plan, parse_number
-from ..zoo import attack_info, ball_of, check_attack, create_attack, reach
-from ..zoo_table import AttackInfo, parameters_of
+from ..zoo.catalogue import attack_info, ball_of, check_attack, create_attack, reach
+from ..zoo.table import AttackInfo, parameters_of
 from .base import RowStage, Shared, StageRows
 from .clean import labels_of, status_of
 

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from ...data.stream import Batch
-from ...engines.active import Judge, Judged
+from ...engines.judge.active import Judge, Judged
 from ...models.checks import ModelTraits
 from ...models.logits import LogitsView
-from ...results.base import Result
+from ...results.base.result import Result
 from ..plan import Plan, plain_arguments
 
 

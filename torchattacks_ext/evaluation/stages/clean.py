@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..._typing import Status
 from ...data.stream import Batch
-from ...engines.active import Judged
+from ...engines.judge.active import Judged
 from ...errors import ConfigError, InputError
 from ...results.accuracy import Accuracy
 from ..plan import Plan

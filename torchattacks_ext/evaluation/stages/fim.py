@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from ...attacks.fimscore import FIMScore
+from ...attacks.fimscore.fimscore import FIMScore
 from ...data.stream import Batch
 from ...errors import ConfigError
 from ...models.fingerprint import describe_model
-from ...results.base import Result
-from ...results.columns import Rows, Table
-from ...results.facts import versions
+from ...results.base.columns import Rows, Table
+from ...results.base.facts import versions
+from ...results.base.result import Result
 from ...results.sensitivity import Sensitivity
 from ..plan import Plan, did_you_mean
 from .base import RowStage, Shared, StageRows
@@ -69,8 +69,7 @@ class FIMStage(RowStage):
         """The score of every row, right or wrong; the graph of a batch stays in memory."""
         probe = self._probe
         if not self._origin:
-            probe.set_model(shared.view.model)
-            probe._meter = shared.view.meter
+            probe.set_model(shared.view.model, shared.view.meter)
             self._origin = {
                 "model": describe_model(shared.view.model),
                 "device": str(batch.images.device),
@@ -94,7 +93,7 @@ class FIMStage(RowStage):
 
     def finish(self, result: Result) -> Result:
         """Doubts about the whole run."""
-        return result.with_flags(self._probe._flags(result))
+        return result.with_flags(self._probe.doubts(result))
 
 
 def _build(plan: Plan, settings: Mapping[str, Any]) -> FIMScore:

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...attacks.measuring import Keeper
-from ...attacks.prtest import PRTest
+from ...attacks.base.measuring import Keeper
+from ...attacks.prtest.prtest import PRTest
 from ...data.stream import Batch, Stream
-from ...engines.active import keyed
+from ...engines.judge.active import keyed
 from ...errors import ConfigError, ReliabilityWarning
 from ...models.fingerprint import describe_model
-from ...results.columns import Rows, Table
-from ...results.facts import versions
+from ...results.base.columns import Rows, Table
+from ...results.base.facts import versions
 from ...results.prob_robustness import ProbRobustness
 from ..plan import Plan, did_you_mean
 from .base import RowStage, Shared, StageRows
@@ -101,7 +101,7 @@ class PRTestStage(RowStage):
             sidecars=keeper.finish(),
             groups=batch.groups,
         )
-        result = result.with_flags(probe._flags(result))
+        result = result.with_flags(probe.doubts(result))
         if not probe.sampler.replayable or probe.test == "splitting":
             return StageRows(result)
 
@@ -117,8 +117,7 @@ class PRTestStage(RowStage):
     def _begin(self, batch: Batch, shared: Shared) -> dict[str, Any]:
         """Once, with the first batch: the model, and whether a user's law repeats itself."""
         probe, model = self._probe, shared.view.model
-        probe.set_model(model)
-        probe._meter = shared.view.meter
+        probe.set_model(model, shared.view.meter)
         law, few = probe.sampler, batch.images[:2]
         if not law.replayable:
             ids = torch.arange(len(few), device=few.device)

@@ -1,0 +1,178 @@
+"""What happens around the rows of a measurement?
+
+Kept images, flags, provenance, resume, the bar.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..._typing import Status
+from ...data.stream import Stream
+from ...errors import ModelContractError, StateError
+from ...results.base import codec
+from ...results.base.columns import Rows, Table
+from ...results.base.facts import Cost, Flag, merge_flags, warn_flags
+from ...results.base.result import Result
+from ...results.base.sidecar import SideCar
+
+PART_BYTES = 256 << 20
+"""Kept images are written in parts of about this size, so that memory stays bounded."""
+
+
+class Keeper:
+    """Kept images of a run: nowhere ("none"), in memory ("memory"), or in files of a folder."""
+
+    def __init__(self, keep: str) -> None:
+        self._keep = keep
+        self._ids: list[Tensor] = []
+        self._images: list[Tensor] = []
+        self._cars: list[SideCar] = []
+
+    def add(self, rows: Rows) -> None:
+        """Take the images of finished rows, if any are kept."""
+        if self._keep == "none" or rows.images is None:
+            return
+        self._ids.append(rows.columns["ids"].cpu())
+        self._images.append(rows.images.detach().cpu())
+        size = sum(part.numel() * part.element_size() for part in self._images)
+        if self._keep != "memory" and size > PART_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._ids:
+            return
+        ids, images = torch.cat(self._ids), torch.cat(self._images)
+        self._ids, self._images = [], []
+        if self._keep == "memory":
+            self._cars.append(SideCar(ids=ids, stored=images))
+            return
+        # named after its content: another run in the same folder does not overwrite it
+        seen = hashlib.sha256(ids.numpy().tobytes())
+        seen.update(images.contiguous().flatten().view(torch.uint8).numpy().data)
+        name = seen.hexdigest()[:16]
+        path = Path(self._keep) / f"images-{name}.safetensors"
+        self._cars.append(SideCar.save(path, ids, images))
+
+    def finish(self) -> tuple[SideCar, ...]:
+        """The side-cars of everything added."""
+        self._flush()
+        return tuple(self._cars)
+
+
+@contextlib.contextmanager
+def bar(total: int | None, name: str, progress: bool) -> Iterator[Any]:
+    """A tqdm bar over images; silent where it is not asked for or the output is no terminal."""
+    from tqdm.auto import tqdm
+
+    with tqdm(
+        total=total, desc=name, unit="image", disable=None if progress else True
+    ) as shown:
+        yield shown
+
+
+def same_settings(
+    ours: dict[str, Any], theirs: Mapping[str, Any], free: Iterable[str]
+) -> None:
+    """Raises StateError where a result has other settings; those in `free` may differ."""
+    left, right = dict(codec.plain(ours)), dict(codec.plain(theirs))
+    for key in free:
+        left.pop(key, None)
+        right.pop(key, None)
+    odd = sorted(k for k in left.keys() | right.keys() if left.get(k) != right.get(k))
+    if odd:
+        shown = {key: (right.get(key), left.get(key)) for key in odd}
+        raise StateError(
+            f"resume= has other settings (theirs, ours): {shown}; use the same, or start anew"
+        )
+
+
+def same_model(ours: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+    """Raises StateError where the weights of a result's model have another hash than ours."""
+    before, now = provenance.get("model", {}).get("sha256"), ours["sha256"]
+    if before and now and before != now:
+        raise StateError(
+            "resume= is of another model (its weights have another hash); measure anew"
+        )
+
+
+def flags_of(result: Result, stream: Stream, trained: bool) -> Iterator[Flag]:
+    """What speaks against any method's result; trained: parts of the model ran in training mode."""
+    if stream.traits is not None:
+        yield from stream.traits.flags()
+    if stream.n_duplicates:
+        yield Flag(
+            "duplicates",
+            "the data hold images that occur more than once; each has its own noise, but they are "
+            "not independent images",
+            stream.n_duplicates,
+        )
+    if trained:
+        yield Flag(
+            "training_mode",
+            "the model ran in training mode as set_model_training_mode asked; numbers are not "
+            "those of the deployed model",
+        )
+    status = getattr(result, "status", torch.zeros(0))
+    bad = int((status == int(Status.NON_FINITE)).sum())
+    if bad:
+        yield Flag("non_finite", "NaN or infinite logits; counted as failures", bad)
+    late = int((status == int(Status.NOT_REACHED)).sum())
+    if late or (stream.budget is not None and stream.budget.spent):
+        yield Flag(
+            "budget_spent",
+            "max_queries or max_seconds ended the run early; rows that were not reached, or not "
+            "finished, are UNDECIDED",
+            late,
+        )
+
+
+def result_of(
+    result_type: type[Result],
+    table: Table,
+    stream: Stream,
+    *,
+    settings: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    cost: Cost,
+    sidecars: tuple[SideCar, ...],
+) -> Result:
+    """The result of finished rows, with the cost of what it goes on with.
+
+    Raises StateError where the rows are not those of the earlier result, ModelContractError where
+    no image got finite logits.
+    """
+    earlier = stream.resume
+    if earlier is not None and len(table) != len(earlier):
+        raise StateError(
+            f"resume= holds {len(earlier)} images, the data {len(table)}; give the same data"
+        )
+    result = result_type.from_table(
+        table,
+        settings=settings,
+        provenance=provenance,
+        cost=cost if earlier is None else cost + earlier.cost,
+        sidecars=sidecars,
+        groups=stream.groups,
+    )
+    status = getattr(result, "status", None)
+    if status is not None and len(status) and (status == int(Status.NON_FINITE)).all():
+        raise ModelContractError(
+            f"all {len(status)} images gave NaN or infinite logits; check the weights, the dtype "
+            "and the scale of the input"
+        )
+    return result
+
+
+def flagged(result: Result, found: Iterable[Flag]) -> Result:
+    """The result with its flags, and one ReliabilityWarning each, at the caller of `measure`."""
+    flags = merge_flags([found])
+    warn_flags(flags, stacklevel=5)
+    return result.with_flags(flags)

@@ -1,0 +1,221 @@
+"""What is common to every class of this package?
+
+Each is a torchattacks attack with a second verb: `measure`.
+
+`Probe` owns what must never go wrong: the model is given back as it was, numbers do not depend
+on batch size or order, nothing is drawn from the global generator, and every refusal says what
+to do.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from abc import abstractmethod
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any, ClassVar, final
+
+from ..._typing import Norm
+from ...data.stream import Stream
+from ...errors import StatusError
+from ...models.fingerprint import describe_model
+from ...models.logits import Outputs
+from ...models.meter import Budget
+from ...results.base.columns import Rows, Table
+from ...results.base.facts import Flag, versions
+from ...results.base.result import Result
+from . import measuring
+from .calling import ImageAttack
+from .settings import ProbeSettings
+
+
+class Probe(ImageAttack):
+    r"""Base of PRTest and its sisters: calling gives images, `measure` gives a result.
+
+    Arguments:
+        name (str): name of the method.
+        model (nn.Module or callable): maps images (N, ...) to scores (N, K); tuples, dicts,
+            objects with .logits, a single logit and (with outputs="probs") probabilities are
+            understood.
+        eps (float): radius of the ball, in pixel units of [0, 1].
+        norm (str): "Linf", "L2" or "L1".
+        seed (int): of every random number. (Default: 0)
+        batch_size (int): rows of one forward pass; changes no decision. (Default: 256)
+        bounds (tuple): pixel range (low, high), floats or per-channel tensors; None for embeddings.
+            (Default: (0, 1))
+        outputs (str): "logits" or "probs". (Default: "logits")
+        n_queries (int): forward row-passes per image of one call. (Default: None)
+        max_queries (int): forward row-passes of one `measure`. (Default: None)
+        max_seconds (float): wall time of one `measure`. (Default: None)
+        keep (str): images to keep: "none", "memory", or a folder for safetensors files.
+            (Default: "none")
+        **own: what the subclass's `settings_type` adds.
+
+    A subclass writes `forward` (pixels, labels -> pixels) and `_rows` (stream -> finished
+    rows), and sets `result_type`, `citation` and, where it can, ``supported_mode = ["default",
+    "targeted"]``. Inside `torchattacks.MultiAttack` only a Module that returns a tensor (N, K)
+    works, and what the outer attack itself leaves behind (frozen BatchNorm, its flag after an
+    exception) is not repaired. A whole example stands in docs/probe.md.
+
+    >>> from torchattacks_ext import PRTest
+    >>> issubclass(PRTest, Probe)
+    True
+    """
+
+    result_type: ClassVar[type[Result]]
+    settings_type: ClassVar[type[ProbeSettings]] = ProbeSettings
+    citation: ClassVar[str] = ""
+    unit: ClassVar[str] = "image"
+    resumable: tuple[str, ...] = ()
+    """Settings that may differ between a result and the run that resumes it."""
+
+    def __init__(
+        self,
+        name: str,
+        model: Any,
+        *,
+        eps: float,
+        norm: Norm,
+        seed: int = 0,
+        batch_size: int = 256,
+        bounds: Any = (0, 1),
+        outputs: Outputs = "logits",
+        n_queries: int | None = None,
+        max_queries: int | None = None,
+        max_seconds: float | None = None,
+        keep: str | os.PathLike[str] = "none",
+        **own: Any,
+    ) -> None:
+        super().__init__(name, model)
+        common: dict[str, Any] = dict(eps=eps, norm=norm, seed=seed, bounds=bounds)
+        common |= dict(batch_size=batch_size, outputs=outputs, n_queries=n_queries)
+        common |= dict(max_queries=max_queries, max_seconds=max_seconds, keep=keep)
+        self._configure(self.settings_type(**common, **own))
+
+    # ------------------------------------------------------------------ verb two: a result
+    @abstractmethod
+    def _rows(self, stream: Stream) -> Iterator[Rows]:
+        """Finished rows of the stream, in completion order; holds no context across a yield."""
+
+    def settings(self) -> dict[str, Any]:
+        """Every setting that may change a decision, in JSON types; part of the digest."""
+        return {
+            "method": self.attack,
+            **self.config.facts(),
+            "mode": self.attack_mode,
+            "model_training": self._model_training,
+            "dropout_training": self._dropout_training,
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """What the subclass adds to the provenance of its result, in JSON types."""
+        return {}
+
+    def _needs_labels(self) -> bool:
+        return True
+
+    def doubts(self, result: Result) -> tuple[Flag, ...]:
+        """What only the subclass knows against its result."""
+        return ()
+
+    def _stream(
+        self, data: Any, labels: Any, ids: Any, resume: Result | None
+    ) -> Stream:
+        normalised = self._normalization_applied is True
+        if resume is not None:
+            self._check_resume(resume)
+        return Stream(
+            data,
+            labels,
+            ids=ids,
+            batch_size=self.batch_size,
+            bounds=self.bounds,
+            prepare=lambda images: self._prepare(images, normalised),
+            need_labels=self._needs_labels(),
+            look=self._look,
+            budget=Budget(self._meter, self.max_queries, self.max_seconds),
+            resume=resume,
+        )
+
+    @final
+    def rows(
+        self,
+        data: Any,
+        labels: Any = None,
+        *,
+        ids: Any = None,
+        resume: Result | None = None,
+    ) -> Iterator[Rows]:
+        """Finished rows in completion order; between two of them all is in the caller's state."""
+        return self._run(self._stream(data, labels, ids, resume))
+
+    def _run(self, stream: Stream) -> Iterator[Rows]:
+        work = self._rows(stream)
+        while True:
+            with self._session():
+                rows = next(work, None)
+            if rows is None:
+                return
+            yield rows
+
+    @final
+    def measure(
+        self,
+        data: Any,
+        labels: Any = None,
+        *,
+        ids: Any = None,
+        resume: Any = None,
+        progress: bool = False,
+    ) -> Any:
+        """Measure every image of `data`; the result is in input order.
+
+        data: tensor (N, ...) with `labels` (N,), Dataset, DataLoader or iterable of batches
+        (tuples, or dicts with image(s) | img | pixel_values, label(s), optional sample_ids,
+        groups). ids: own sample ids (ints or strings), else the content is hashed. resume: an
+        earlier result of the same settings and data, gone on with. progress: show a bar.
+        Raises InputError for data, StateError for a resume that does not fit,
+        ModelContractError when no image got finite logits.
+        """
+        stream = self._stream(data, labels, ids, resume)
+        before, started = self._meter.snapshot(), time.perf_counter()
+        table, keeper = Table(), measuring.Keeper(self.keep)
+        with measuring.bar(stream.total, self.attack, progress) as shown:
+            for rows in self._run(stream):
+                keeper.add(rows)
+                table.append(Rows(rows.index, rows.columns))
+                shown.update(len(rows))
+        cost = self._meter.since(before, time.perf_counter() - started)
+        result = measuring.result_of(
+            self.result_type,
+            table,
+            stream,
+            settings=self.settings(),
+            provenance=self._provenance(),
+            cost=cost,
+            sidecars=keeper.finish(),
+        )
+        trained = self._model_training or self._dropout_training
+        flags = *measuring.flags_of(result, stream, trained), *self.doubts(result)
+        return measuring.flagged(result, flags)
+
+    def _provenance(self) -> dict[str, Any]:
+        return {
+            "model": describe_model(self.model),
+            "device": str(self.device),
+            "batch_size": self.batch_size,
+            "normalised_input": self.normalization_used is not None,
+            "versions": versions(),
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            **self.facts(),
+        }
+
+    def _check_resume(self, resume: Any) -> None:
+        if not isinstance(resume, self.result_type):
+            raise StatusError(
+                f"resume={type(resume).__name__} cannot be gone on with by {self.attack}; "
+                f"expected {self.result_type.__name__}"
+            )
+        measuring.same_settings(self.settings(), resume.settings, self.resumable)
+        measuring.same_model(describe_model(self.model), resume.provenance)

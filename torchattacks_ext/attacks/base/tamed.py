@@ -1,0 +1,294 @@
+"""How does a torchattacks attack hold a model without harming it?
+
+`Attack` with its traps taken out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Callable, Iterator
+from reprlib import recursive_repr
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchattacks.attack import Attack
+
+from ...data.door import check_labels
+from ...errors import ConfigError, InputError
+from ...models.logits import LogitsView, class_name
+from ...models.meter import Meter
+from ...models.session import first_tensor, session
+from ...numerics.ids import IdBook
+from . import targets
+from .settings import ProbeSettings
+
+logger = logging.getLogger("torchattacks_ext")
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """What torchattacks prints goes to the log instead."""
+    words = io.StringIO()
+    with contextlib.redirect_stdout(words):
+        yield
+    if words.getvalue().strip():
+        logger.info(words.getvalue().strip())
+
+
+class TamedAttack(Attack):
+    """torchattacks' Attack that gives back what it borrows, prints and draws nothing global.
+
+    Base of :class:`~torchattacks_ext.Probe`; not for use by itself. `self.model` stays the
+    caller's object (MultiAttack compares it); adapters live in a view that only `get_logits`
+    sees.
+    """
+
+    config: ProbeSettings
+    # torchattacks' __setattr__ walks through lists and dicts looking for attacks to adopt: it
+    # fails on lists of tensors and overwrites the models of nested attacks.
+    __setattr__ = object.__setattr__
+    __repr__ = recursive_repr("...")(Attack.__repr__)
+
+    def __init__(self, name: str, model: Any) -> None:
+        if not callable(model):
+            raise ConfigError(
+                f"model is {type(model).__name__}, expected a Module or a callable that maps "
+                "images (N, ...) to scores (N, K)"
+            )
+        self._meter = Meter()
+        with silenced():
+            super().__init__(name, model)
+
+    # ------------------------------------------------------------------ the model
+    @property
+    def device(self) -> torch.device | None:
+        """Where the model is now.
+
+        That of its first parameter or buffer, else what `set_device` said.
+        """
+        sample = first_tensor(self.model)
+        chosen: torch.device | None = self.__dict__.get("_chosen_device")
+        return chosen if sample is None else sample.device
+
+    @device.setter
+    def device(self, value: Any) -> None:
+        """torchattacks assigns the device once, at construction; ours is looked up at each call."""
+
+    def set_device(self, device: Any) -> None:
+        """Device of a model without parameters; that of others is where their parameters are."""
+        self._chosen_device = None if device is None else torch.device(device)
+
+    def set_model(self, model: Any, meter: Meter | None = None) -> None:
+        """Measure another model from now on; meter: count its row-passes there (a runner's)."""
+        self.model = model
+        self.model_name = class_name(model)
+        if meter is not None:
+            self._meter = meter
+
+    @property
+    def _view(self) -> LogitsView:
+        view: LogitsView | None = self.__dict__.get("_view_cache")
+        outputs, meter = self.config.outputs, self._meter
+        same = view is not None and view.model is self.model and view.meter is meter
+        if view is None or not same or view.outputs != outputs:
+            view = LogitsView(self.model, outputs, meter)
+            self._view_cache = view
+        return view
+
+    def get_logits(
+        self, inputs: Tensor, labels: Any = None, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Logits (N, K) of pixels (inside a call) or of the caller's inputs.
+
+        N forward row-passes.
+        """
+        if self._normalization_applied is False:
+            inputs = self.normalize(inputs)
+        logits: Tensor = self._view(inputs)
+        return logits
+
+    def get_output_with_eval_nograd(self, inputs: Tensor) -> Tensor:
+        """Logits (N, K) without gradient, the model's modes given back. N forward row-passes."""
+        with self._borrowed(), torch.no_grad():
+            return self.get_logits(inputs)
+
+    def _borrowed(self) -> contextlib.AbstractContextManager[None]:
+        return session(
+            self.model, training=self._model_training, dropout=self._dropout_training
+        )
+
+    @contextlib.contextmanager
+    def _session(self) -> Iterator[None]:
+        """Model borrowed, pixels inside, no inference mode; all given back whatever happens."""
+        applied = self._normalization_applied
+        with torch.inference_mode(False), self._borrowed():
+            try:
+                if applied:
+                    self._normalization_applied = False
+                yield
+            finally:
+                self._normalization_applied = applied
+
+    # ------------------------------------------------------------------ normalisation
+    def _set_normalization_applied(self, flag: bool) -> None:
+        if self.normalization_used is not None:
+            self._normalization_applied = flag
+
+    def set_normalization_used(self, mean: Any, std: Any) -> None:
+        """The model wants (images - mean) / std, and so come the caller's inputs.
+
+        mean, std: per channel.
+        Raises ConfigError for unequal lengths or a std that is not positive.
+        """
+        mean, std = (torch.as_tensor(side).flatten().tolist() for side in (mean, std))
+        if len(mean) != len(std) or not all(side > 0 for side in std):
+            raise ConfigError(
+                f"mean={mean} and std={std} must have one entry a channel and std > 0"
+            )
+        super().set_normalization_used(mean, std)
+
+    def _moments(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        used = self.normalization_used
+        if used is None:
+            raise ConfigError("no normalisation is set; call set_normalization_used")
+        if like.dim() < 2 or like.shape[1] not in (1, used["mean"].numel()):
+            raise InputError(
+                f"inputs have shape {tuple(like.shape)}, but the normalisation is for "
+                f"{used['mean'].numel()} channels in dimension 1"
+            )
+        shape = (1, -1) + (1,) * (like.dim() - 2)
+        return used["mean"].to(like).reshape(shape), used["std"].to(like).reshape(shape)
+
+    def normalize(self, inputs: Tensor) -> Tensor:
+        """Pixels to the model's scale, for any number of dimensions."""
+        mean, std = self._moments(inputs)
+        return (inputs - mean) / std
+
+    def inverse_normalize(self, inputs: Tensor) -> Tensor:
+        """The model's scale to pixels."""
+        mean, std = self._moments(inputs)
+        return inputs * std + mean
+
+    @staticmethod
+    def load(
+        load_path: Any,
+        batch_size: int = 128,
+        shuffle: bool = False,
+        normalize: Any = None,
+        load_predictions: bool = False,
+        load_clean_inputs: bool = False,
+    ) -> Any:
+        """A DataLoader of what `save` wrote, as `Attack.load` gives it; nothing is printed."""
+        with silenced():
+            return Attack.load(
+                load_path,
+                batch_size,
+                shuffle,
+                normalize,
+                load_predictions,
+                load_clean_inputs,
+            )
+
+    # ------------------------------------------------------------------ modes and targets
+    def set_mode_default(self) -> None:
+        """Untargeted mode: a failure is argmax != label."""
+        with silenced():
+            super().set_mode_default()
+
+    def _set_mode_targeted(self, mode: str, quiet: bool = False) -> None:
+        if "targeted" not in self.supported_mode:
+            raise ConfigError(
+                f"{self.attack} has no targeted mode; its modes are {self.supported_mode}"
+            )
+        with silenced():
+            super()._set_mode_targeted(mode, quiet)
+
+    # torchattacks' own setters go by the name wrapper_func and have neither signature nor
+    # words; they also change the mode before they look at kth_min.
+    def set_mode_targeted_by_function(
+        self, target_map_function: Callable[..., Tensor], quiet: bool = False
+    ) -> None:
+        """Targets (N,) are target_map_function(images, labels); a failure is argmax == target."""
+        if not callable(target_map_function):
+            raise ConfigError(
+                f"target_map_function is {type(target_map_function).__name__}, expected a function "
+                "of (images, labels); for targets in place of labels: set_mode_targeted_by_label()"
+            )
+        super().set_mode_targeted_by_function(target_map_function, quiet)
+
+    def set_mode_targeted_random(self, quiet: bool = False) -> None:
+        """Targets are drawn by (seed, content of the image); a failure is argmax == target."""
+        super().set_mode_targeted_random(quiet)
+
+    def set_mode_targeted_least_likely(
+        self, kth_min: int = 1, quiet: bool = False
+    ) -> None:
+        """Targets are the classes of the kth_min-th smallest score.
+
+        A failure is argmax == target.
+        """
+        if not isinstance(kth_min, int) or kth_min < 1:
+            raise ConfigError(f"kth_min={kth_min!r} must be a whole number >= 1")
+        super().set_mode_targeted_least_likely(kth_min, quiet)
+
+    def set_mode_targeted_by_label(self, quiet: bool = False) -> None:
+        """Targets are given in the place of labels; a failure is argmax == target."""
+        super().set_mode_targeted_by_label(quiet)
+
+    def set_model_training_mode(
+        self,
+        model_training: bool = False,
+        batchnorm_training: bool = False,
+        dropout_training: bool = False,
+    ) -> None:
+        """Training mode inside a call (for RNNs) and dropout, both flagged in results.
+
+        Raises ConfigError for batchnorm_training=True: rows of a batch would depend on each other.
+        """
+        if batchnorm_training:
+            raise ConfigError(
+                "batchnorm_training=True makes the rows of a batch depend on each other, so that "
+                "no per-image number holds; leave it False"
+            )
+        super().set_model_training_mode(model_training, False, dropout_training)
+
+    def _ids(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        return IdBook().assign(images, labels, self.config.bounds).to(images.device)
+
+    def get_random_target_label(self, inputs: Tensor, labels: Any = None) -> Tensor:
+        """Targets (N,) drawn by (seed, content of the image and label), never the label.
+
+        Where labels is None, never the prediction. The targets of a call, and of a `measure`
+        that is given no ids. N forward row-passes.
+        """
+        images = (
+            self.inverse_normalize(inputs) if self._normalization_applied else inputs
+        )
+        logits = self.get_output_with_eval_nograd(inputs)
+        if labels is not None:  # part of the id, as in a call and in `measure`
+            labels = check_labels(labels, len(images)).to(images.device)
+        ids = self._ids(images.detach(), labels)
+        return targets.random_targets(self.config.seed, ids, logits, labels)
+
+    def get_least_likely_label(self, inputs: Tensor, labels: Any = None) -> Tensor:
+        """Targets (N,).
+
+        The class of the kth_min-th smallest score, never the label. N row-passes.
+        """
+        logits = self.get_output_with_eval_nograd(inputs)
+        return targets.least_likely_targets(logits, labels, self._kth_min)
+
+    def _targets(self, ids: Tensor, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Targets (N,) of rows with known ids; runs inside a session, on pixels."""
+        if self.attack_mode == "targeted(random)":
+            logits = self.get_output_with_eval_nograd(images)
+            return targets.random_targets(self.config.seed, ids, logits, labels)
+        found = self.get_target_label(images, labels)
+        if found is None:
+            raise InputError(
+                "targets are the labels here; pass measure(images, labels)"
+            )
+        return check_labels(found, len(images)).to(images.device)

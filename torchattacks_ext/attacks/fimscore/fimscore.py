@@ -1,0 +1,284 @@
+"""How sensitive is the output distribution? lambda_max of the input Fisher information."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..._typing import LogitsFn, Norm
+from ...data.stream import Batch, Stream
+from ...models.logits import LogitsView
+from ...numerics.fisher.blackbox.sketch import n_queries_of
+from ...results.base.columns import Rows
+from ...results.base.facts import Flag
+from ...results.base.result import Result
+from ...results.sensitivity import Sensitivity
+from ..base.probe import Probe
+from . import rows as fim_rows
+from .arguments import (
+    BLACK_BOX,
+    CITATION,
+    Method,
+    check_arguments,
+    needs_gradient,
+    own_settings,
+)
+from .audit import GradientAudit, audit
+from .blackbox import ROUND, blackbox_rows
+from .flags import fim_flags
+from .smooth import check_smooth
+from .step import better_end, step_images
+from .temperature import Tempered, fitted_temperature, given_temperature, refuse_equal
+
+
+class FIMScore(Probe):
+    r"""Spectral norm of the input Fisher information: a sensitivity score without an attack.
+
+    F(x) = J^T (diag p - p p^T) J, J = dz/dx, p = softmax(z); for a small step e the divergence
+    KL(p(x) || p(x + e)) is about e^T F e / 2, at most lambda_max(F) eps^2 / 2 over |e|_2 <= eps.
+    The score is lambda_max, in [0, 1] pixel space whatever the model does inside; lower = less
+    sensitive. It is a local diagnostic of the *output distribution*, no certificate, no accuracy:
+    a confident model has a small lambda, and a masked gradient makes it small. Read it beside
+    `margin_radius`. Source: arXiv:2606.04767, with corrections (docs/fimscore.md).
+
+    ============== ======================================= ===========================
+    method         how                                     right to
+    ============== ======================================= ===========================
+    auto           gram for K <= 16, else lanczos          as those
+    gram           exact, from K - 1 gradients             rounding
+    lanczos        J^T w and J v, a few of each            `tol`, or it says "cap"
+    power          the paper's Algorithm 1                 not promised
+    srp_hutchinson the paper's Algorithm 2                 far below the truth
+    blackbox       differences along random directions     its interval
+    srp_blackbox   the paper's black box                   about a D-th of the truth
+    ============== ======================================= ===========================
+
+    The last two ask for scores only and take any callable; "blackbox" is an unbiased sketch with a
+    jackknife interval over its directions.
+
+    Distance Measure : Linf, L2, L1
+
+    Arguments:
+        model (nn.Module or callable): maps images (N, ...) to scores (N, K), with a gradient
+            unless the method is a black box.
+        eps (float): radius of a call's step, in pixel units of [0, 1]. (Default: 8/255)
+        norm (str): "Linf", "L2" or "L1", of a call's step and of `margin_radius`.
+            (Default: "Linf")
+        method (str): see the table. (Default: "auto")
+        tol (float): relative error of lambda that "lanczos" and "power" stop at; None is 1e-3 and
+            1e-6. (Default: None)
+        dtype (torch.dtype): torch.float64 scores a deep copy of the model in double precision;
+            None works in the model's own. (Default: None)
+        temperature (float or "fit"): logits are divided by it; "fit" needs
+            :meth:`fit_temperature` on other images first; None is 1. (Default: None)
+        seed (int): of every random number. (Default: 0)
+        jvp (str): back end of J v: "auto", "forward_mode", "double_backward" or
+            "finite_differences". (Default: "auto")
+        n_directions (int): of "blackbox", 2 queries each and a quarter again to check the step; of
+            "srp_blackbox". (Default: 100)
+        target (float): "blackbox" ends an image once half its interval of log lambda is below
+            this; None takes all directions. (Default: None)
+        grey (bool): "blackbox" on 8-bit inputs: steps of one grey level, every query on the 8-bit
+            grid. (Default: False)
+        kl (bool): also what `kl_linf` and `believable` need, which is most of the time; False
+            leaves it out (nan), and a call in Linf steps along the eigenvector's signs.
+            (Default: True)
+        smooth (tuple): (sigma, n): score the mean of F over n points x + sigma g, g normal, where
+            kinks make F jump; n times the cost. None scores the image itself. (Default: None)
+        **options: the other arguments of :class:`Probe` by keyword (batch_size, bounds, outputs,
+            max_queries, max_seconds, keep: the images of a call).
+
+    Shape:
+        - images: (N, C, H, W), (N, T, D) or (N, D), range [0, 1] (`bounds`).
+        - labels: (N,) in [0, K), or None: the score takes y ~ p, not the label.
+        - output: as images; one step along the top eigenvector (OSSA, Zhao et al. 2019), with the
+          better of its two signs.
+
+    Cost of `measure`: a forward, K - 1 vjps (gram) or about 5 vjps and 5 jvps (lanczos), and 2 to 6
+    of both for the Linf value. A call takes 2 forwards more.
+
+    Examples::
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
+        >>> images = torch.full((2, 1, 2, 2), 0.5)
+        >>> score = FIMScore(net, eps=0.1, norm="L2")
+        >>> result = score.measure(images, ids=[1, 2])
+        >>> bool((result.lam <= result.trace * (1 + 1e-6)).all())
+        True
+        >>> step = score(images, net(images).argmax(1)) - images
+        >>> [round(size, 4) for size in step.flatten(1).norm(dim=1).tolist()]
+        [0.1, 0.1]
+    """
+
+    result_type = Sensitivity
+    citation = CITATION
+
+    def __init__(
+        self,
+        model: Any,
+        eps: float = 8 / 255,
+        norm: Norm = "Linf",
+        method: Method = "auto",
+        tol: float | None = None,
+        dtype: torch.dtype | None = None,
+        temperature: float | Literal["fit"] | None = None,
+        seed: int = 0,
+        *,
+        jvp: str = "auto",
+        n_directions: int = 100,
+        target: float | None = None,
+        grey: bool = False,
+        kl: bool = True,
+        smooth: tuple[float, int] | None = None,
+        **options: Any,
+    ) -> None:
+        options.setdefault("batch_size", 64)  # a graph of the batch stays in memory
+        super().__init__("FIMScore", model, eps=eps, norm=norm, seed=seed, **options)
+        self.supported_mode = ["default", "targeted"]
+        self.method, self.tol, self.dtype = method, tol, dtype
+        self.temperature, self.jvp = temperature, jvp
+        self._fitted: float | None = None
+        self._fit_ids: frozenset[int] = frozenset()
+        self._backends: set[str] = set()
+        self.n_directions, self.target, self.grey = n_directions, target, grey
+        self._steps: Counter[str] = Counter()
+        self.kl, self.smooth = kl, check_smooth(smooth, method)
+        check_arguments(self)
+
+    def _needs_labels(self) -> bool:
+        return self.attack_mode == "targeted(label)"
+
+    def settings(self) -> dict[str, Any]:
+        """Every setting that may change a number."""
+        return super().settings() | own_settings(self)
+
+    def facts(self) -> dict[str, Any]:
+        """How J v was computed (it may differ from machine to machine); checks of steps."""
+        return {"jvp": sorted(self._backends), "step_checks": dict(self._steps)}
+
+    @property
+    def temperature_value(self) -> float:
+        """What logits are divided by. Raises StateError for "fit" before a fit."""
+        return given_temperature(self.temperature, self._fitted)
+
+    def fit_temperature(
+        self, data: Any, labels: Any = None, *, ids: Any = None
+    ) -> float:
+        """The temperature that gives `data` its least cross-entropy; "fit" uses it from now on.
+
+        data and labels as for `measure`, of other images than those that are scored (equal ids are
+        refused there). A forward row-pass an image. Raises InputError without images or labels.
+        """
+        stream = self._stream(data, labels, ids, None)
+        with self._session(), torch.no_grad():
+            self._fitted, self._fit_ids = fitted_temperature(stream, self.get_logits)
+        return self._fitted
+
+    # ------------------------------------------------------------------ the model
+    def _scored(self) -> LogitsFn:
+        """Pixels to logits as they are scored: scaled, in the dtype asked for, tempered."""
+        value, view = self.temperature_value, self._in_dtype()
+        return view if value == 1.0 else Tempered(view, value)
+
+    def _in_dtype(self) -> LogitsFn:
+        if self.dtype is None or not isinstance(self.model, nn.Module):
+            return self.get_logits
+        twin = copy.deepcopy(self.model).to(self.dtype)
+        double = LogitsView(twin, self.outputs, self._meter)
+        scaled = self._normalization_applied is False
+
+        def view(images: Tensor) -> Tensor:
+            found: Tensor = double(self.normalize(images) if scaled else images)
+            return found
+
+        return view
+
+    # ------------------------------------------------------------------ verb one
+    def forward(
+        self, inputs: Tensor, labels: Any = None, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """One step of length `eps` along the top eigenvector, with the better of its signs.
+
+        Untargeted: the sign of smaller margin to the label (to the clean answer without labels);
+        targeted: of smaller margin to reaching the target. 2 forward row-passes beside the score.
+        """
+        needs_gradient(self)
+        ids, view = self._ids(inputs, labels), self._scored()
+        parts = []
+        for part in torch.arange(len(inputs)).chunk(-(-len(inputs) // self.batch_size)):
+            rows = part.to(inputs.device)
+            wanted = None if labels is None else labels[rows]
+            parts.append(
+                step_images(self, view, inputs[rows], wanted, ids[part.to(ids.device)])
+            )
+        return torch.cat(parts)
+
+    def directions(self, images: Tensor, *, ids: Any = None) -> Tensor:
+        """The top eigenvector of each image, unit L2 rows of the images' shape (for heat maps).
+
+        images in the caller's scale; the answer is in pixel space, its sign the one along which the
+        clean answer loses. Cost as `measure`.
+        """
+        needs_gradient(self)
+        parts = []
+        for batch in self._stream(images, None, ids, None):
+            with self._session():
+                view = self._scored()
+                found = fim_rows.score(self, view, batch.images, batch.ids)
+                parts.append(found.top.u1.view_as(batch.images).float())
+        return torch.cat(parts) if parts else torch.zeros_like(images)
+
+    def audit(
+        self, data: Any, *, ids: Any = None, n_directions: int = 20
+    ) -> GradientAudit:
+        """Is the gradient masked, the image on a kink? Scores at finite steps beside lambda.
+
+        Steps of L2 length `eps` for the first, tiny ones to both sides for the second (`smooth`
+        averages kinks). data as for `measure`. 2 n_directions + 3 forward row-passes an image.
+        """
+        needs_gradient(self)
+        return audit(self, data, ids, n_directions)
+
+    # ------------------------------------------------------------------ verb two
+    def _rows(self, stream: Stream) -> Iterator[Rows]:
+        self._backends, self._steps = set(), Counter()
+        view = self._scored()
+        for batch in stream:
+            self._refuse_fit_ids(batch)
+            if not self._affords(stream, batch):
+                rows = fim_rows.unreached(batch)
+                images = None if self.keep == "none" else batch.images
+                yield Rows(rows.index, rows.columns, images)
+                continue
+            yield self._batch(view, batch)
+
+    def _batch(self, view: LogitsFn, batch: Batch) -> Rows:
+        if self.method in BLACK_BOX:
+            return blackbox_rows(self, view, batch)
+        scored = fim_rows.score(self, view, batch.images, batch.ids)
+        rows = fim_rows.sensitivity_rows(self, batch, scored)
+        self._backends |= {scored.action.backend} - {""}
+        if self.keep == "none":
+            return rows
+        images = better_end(self, scored, batch.images, batch.labels, batch.ids)
+        return Rows(rows.index, rows.columns, images)
+
+    def _affords(self, stream: Stream, batch: Batch) -> bool:
+        """Room for a batch: its forward, and jvps, each of which may run up to two forwards."""
+        sketched = n_queries_of(self.n_directions, n_round=ROUND) + 1
+        points = 1 if self.smooth is None else self.smooth[1]
+        each = sketched if self.method in BLACK_BOX else 30 * points
+        return stream.budget is None or stream.budget.allows(each * len(batch))
+
+    def _refuse_fit_ids(self, batch: Batch) -> None:
+        if self.temperature == "fit":
+            refuse_equal(batch.ids, self._fit_ids)
+
+    def doubts(self, result: Result) -> tuple[Flag, ...]:
+        """Saturation, caps, zero gradients, and steps of the black box that are too long or short."""
+        assert isinstance(result, Sensitivity)
+        return tuple(fim_flags(result, self.method, self._steps))

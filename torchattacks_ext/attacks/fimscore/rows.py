@@ -1,0 +1,126 @@
+"""How does one batch become rows of a sensitivity result, or directions to step along?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..._typing import LogitsFn, Norm, Status
+from ...data.stream import Batch
+from ...errors import BackendError
+from ...models.jvp import model_action
+from ...numerics.fisher.ball import cube_fisher, quadratic
+from ...numerics.fisher.factor import Action, softmax_factor
+from ...numerics.fisher.gram import margin_radius
+from ...numerics.fisher.spectral import Ending
+from ...numerics.fisher.top import TopFisher, log_trace, top_fisher
+from ...results.base.columns import Rows
+from ...results.sensitivity import Sensitivity
+from .scored import TRACE_DRAWS, Scored
+from .smooth import score_smoothed
+
+if TYPE_CHECKING:
+    from .fimscore import FIMScore
+
+RADIUS_CLASSES = 9
+"""Where the gradients of all classes are not there: likeliest other classes that the margin radius
+looks at."""
+
+
+def score(probe: FIMScore, view: LogitsFn, images: Tensor, ids: Tensor) -> Scored:
+    """The score of a batch by the probe's method; `action.passes` says what it took.
+
+    A model that gives J^T w but no J v keeps the exact method; the Linf value is then missing,
+    as it is where the probe's `kl` is off.
+    """
+    if probe.smooth is not None and len(images):
+        return score_smoothed(probe, view, images, ids)
+    action = model_action(view, images, probe.jvp)
+    method: Any = probe.method
+    found = top_fisher(action, method, tol=probe.tol, ids=ids)
+    if not probe.kl:
+        return Scored(action, found, None)
+    try:
+        cube = cube_fisher(action, found.u1, found.log_lam, found.log_cube)
+    except BackendError:
+        cube = None
+    return Scored(action, found, cube)
+
+
+def sensitivity_rows(probe: FIMScore, batch: Batch, scored: Scored) -> Rows:
+    """Rows of a batch, with what is known beside lambda."""
+    action, top, cube = scored.action, scored.top, scored.cube
+    nan = torch.full_like(top.log_lam, torch.nan)
+    spread = nan if scored.spread is None else scored.spread
+    if cube is not None and scored.spread is None:
+        spread = quadratic(action, top.u1)[1]
+    trace = top.log_trace if scored.log_trace is None else scored.log_trace
+    if trace is None:
+        trace = log_trace(action, TRACE_DRAWS, batch.ids)[0]
+    columns = {
+        "log_lam": top.log_lam,
+        "log_trace": trace,
+        "margin_radius": _radius(action, top, probe.norm),
+        "log_linf": nan if cube is None else cube.log_value,
+        "log_linf_upper": nan if cube is None else cube.log_upper,
+        "spread": spread,
+        "log_low": top.log_lam,
+        "log_high": top.log_lam,
+        "residual": top.residual,
+        "n_iterations": top.n_iterations,
+        "ending": top.status,
+    }
+    return finished(batch, action.logits, columns)
+
+
+def finished(batch: Batch, logits: Tensor, columns: dict[str, Any]) -> Rows:
+    """The columns that any method has, beside those of its own."""
+    n = len(batch)
+    factor = softmax_factor(logits)
+    answer = logits.argmax(1)
+    none = torch.full((n,), -1, dtype=torch.int64)
+    labels = none if batch.labels is None else batch.labels.cpu()
+    right = none if batch.labels is None else (answer.cpu() == labels).long()
+    bad = torch.as_tensor(columns["ending"]).cpu() == int(Ending.NON_FINITE)
+    whole = {
+        "ids": batch.ids,
+        "status": bad.long() * int(Status.NON_FINITE),
+        "prediction": torch.where(bad, none, answer.cpu()),
+        "reference": labels,
+        "clean_correct": torch.where(bad & (right >= 0), 0, right),
+        "log_rest": factor.log_pi.masked_fill(~factor.finite, torch.nan),
+        "n_queries": torch.zeros(n, dtype=torch.int64),
+        **columns,
+    }
+    return Rows(batch.index, _typed(whole))
+
+
+def unreached(batch: Batch) -> Rows:
+    """Rows that the budget ended before."""
+    n = len(batch)
+    nan, none = torch.full((n,), torch.nan), torch.full((n,), -1)
+    whole = {spec.name: nan for spec in Sensitivity.columns()}
+    whole |= {name: none for name in ("prediction", "reference", "clean_correct")}
+    zero = torch.zeros(n)
+    whole |= {name: zero for name in ("n_iterations", "n_queries", "ending")}
+    whole |= {"ids": batch.ids, "status": zero + int(Status.NOT_REACHED)}
+    if batch.labels is not None:
+        whole["reference"] = batch.labels.cpu()
+    return Rows(batch.index, _typed(whole))
+
+
+def _typed(columns: dict[str, Tensor]) -> dict[str, Tensor]:
+    dtypes = {spec.name: spec.dtype for spec in Sensitivity.columns()}
+    return {
+        name: torch.as_tensor(values).cpu().to(dtypes.get(name, torch.int64))
+        for name, values in columns.items()
+    }
+
+
+def _radius(action: Action, top: TopFisher, norm: Norm) -> Tensor:
+    known = {"L2": top.radius_l2, "Linf": top.radius_linf}.get(norm)
+    if known is not None:
+        return known
+    return margin_radius(action, norm, RADIUS_CLASSES)

@@ -1,0 +1,241 @@
+"""What is left of a target whose answer depends on the batch? Three numbers, always together.
+
+For one deployed batch: ISO, each image attacked beside clean companions; UNION, the image was wrong
+in some batch of adversarial images; REALISED, the images wrong at once in one batch. And
+bystanders: clean images beside attackers. The batches are a seeded partition of the data, and all
+of it is repeated for several partitions, because another partition is another deployment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...engines.autoattack.runs import TARGET
+from ...engines.joint import ascent as focus
+from ...engines.joint import realised as realise
+from ...engines.joint.ascent import SHARES, STEPS
+from ...engines.joint.ledgers import POOL, Isolated, IsolatedLedger, JointLedger
+from ...engines.joint.runs import JointEngine
+from ...engines.judge.active import Array
+from ...engines.judge.ledger import AttackSpec, Entry
+from ...numerics.streams import uniform
+from ...results.base.facts import Flag
+from . import run as msa_run
+
+if TYPE_CHECKING:
+    from .msa import MSA
+
+NUMBERS = ("clean", "iso", "union", "realised", "bystanders_clean", "bystanders")
+ISO_PLAN = (
+    AttackSpec("apgd", on=TARGET, loss="ce", steps=10),
+    AttackSpec("apgd", on=TARGET, loss="margin", steps=20),
+)
+"""Attacks on one image beside clean companions, after what the whole batch has suggested."""
+WARM = AttackSpec("warm", on=TARGET, loss="margin", steps=20)
+"""Attack of the whole batch from the realised one, between two repairs."""
+BYSTANDERS = 0.5
+"""Share of a batch that stays clean beside attackers."""
+
+
+@dataclass
+class Deployed:
+    """One batch after its attack; rows are right (True) or not under each protocol, (m,) bool.
+
+    joint, alone: its ledgers. attackers (m,): who is perturbed in the bystanders' protocol, and
+    rest_wrong how many of the others are wrong then.
+    """
+
+    joint: JointLedger
+    alone: IsolatedLedger
+    attackers: Array
+    rest_wrong: int
+
+    @property
+    def clean(self) -> Array:
+        """Right in the clean batch."""
+        return self.joint.right
+
+    def robust(self, protocol: str) -> Array:
+        """Right under "iso", "union" or "realised", and on the clean batch."""
+        wrong = {
+            "iso": self.alone.union,
+            "union": self.joint.union,
+            "realised": self.joint.wrong,
+        }[protocol]
+        return np.asarray(~wrong.cpu().numpy()) & self.clean
+
+    @property
+    def entries(self) -> dict[str, Entry]:
+        """The books of the joint attack, and of that on single images as "alone/..."."""
+        return self.joint.entries | {
+            alone_name(k): v for k, v in self.alone.entries.items()
+        }
+
+    def counts(self) -> Array:
+        """How many are right, in the order of `NUMBERS`."""
+        rest = ~self.attackers
+        realised = int((~self.joint.wrong).sum())
+        found = [self.clean.sum(), self.robust("iso").sum(), self.robust("union").sum()]
+        found += [realised, self.clean[rest].sum(), rest.sum() - self.rest_wrong]
+        return np.array([int(x) for x in found])
+
+
+def alone_name(source: str) -> str:
+    """The name of a source of the attack on single images.
+
+    >>> alone_name("target/apgd-ce-10")
+    'alone/apgd-ce-10'
+    """
+    return "alone/" + source.partition("/")[2]
+
+
+JOINT_SOURCES = (
+    focus.SOURCE,
+    realise.SOURCE,
+    f"{TARGET}/{WARM.label}",
+    "alone/joint",
+    *(f"alone/{line.label}" for line in ISO_PLAN),
+)
+"""What may break a row beside the lines of the plan."""
+
+
+def partition(ids: Tensor, seed: int, number: int, size: int) -> list[Tensor]:
+    """Positions of the deployed batches of partition `number`; the last one may be smaller.
+
+    A function of the ids, the seed and the number: the order of the data does not matter.
+
+    >>> [len(part) for part in partition(torch.arange(7), 0, 0, 3)]
+    [3, 3, 1]
+    """
+    numbers = uniform(seed, ids, f"msa/partition/{number}", 0, 1)[:, 0]
+    order = np.lexsort((ids.cpu().numpy(), numbers.cpu().numpy()))
+    whole = torch.from_numpy(order)
+    return [whole[start : start + size] for start in range(0, len(whole), size)]
+
+
+def attack_jointly(probe: MSA, images: Tensor, labels: Tensor, ids: Tensor) -> Deployed:
+    """One deployed batch (m, ...) under all protocols. Runs inside a session of the target.
+
+    Cost: that of the plan (FAB left out), m row-passes for each composed batch, and for ISO about
+    ``m (POOL + 2 x 30)`` an image.
+    """
+    with msa_run.borrowed(probe) as models:
+        judge = msa_run.judge_of(probe, models, len(images))
+        eps, k = float(probe.eps), msa_run.n_classes_of(models, images)
+        joint = JointLedger.open(judge, images, labels, eps, probe.norm, probe.bounds)
+        _drive(probe, models, joint, ids, k, probe.plan)
+        focus.focus(models[TARGET], joint)
+        realise.realise(joint)
+        _drive(probe, models, joint, ids, k, (WARM,))
+        realise.realise(joint)
+        alone = _isolated(probe, models[TARGET], joint, ids, k)
+        chosen = uniform(probe.seed, ids, "msa/bystanders", 0, 1)[:, 0] >= BYSTANDERS
+        chosen = chosen.to(images.device)
+        wrong = focus.bystanders(models[TARGET], joint, chosen)
+    return Deployed(joint, alone, chosen.cpu().numpy(), wrong)
+
+
+def reserve_of(m: int) -> int:
+    """Forward row-passes, at most, of what no line of a plan counts, for a batch of m rows.
+
+    Composing and repairing twice, aimed ascent at parts and at each row, the isolated rows (their
+    two lines of m passes a query included), bystanders.
+
+    >>> reserve_of(8)
+    10984
+    """
+    repair = 2 * 3 * POOL * 2 * m * m + 4 * POOL * m
+    aimed = (STEPS + 2) * (len(SHARES) + m) * m
+    queries = sum(line.steps + 4 for line in ISO_PLAN) + POOL + 1
+    return repair + aimed + queries * m * m * 2 + (STEPS + 1) * m
+
+
+def _drive(
+    probe: MSA,
+    models: dict[str, nn.Module],
+    ledger: JointLedger,
+    ids: Tensor,
+    n_classes: int,
+    plan: tuple[AttackSpec, ...],
+) -> None:
+    engine = JointEngine(
+        models,
+        ids,
+        n_classes,
+        probe.seed,
+        probe._meter,
+        probe.probe_every,
+        budget=probe._budget,
+        reserve=reserve_of(len(ledger.images)),
+    )
+    msa_run.drive(plan, engine, ledger)
+    probe._left_out |= engine.skipped
+
+
+def _isolated(
+    probe: MSA, target: nn.Module, joint: JointLedger, ids: Tensor, n_classes: int
+) -> IsolatedLedger:
+    """Every row beside clean companions: the pool of the joint attack, then gradients."""
+    view = Isolated(target, joint.images)
+    judge = msa_run.judge_of(probe, {TARGET: view}, len(joint.images))
+    args = joint.images, joint.labels, joint.eps, joint.norm, joint.bounds
+    alone = IsolatedLedger.open(judge, *args)
+    view.asked = ~alone.union
+    everyone = torch.arange(len(joint.images), device=joint.images.device)
+    for candidate in joint.candidates():
+        if bool(alone.alive.any()):
+            alone.offer(everyone, candidate, f"{TARGET}/joint")
+    _drive(probe, {TARGET: view}, alone, ids, n_classes, ISO_PLAN)
+    return alone
+
+
+class Tally:
+    """Counts of the deployed batches of one partition.
+
+    >>> Tally().numbers()["iso"]
+    0.0
+    """
+
+    def __init__(self) -> None:
+        self.counts, self.n, self.n_rest = np.zeros(len(NUMBERS)), 0, 0
+
+    def add(self, left: Deployed) -> None:
+        """One more batch."""
+        self.counts += left.counts()
+        self.n += len(left.attackers)
+        self.n_rest += int((~left.attackers).sum())
+
+    def numbers(self) -> dict[str, float]:
+        """Accuracies by name; the bystanders' are shares of the rest, others of all rows."""
+        of = [self.n] * 4 + [self.n_rest] * 2
+        return {
+            name: float(count / max(whole, 1))
+            for name, count, whole in zip(NUMBERS, self.counts, of)
+        }
+
+
+def tell_protocols(probe: MSA, found: list[dict[str, float]], size: int) -> None:
+    """Put the numbers of all partitions and their sentence beside the rows of a result."""
+    probe._facts["protocols"] = {name: [one[name] for one in found] for name in NUMBERS}
+    probe._facts["deployed_batch"] = size
+    probe._doubts.append(protocols_flag(found, probe.headline, size))
+
+
+def protocols_flag(found: list[dict[str, Any]], headline: str, size: int) -> Flag:
+    """All protocols as one sentence; they stand beside every result of such a target."""
+    said = []
+    for name in NUMBERS:
+        values = [one[name] for one in found]
+        low, high = min(values), max(values)
+        spread = f" ({low:.3f} to {high:.3f})" if len(values) > 1 else ""
+        said.append(f"{name.replace('_', ' ')} {values[0]:.3f}{spread}")
+    text = (
+        f"batch-dependent target in batches of {size}, {len(found)} partitions: accuracy "
+        f"{', '.join(said)}; the rows hold {headline} of the first partition"
+    )
+    return Flag("batch_protocols", text, details={"partitions": found})

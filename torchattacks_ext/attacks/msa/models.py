@@ -1,0 +1,82 @@
+"""Which models does a plan meet, and in which batches? The target and its surrogates as modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ...data.stream import Batch
+from ...engines.autoattack.runs import TARGET
+from ...engines.judge.ledger import AttackSpec
+from ...errors import ConfigError
+from ..base.probe import Probe
+
+
+class Target(nn.Module):
+    """The target as a module: pixels to logits, through the probe's own view."""
+
+    def __init__(self, probe: Probe) -> None:
+        super().__init__()
+        self._ask = probe.get_logits
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, K)."""
+        return self._ask(images)
+
+
+class Normalised(nn.Module):
+    """A surrogate that wants its inputs as the target does."""
+
+    def __init__(self, view: nn.Module, probe: Probe) -> None:
+        super().__init__()
+        self.view, self._scale = view, probe.normalize
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, K)."""
+        found: Tensor = self.view(self._scale(images))
+        return found
+
+
+def models_for(spec: AttackSpec, models: Mapping[str, nn.Module]) -> list[str]:
+    """The models that a line of the plan is run on. Raises ConfigError for a name that is none."""
+    surrogates = [name for name in models if name != TARGET]
+    if spec.on == "each":
+        return [*surrogates, TARGET]
+    if spec.on == "surrogates":
+        return surrogates
+    if spec.on in models:
+        return [spec.on]
+    if spec.on != "best":
+        raise ConfigError(
+            f"on={spec.on!r} is no model here; the names are {sorted(models)}, or 'each', "
+            "'surrogates', 'best'"
+        )
+    return [*surrogates, TARGET]  # the engine takes the rows that each one leads
+
+
+def answers_vary(model: nn.Module, images: Tensor, n: int = 5) -> bool:
+    """Whether `n` forward passes of up to 8 images differ anywhere; at most 8 n row-passes.
+
+    >>> images = torch.ones(2, 9)
+    >>> answers_vary(nn.Dropout(0.5).train(), images), answers_vary(nn.Flatten(), images)
+    (True, False)
+    """
+    with torch.no_grad():
+        first = model(images[:8])
+        return any(not torch.equal(first, model(images[:8])) for _ in range(n - 1))
+
+
+def whole(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """All batches as one: AutoAttack packs the survivors of the whole data set anew."""
+    parts = list(batches)
+    if not parts:
+        return
+    labels = [part.labels for part in parts if part.labels is not None]
+    yield Batch(
+        torch.cat([part.ids for part in parts]),
+        torch.cat([part.images for part in parts]),
+        torch.cat(labels),
+        torch.cat([part.index for part in parts]),
+    )

@@ -1,0 +1,153 @@
+"""What does each version of MSA run? Plans as data, in the order in which they are run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from ...engines.autoattack.runs import TARGET
+from ...engines.autoattack.sequence import STANDARD
+from ...engines.judge.ledger import AttackSpec
+from ...errors import ConfigError
+
+if TYPE_CHECKING:
+    from .msa import MSA
+
+Version = Literal["autoattack", "paper", "standard", "rand", "quick", "custom"]
+VERSIONS: tuple[str, ...] = get_args(Version)
+EngineName = Literal["autoattack", "torchattacks"]
+Headline = Literal["iso", "union", "realised"]
+
+SEQUENCES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    # (on each surrogate, on the target)
+    "autoattack": (STANDARD, STANDARD),
+    "paper": (("apgd-ce", "apgd-dlr"), ("square",)),
+}
+"""Versions that run AutoAttack's components by its own protocol, over the whole data set."""
+
+PLANS: Mapping[str, tuple[AttackSpec, ...]] = {
+    "standard": (
+        AttackSpec("noise", on="target", steps=10),
+        AttackSpec("apgd", loss="ce", steps=10),
+        AttackSpec("apgd", loss="margin", steps=10),
+        AttackSpec("apgd", loss="ce", steps=100),
+        AttackSpec("apgd-t", steps=100),
+        AttackSpec("fab-t", on="best", steps=100),
+        AttackSpec("square", on="target", steps=5000),
+        AttackSpec("warm", on="best", loss="margin", steps=100, restarts=2),
+    ),
+    "rand": (
+        # gradients and losses are means over 20 draws (EOT); shares of draws decide
+        AttackSpec("noise", on="target", steps=10),
+        AttackSpec("apgd", loss="ce", steps=20),
+        AttackSpec("apgd", loss="ce", steps=100),
+        AttackSpec("apgd", loss="dlr", steps=100),
+        AttackSpec("warm", on="best", loss="margin", steps=50),
+    ),
+    "quick": (
+        AttackSpec("noise", on="target", steps=10),
+        AttackSpec("apgd", loss="ce", steps=20),
+        AttackSpec("apgd", loss="margin", steps=20),
+        AttackSpec("square", on="target", steps=500),
+    ),
+}
+"""Versions that harvest each run, row by row."""
+
+
+def check_arguments(probe: MSA) -> None:
+    """Raises ConfigError for values outside their domains."""
+    for name, domain in (("engine", EngineName), ("headline", Headline)):
+        if getattr(probe, name) not in get_args(domain):
+            raise ConfigError(
+                f"{name}={getattr(probe, name)!r} is not one of {get_args(domain)}"
+            )
+    if probe.engine == "torchattacks" and probe.norm == "L1":
+        raise ConfigError(
+            'engine="torchattacks" has no L1: say engine="autoattack", or another norm'
+        )
+    if not isinstance(probe.probe_every, int) or probe.probe_every < 0:
+        raise ConfigError(
+            f"probe_every={probe.probe_every!r} must be a whole number >= 0"
+        )
+    if probe.surrogate_normalization not in ("same", None):
+        raise ConfigError(
+            f"surrogate_normalization={probe.surrogate_normalization!r} is neither 'same' nor None"
+        )
+    for name in ("deployed_batch", "partitions", "fresh_draws"):
+        value = getattr(probe, name)
+        if value is None and name == "deployed_batch":
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigError(f"{name}={value!r} must be a whole number >= 1")
+
+
+def make_plan(
+    version: str, plan: Iterable[AttackSpec | Mapping[str, Any]] | None
+) -> tuple[AttackSpec, ...]:
+    """The lines of a version; of "custom" those that are given.
+
+    Raises ConfigError for an unknown version, for lines beside another version than "custom", and
+    for lines that are none.
+
+    >>> [spec.kind for spec in make_plan("custom", [{"kind": "apgd", "steps": 5}])]
+    ['apgd']
+    """
+    if version not in VERSIONS:
+        raise ConfigError(f"version={version!r} is not one of {VERSIONS}")
+    if (plan is None) == (version == "custom"):
+        raise ConfigError(
+            'plan= goes with version="custom", and only there: give a list of AttackSpec'
+        )
+    if plan is None:
+        return PLANS.get(version, ())
+    lines = []
+    for line in plan:
+        try:
+            lines.append(line if isinstance(line, AttackSpec) else AttackSpec(**line))
+        except TypeError as error:
+            raise ConfigError(f"plan: {line!r:.80} is no AttackSpec: {error}") from None
+    if not lines:
+        raise ConfigError("plan= is empty; give at least one AttackSpec")
+    return tuple(lines)
+
+
+def sources(
+    version: str, lines: Iterable[AttackSpec], surrogates: Iterable[str]
+) -> tuple[str, ...]:
+    """Everything that may break a row, "model/attack", in the order of the plan.
+
+    Raises ConfigError for a line on a model that is not there.
+
+    >>> sources("paper", (), ["fc"])
+    ('fc/apgd-ce', 'fc/apgd-dlr', 'target/square')
+    """
+    names, found = list(surrogates), []
+    if version in SEQUENCES:
+        on_surrogates, on_target = SEQUENCES[version]
+        found = [f"{name}/{attack}" for name in names for attack in on_surrogates]
+        found += [f"{TARGET}/{attack}" for attack in on_target]
+    for line in lines:
+        on = {"each": [*names, TARGET], "best": [*names, TARGET], "surrogates": names}
+        if line.on not in (*on, *names, TARGET):
+            raise ConfigError(
+                f"on={line.on!r} is no model here; the names are {[*names, TARGET]}, or {[*on]}"
+            )
+        found += [f"{name}/{line.label}" for name in on.get(line.on, [line.on])]
+    return tuple(dict.fromkeys(found))
+
+
+def plan_hash(version: str, lines: Iterable[AttackSpec]) -> str:
+    """16 hex digits of what is run, for settings.
+
+    >>> plan_hash("quick", PLANS["quick"]) == plan_hash("standard", PLANS["standard"])
+    False
+    """
+    facts = [
+        version,
+        [line.facts() for line in lines],
+        list(SEQUENCES.get(version, ())),
+    ]
+    text = json.dumps(facts, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,260 @@
+"""How does one line of a plan become runs of AutoAttack's components, and offers to the ledger?
+
+Runs start from numbers of the samples (seed, id, run), so that what is found does not depend on
+how batches are cut; rows that the target has lost are left out of the next run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..._typing import LogitsFn
+from ...models.meter import Budget, Meter
+from ..judge.harvest import AllBroken, Tap
+from ..judge.ledger import AttackSpec, Ledger
+from . import components as parts
+from . import upstream as aa
+from .starts import column, first_point
+
+TARGET = "target"
+"""The name of the target among the models that are attacked."""
+
+
+@dataclass
+class AutoAttackEngine:
+    """Drives AutoAttack's components, one run at a time, over one ledger.
+
+    models: name -> module, pixels to logits; the target under "target". ids (B,): of the rows.
+    n_classes: K. probe_every: each so many-th query on a surrogate is offered to the target, 0 for
+    none. meter: counts the row-passes of all models. budget: a run that does not fit is not begun.
+    peeks: name of a surrogate -> images to the target's logits, at next to no cost after that
+    surrogate was asked about the same images (:mod:`~torchattacks_ext.engines.judge.harvest`).
+    draws: forward passes of one query, where models are means over draws. reserve: row-passes of
+    the budget that runs must leave for what comes after them.
+    """
+
+    models: Mapping[str, nn.Module]
+    ids: Tensor
+    n_classes: int
+    seed: int
+    meter: Meter
+    probe_every: int = 5
+    name: str = "autoattack"
+    skipped: set[str] = field(default_factory=set)
+    budget: Budget | None = None
+    peeks: Mapping[str, LogitsFn] = field(default_factory=dict)
+    draws: int = 1
+    reserve: int = 0
+    copies: int = field(default=1, init=False)  # of each row in the run that comes next
+
+    def run(self, surrogate: str, spec: AttackSpec, ledger: Ledger) -> None:
+        """All runs of one line on one model. What was skipped, and why, stands in `skipped`."""
+        source = f"{surrogate}/{spec.label}"
+        with self._booked(source, ledger):
+            if spec.kind == "noise":
+                if self._affords(len(ledger.rows()), surrogate, spec):
+                    self._noise(source, spec, ledger)
+                return
+            tap = self._tap(surrogate, source, ledger)
+            for run in self._runs(tap, surrogate, spec, ledger):
+                rows = self._rows(surrogate, spec, ledger)
+                tries = len(rows) * self.copies
+                if not tries or not self._affords(tries, surrogate, spec):
+                    break
+                ledger.entry(source).tried += tries
+                for part, eps in _by_radius(ledger, rows, spec.kind):
+                    tap.watch(part)
+                    with contextlib.suppress(AllBroken):
+                        run(part, eps)
+                    tap.offer_nearest()
+                    ledger.entry(source).fooled += tap.n_fooled
+                    tap.rest()
+            if tap.surrogate.blind:
+                self.skipped.add(f"{surrogate} gives no gradient to attack it by")
+
+    def _rows(self, surrogate: str, spec: AttackSpec, ledger: Ledger) -> Tensor:
+        """Rows that this run is for: alive, inside the gate, and, on="best", led by this model."""
+        rows = ledger.rows(spec.gate)
+        if spec.on != "best" or surrogate == TARGET:
+            return rows
+        led = torch.from_numpy(ledger.led_by(surrogate)).to(rows.device)
+        return rows[led[rows]]
+
+    def _affords(self, n_rows: int, surrogate: str, spec: AttackSpec) -> bool:
+        """Whether the budget has room for one run, its offers and rows decided twice included."""
+        if self.budget is None:
+            return True
+        fab = spec.kind.startswith("fab")
+        # APGD stays inside the ball: what a peek there calls wrong is broken, and once
+        free = surrogate == TARGET or (surrogate in self.peeks and not fab)
+        asked = 0 if free or not self.probe_every else 2 / self.probe_every
+        each = {"noise": 2.0, "square": 1.0}.get(spec.kind, 1 + asked) * (1 + fab)
+        rows = int(n_rows * (each * self.draws * (spec.steps + 1) + 8))
+        return self.budget.allows(rows + self.reserve)
+
+    @contextlib.contextmanager
+    def _booked(self, source: str, ledger: Ledger) -> Iterator[None]:
+        entry, before = ledger.entry(source), self.meter.snapshot()
+        started = time.perf_counter()
+        yield
+        spent = self.meter.since(before)
+        entry.forward += spent.forward
+        entry.backward += spent.backward
+        entry.seconds += time.perf_counter() - started
+
+    def _tap(self, surrogate: str, source: str, ledger: Ledger) -> Tap:
+        return Tap(
+            self.models[surrogate],
+            ledger,
+            source,
+            self.probe_every,
+            surrogate == TARGET,
+            self.peeks.get(surrogate),
+        )
+
+    def _runs(
+        self, tap: Tap, surrogate: str, spec: AttackSpec, ledger: Ledger
+    ) -> Iterator[Callable[[Tensor, Any], None]]:
+        """One function of (rows, radius) for each restart and target."""
+        if spec.kind == "square":
+            yield lambda rows, eps: self._square(tap, spec, ledger, rows, eps)
+        elif spec.kind in ("apgd", "warm"):
+            for number in range(spec.restarts):
+                yield lambda rows, eps, number=number: self._apgd(  # type: ignore[misc]
+                    tap, surrogate, spec, ledger, rows, eps, number, None
+                )
+        elif spec.kind == "apgd-t":
+            for rank in range(2, aa.n_targets(spec.targets, self.n_classes) + 2):
+                yield lambda rows, eps, rank=rank: self._apgd(  # type: ignore[misc]
+                    tap, surrogate, spec, ledger, rows, eps, rank, rank
+                )
+        else:
+            last = aa.n_targets(spec.targets, self.n_classes) + 2
+            for rank in range(2, last) if spec.kind == "fab-t" else (0,):
+                yield lambda rows, eps, rank=rank: self._fab(  # type: ignore[misc]
+                    tap, spec, ledger, rows, eps, rank
+                )
+
+    # ------------------------------------------------------------------ the kinds
+    def _noise(self, source: str, spec: AttackSpec, ledger: Ledger) -> None:
+        """`steps` corners of the ball (Linf), or points of its sphere."""
+        for number in range(spec.steps):
+            rows = ledger.rows(spec.gate)
+            if not len(rows):
+                return
+            ledger.entry(source).tried += len(rows) * (number == 0)
+            images = ledger.images[rows]
+            start = self._start(images, rows, ledger, f"noise/{number}")
+            if ledger.norm == "Linf":
+                radius = column(ledger.radius(rows), images)
+                start = images + radius * torch.sign(start - images)
+            ledger.offer(rows, start, source)
+
+    def _apgd(
+        self,
+        tap: Tap,
+        surrogate: str,
+        spec: AttackSpec,
+        ledger: Ledger,
+        rows: Tensor,
+        eps: Any,
+        number: int,
+        rank: int | None,
+    ) -> None:
+        """One APGD run, from starts of its number; rank: of the classes that it aims at."""
+        self._apgd_stack(
+            tap, surrogate, spec, ledger, rows, eps, [number], rank is not None
+        )
+
+    def _apgd_stack(
+        self,
+        tap: Tap,
+        surrogate: str,
+        spec: AttackSpec,
+        ledger: Ledger,
+        rows: Tensor,
+        eps: Any,
+        numbers: Sequence[int],
+        targeted: bool,
+    ) -> None:
+        """Runs of several numbers at once; a sample's starts are its own, or (warm) its best."""
+        images, starts = ledger.images[rows], []
+        for number in numbers:
+            start = ledger.best[rows]
+            if spec.kind != "warm" or number:
+                start = self._start(images, rows, ledger, f"{tap.source}/{number}")
+            starts.append(start)
+        ranks = numbers if targeted else ()
+        parts.apgd(tap, spec, rows, eps, self.n_classes, starts, ranks)
+
+    def _fab(
+        self,
+        tap: Tap,
+        spec: AttackSpec,
+        ledger: Ledger,
+        rows: Tensor,
+        eps: Any,
+        rank: int,
+    ) -> None:
+        """One FAB run."""
+        parts.fab(tap, spec, rows, eps, [rank])
+
+    def _square(
+        self, tap: Tap, spec: AttackSpec, ledger: Ledger, rows: Tensor, eps: Any
+    ) -> None:
+        """Square, whose own path is not watched: it drops rows as it goes."""
+        tap.rest()
+        why = aa.square_misfit(ledger.images, ledger.norm)
+        if why:
+            self.skipped.add(why)
+            return
+        images, labels = ledger.images[rows].contiguous(), ledger.labels[rows]
+        torch.manual_seed(self.seed)  # of the fork around the attack
+        attack = aa.make_square(
+            tap,
+            eps,
+            ledger.norm,
+            spec.steps,
+            images.device,
+            seed=self.seed,
+            ids=self.ids[rows],
+        )
+        attack.init_hyperparam(images)
+        _, found = attack.attack_single_run(images, labels)
+        ledger.offer(rows, found, tap.source)
+
+    def _start(
+        self, images: Tensor, rows: Tensor, ledger: Ledger, purpose: str
+    ) -> Tensor:
+        """A start of each sample on the surface of its ball."""
+        return first_point(
+            images,
+            self.ids[rows],
+            ledger.radius(rows),
+            ledger.norm,
+            self.seed,
+            f"msa/{purpose}",
+        )
+
+
+def _by_radius(ledger: Ledger, rows: Tensor, kind: str) -> Iterator[tuple[Tensor, Any]]:
+    """The rows with their radius: all of them with a column where the attack takes one, or apart.
+
+    Square takes one number, and so does APGD's projection in L1.
+    """
+    if not isinstance(ledger.eps, Tensor):
+        yield rows, float(ledger.eps)
+        return
+    radii = ledger.eps[rows]
+    if kind in ("fab", "fab-t") or (kind != "square" and ledger.norm != "L1"):
+        yield rows, column(radii, ledger.images)
+        return
+    for value in sorted(set(radii.tolist())):
+        yield rows[radii == value], float(value)

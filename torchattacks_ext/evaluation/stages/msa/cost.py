@@ -1,0 +1,46 @@
+"""What will MSA cost for an image that withstands all of it? An estimate for dry runs."""
+
+from __future__ import annotations
+
+from ....attacks.msa.msa import MSA
+from ....attacks.msa.plans import SEQUENCES
+from ....engines.judge.ledger import AttackSpec
+
+_FOLLOWED = ("apgd-ce", "apgd-dlr")
+"""Names in AutoAttack's own sequence of what is kind "apgd" in a plan."""
+
+
+def passes_of(probe: MSA) -> float:
+    """Row-passes of one image, forward and backward, that everything tries in vain; ten classes.
+
+    >>> passes_of(MSA(lambda images: images, version="quick"))
+    600.0
+    """
+    n = len(probe.surrogates)
+    if probe.version in SEQUENCES:
+        on_surrogates, on_target = SEQUENCES[probe.version]
+        steps = 40 if probe.version == "paper" else 100
+        each = sum(_passes(_line(name, steps)) for name in on_surrogates)
+        return n * each + sum(_passes(_line(name, steps)) for name in on_target)
+    models = {"each": n + 1, "surrogates": n, "best": min(n + 1, 2)}
+    return sum((models.get(line.on, 1) * _passes(line) for line in probe.plan), 0.0)
+
+
+def _line(name: str, steps: int) -> AttackSpec:
+    if name == "square":
+        return AttackSpec("square", steps=5000)
+    if name in _FOLLOWED:
+        return AttackSpec("apgd", steps=steps)
+    return AttackSpec("apgd-t" if name == "apgd-t" else "fab-t", steps=steps)
+
+
+def _passes(line: AttackSpec) -> float:
+    """One line on one model; a step of FAB-T asks twice forward, one of FAB for ten gradients."""
+    each = {
+        "noise": line.steps,
+        "square": line.steps + 2,
+        "fab": 12 * line.steps + 4,
+        "fab-t": line.targets * (3 * line.steps + 4),
+        "apgd-t": line.targets * (2 * line.steps + 4),
+    }
+    return float(each.get(line.kind, line.restarts * (2 * line.steps + 4)))

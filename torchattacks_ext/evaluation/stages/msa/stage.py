@@ -1,0 +1,283 @@
+"""What does the worst case over surrogates and the real AutoAttack leave? MSA as a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...._typing import Status, Verdict
+from ....attacks.base.measuring import Keeper
+from ....attacks.msa.msa import MSA
+from ....attacks.msa.rows import attack_rows
+from ....data.stream import Batch
+from ....engines.judge.active import Array, Judged
+from ....engines.judge.ledger import add_entries
+from ....errors import ConfigError
+from ....models.fingerprint import describe_model
+from ....numerics.norms import norm_of
+from ....results.attack import AttackResult
+from ....results.base.columns import Rows
+from ....results.base.facts import versions
+from ....results.base.result import Result
+from ...plan import Plan, did_you_mean
+from ..base import RowStage, Shared, StageRows
+from ..clean import labels_of, status_of
+from .cost import passes_of
+from .judge import judge_again, unsure
+from .kinds import Kinds, result_of
+
+
+class MSAStage(RowStage):
+    """One MSA at the plan's ball; only rows that are right are attacked.
+
+    Arguments: version, surrogates, plan, probe_every, engine, headline, fresh_draws, keep, as in
+    :class:`~torchattacks_ext.MSA`; models can be given in Python only, a plan file may say
+    surrogates: auto. What the attack left for a row is judged again by the runner. Raises
+    ConfigError for others, for values outside their domains and for bounds other than (0, 1).
+    """
+
+    kind = "attack"
+    name: ClassVar[str] = "msa"
+    takes: ClassVar[tuple[str, ...]] = (
+        "version",
+        "surrogates",
+        "plan",
+        "probe_every",
+        "engine",
+        "headline",
+        "fresh_draws",
+        "keep",
+    )
+    guarantee = (
+        "upper bound of the true robust accuracy, with a witness for each broken image: no attack "
+        "proves robustness"
+    )
+
+    def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
+        super().__init__(label, plan, settings)
+        for name in settings:
+            if name not in self.takes:
+                hint = did_you_mean(name, self.takes)
+                raise ConfigError(
+                    f"stage {self.name!r} has no argument {name!r}{hint}; it takes "
+                    f"{', '.join(self.takes)}{self._otherwise()}"
+                )
+        if plan.bounds != (0.0, 1.0):
+            raise ConfigError(
+                f"bounds={plan.bounds}: AutoAttack clips to [0, 1], so {self.name} needs bounds "
+                "(0, 1); scale the images and let the model scale them back (NormalizedModel)"
+            )
+        self._given = self._read(settings)
+        # "auto" asks the model itself, which is known with the first batch
+        known = dict(self._given)
+        if self._asks:
+            known.pop("surrogates")
+        self._probe = _make(_stand_in, plan, known)
+        self._origin: dict[str, Any] = {}
+        self._kinds = Kinds()
+        said = {"method": "MSA", "version": self._probe.version}
+        self.settings = said | self.settings
+
+    def _otherwise(self) -> str:
+        return ""
+
+    def _read(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments as MSA takes them; an open gate, null in a plan file, is left out."""
+        found = dict(settings)
+        lines = found.get("plan")
+        if isinstance(lines, (list, tuple)):
+            found["plan"] = [
+                _without_nothing(line) if isinstance(line, Mapping) else line
+                for line in lines
+            ]
+        return found
+
+    @property
+    def _asks(self) -> bool:
+        """Whether the model itself names its surrogates."""
+        said = self._given.get("surrogates")
+        return isinstance(said, str) and said == "auto"
+
+    @property
+    def cost_per_image(self) -> float | None:
+        """Forward and backward row-passes of an image of ten classes that withstands everything."""
+        if self._asks:
+            return None
+        return 2.0 + passes_of(self._probe)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How batches matter, and how far a quick version reaches."""
+        return tuple(self._caveats())
+
+    def _caveats(self) -> Iterator[str]:
+        probe = self._probe
+        if probe.unit_is_batch:
+            yield (
+                f"packed within batches of {self.plan.batch_size}: flags may differ from one run "
+                "over the whole data set"
+            )
+        if probe.version == "quick":
+            yield "version quick: few steps, for a first look; publish version standard"
+
+    # ------------------------------------------------------------------ the rows
+    def rows(self, batch: Batch, shared: Shared) -> StageRows:
+        """Attack the rows that are still right; the others are MISCLASSIFIED and cost nothing."""
+        if not self._origin:
+            self._begin(shared, batch.images.device)
+        special = self._kinds.rows(self._probe, batch, shared)
+        if special is None:
+            return self._fixed(batch, shared)
+        result, images = (
+            result_of(special, self._probe, self._origin),
+            special.images,
+        )
+        assert images is not None  # asked to keep them
+        return StageRows(result, lambda rows: images[rows], result.prediction)
+
+    def _fixed(self, batch: Batch, shared: Shared) -> StageRows:
+        """Rows of a target that answers each image by itself; the runner's judge decides."""
+        right = np.flatnonzero(~shared.clean.failed)
+        place = torch.from_numpy(right).to(batch.images.device)
+        best, breaker, odd = batch.images.clone(), np.full(len(batch), -1), 0
+        seen = shared.clean
+        if len(right):
+            part = Batch(
+                batch.ids[place.to(batch.ids.device)],
+                batch.images[place],
+                labels_of(batch)[place],
+                torch.arange(len(place)),
+            )
+            found = self._attack(part)
+            assert found.images is not None  # asked to keep them
+            odd = int((found.columns["clean_correct"] == 0).sum())
+            best[place] = found.images.to(best.dtype)
+            breaker[right] = found.columns["first_breaker"].numpy()
+            seen = judge_again(best, batch, shared, right)
+        result = self._result(batch, shared, seen, best, breaker)
+        if odd:
+            result = result.with_flags([unsure(odd)])
+        return StageRows(result, lambda rows: best[rows], result.prediction)
+
+    def _begin(self, shared: Shared, device: torch.device) -> None:
+        """Once, with the first batch: the model is known, and its meter."""
+        model = shared.view.model
+        if self._asks:
+            self._probe = _make(model, self.plan, self._given)
+        self._probe.set_model(model, shared.view.meter)
+        self._origin = {
+            "model": describe_model(model),
+            "device": str(device),
+            "batch_size": self.plan.batch_size,
+            "normalised_input": False,
+            "versions": versions(),
+        }
+
+    def _attack(self, part: Batch) -> Rows:
+        """MSA on rows that are right; its books go on."""
+        probe = self._probe
+        assert part.labels is not None
+        ledger = probe._attack(part.images, part.labels, part.ids)
+        probe._books = add_entries(probe._books, ledger.entries)
+        probe._n_odd += ledger.n_odd
+        return attack_rows(part, ledger, probe.sources, True)
+
+    def _result(
+        self,
+        batch: Batch,
+        shared: Shared,
+        seen: Judged,
+        best: Tensor,
+        breaker: Array,
+    ) -> AttackResult:
+        """Rows as the runner's judge sees them: what it does not call wrong is not broken."""
+        wrong, keeper = shared.clean.failed, Keeper(self._probe.keep)
+        broken = seen.failed & ~wrong
+        verdict = np.where(broken, int(Verdict.NOT_ROBUST), int(Verdict.UNDECIDED))
+        verdict[wrong] = int(Verdict.MISCLASSIFIED)
+        status = status_of(shared.clean)
+        status[torch.from_numpy(~seen.finite)] = int(Status.NON_FINITE)
+        length = self._lengths(best, batch)
+        ids = batch.ids.cpu()
+        keeper.add(Rows(batch.index, {"ids": ids}, best))
+        return AttackResult(
+            ids=ids,
+            settings=self._probe.settings(),
+            provenance=self._origin,
+            verdict=torch.from_numpy(verdict.astype(np.int8)),
+            status=status,
+            reference=labels_of(batch).cpu(),
+            clean_correct=torch.from_numpy(~wrong).to(torch.int8),
+            prediction=torch.from_numpy(seen.prediction),
+            margin=torch.from_numpy(seen.margin),
+            clean_margin=torch.from_numpy(shared.clean.margin),
+            norm=torch.from_numpy(length),
+            found_norm=torch.from_numpy(np.where(broken, length, np.nan)),
+            first_breaker=torch.from_numpy(np.where(broken, breaker, -1)),
+            sidecars=keeper.finish(),
+        )
+
+    def _lengths(self, best: Tensor, batch: Batch) -> Array:
+        found = norm_of(best - batch.images, self.plan.norm)
+        return np.asarray(found.double().cpu().numpy())
+
+    def finish(self, result: Result) -> Result:
+        """The books of all batches go into the provenance; doubts about the whole are added."""
+        self._kinds.tell(self._probe)
+        facts = {**result.provenance, **self._probe.facts()}
+        result = replace(result, provenance=facts)
+        return result.with_flags(self._probe.doubts(result))
+
+
+class AutoAttackStage(MSAStage):
+    """The real AutoAttack, version "standard", on the target alone: MSA without surrogates.
+
+    Arguments: keep. torchattacks' class of the same name is the stage
+    {"name": "attack", "attack": "AutoAttack"}.
+    """
+
+    name = "autoattack"
+    takes = ("keep",)
+
+    def _otherwise(self) -> str:
+        return (
+            "; this is the real AutoAttack: for torchattacks' class write {'name': 'attack', "
+            "'attack': 'AutoAttack', ...}, for surrogates the stage 'msa'"
+        )
+
+    def _read(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(settings) | {"version": "autoattack"}
+
+    def _caveats(self) -> Iterator[str]:
+        yield (
+            "the real AutoAttack (100 steps, 5,000 queries), not torchattacks' class of that name, "
+            "which runs 10 steps"
+        )
+        yield from super()._caveats()
+
+
+def _make(model: Any, plan: Plan, settings: Mapping[str, Any]) -> MSA:
+    """The attack; on a stand-in for the model wrong settings fail before any pass."""
+    return MSA(
+        model,
+        eps=plan.eps,
+        norm=plan.norm,
+        seed=plan.seed,
+        batch_size=plan.batch_size,
+        bounds=plan.bounds,
+        outputs=plan.outputs,
+        **settings,
+    )
+
+
+def _stand_in(images: Tensor) -> Tensor:
+    return images.flatten(1)[:, :2]
+
+
+def _without_nothing(line: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in line.items() if value is not None}

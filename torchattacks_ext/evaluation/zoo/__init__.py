@@ -1,0 +1,1 @@
+"""The zoo of torchattacks: its attacks (`catalogue`) and what is known of each (`table`)."""

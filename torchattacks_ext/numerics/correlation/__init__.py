@@ -1,0 +1,1 @@
+"""How strongly do two columns go together? `columns`, bootstrapped on `weighted` ranks."""

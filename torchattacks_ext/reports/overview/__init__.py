@@ -1,0 +1,1 @@
+"""The evaluation as a whole: `scorecard`, `comparison` of models, plain `summary`, `context`."""

@@ -1,0 +1,184 @@
+"""What must a reader know beside the numbers? Doubts, limits, methods, origin, how to read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ...results.base import codec
+from ...results.base.facts import Flag
+from ...results.evaluation import EvaluationReport
+from .. import stages
+from ..laws import kinds
+from ..words import count, listing, one_line, things
+
+_CLOPPER = "Clopper and Pearson 1934, Biometrika 26:404 (exact binomial intervals)"
+_PRTEST = (
+    "Mu and Lim 2024, doi:10.1145/3639478.3643519 (hypothesis test of probabilistic "
+    "robustness)"
+)
+_TESTS = {
+    "eprocess": "Ville 1939 and Robbins 1970 (tests that stay valid whenever they stop)",
+    "sprt": "Wald 1945 and Sobel and Wald 1949 (sequential ratio test of three decisions)",
+    "fixed": "Clopper and Pearson 1934 (binomial test of a fixed number of draws)",
+    "group": "Lan and DeMets 1983; Tsiatis, Rosner and Mehta 1984 (planned looks)",
+    "splitting": "Guyader, Hengartner and Matzner-Lober 2011; Tit, Furon and Rousset 2021 "
+    "(last-particle method)",
+}
+_HOEFFDING = (
+    "Hoeffding 1956, Ann. Math. Stat. 27:713 (equally many draws of every image)"
+)
+_AUTOATTACK = (
+    "Croce and Hein 2020, arXiv:2003.01690 (its components, from pyautoattack)"
+)
+_MSA = "arXiv:2606.01746 (mixed surrogate attack)"
+_TORCHATTACKS = "Kim 2020, arXiv:2010.01950 (torchattacks)"
+
+HOW_TO_READ = (
+    "An interval in square brackets says which shares are plausible for new images from the same "
+    "source, given that these images were drawn at random from it. Other sources are not covered.",
+    "What an attack leaves is an upper bound. The attack found a harmful change for other images; "
+    "for these it found none, which does not mean that there is none.",
+    "A random test certifies an image if it has shown that at most the tolerated share of random "
+    "perturbations makes the model fail. It speaks of chance, not of an adversary.",
+    "“Undecided” means that the budget of draws ended before either claim could be made. It is not "
+    "counted as robust.",
+    "A stage that failed is never counted as a pass; nothing is known from it.",
+    "Cost is counted in row-passes (one image through the model once, forward or backward) and "
+    "wall-clock seconds.",
+)
+"""How to read the numbers, one thing a sentence or two."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A flag and where it was raised; where: "whole run" or stages, with counts of images."""
+
+    code: str
+    message: str
+    where: str
+
+
+def doubts(report: EvaluationReport) -> list[Doubt]:
+    """Every flag of the report and of its stages, each code once with the places that raised it."""
+    places: dict[str, list[str]] = {}
+    first: dict[str, Flag] = {}
+    for stage in report.stages:
+        for flag in stage.result.flags if stage.result is not None else ():
+            first.setdefault(flag.code, flag)
+            places.setdefault(flag.code, []).append(
+                _place(one_line(stage.name, 40), flag)
+            )
+    for flag in report.flags:
+        if flag.code not in first:  # the run repeats the flags of its stages
+            first[flag.code] = flag
+            places[flag.code] = [_place("whole run", flag)]
+    return [
+        Doubt(one_line(code, 60), one_line(flag.message), ", ".join(places[code]))
+        for code, flag in first.items()
+    ]
+
+
+def _place(name: str, flag: Flag) -> str:
+    return name if flag.count is None else f"{name}: {things(flag.count, 'image')}"
+
+
+def not_tested(report: EvaluationReport) -> list[str]:
+    """What this report says nothing about, from its own plan outwards."""
+    found = []
+    for kind, name in ((stages.is_attack, "attack"), (stages.is_test, "random test")):
+        mine = [stage for stage in report.stages if kind(stage)]
+        if not any(stages.usable(stage) for stage in mine):
+            found.append(f"No {name} gave a result." if mine else f"No {name} was run.")
+    inside, free = stages.balls(report), stages.free_laws(report)
+    if inside:
+        drawn = f", beyond random ones ({listing(free)})" if free else ""
+        found.append(
+            f"Changes outside the {listing(inside)}: larger ones, or of another norm{drawn}."
+        )
+    ran = [s for s in report.stages if stages.is_test(s) and stages.usable(s)]
+    known = {kind for stage in ran for kind in kinds(stages.settings_of(stage))}
+    kept = [kind for kind in ("rotation", "translation", "blur") if kind not in known]
+    others = ", ".join([*kept, "weather, compression, other cameras, printed patches"])
+    return [
+        *found,
+        f"Other perturbations: {others}.",
+        "Attacks that are stronger, run longer, or are made for this model and its defence.",
+        "Images from another source or a later time than those measured here.",
+        "Backdoors and other hidden triggers.",
+        "Poisoned or mislabelled training data.",
+        "Privacy: extraction of the model, of training images, or of who is in them.",
+        "The system around the model: cameras, software, people who rely on it.",
+    ]
+
+
+def methods(report: EvaluationReport) -> list[tuple[str, str]]:
+    """(name, citation) of every method that the report's numbers rest on, in the order of use."""
+    found: dict[str, str] = {}
+    for stage in report.stages:
+        entry = stages.zoo_entry(stage) if stages.is_attack(stage) else None
+        if entry is not None:
+            paper = f"arXiv:{entry.paper}; " if entry.paper else ""
+            found[entry.name] = paper + _TORCHATTACKS
+        elif stages.settings_of(stage).get("method") == "MSA":
+            found["AutoAttack"] = _AUTOATTACK
+            if stages.settings_of(stage).get("version") != "autoattack":
+                found["MSA"] = _MSA
+        elif stages.is_attack(stage):
+            found[one_line(stage.name)] = "no citation is known for this attack"
+        elif stages.is_test(stage):
+            test = str(stages.settings_of(stage).get("test", "eprocess"))
+            name = "PRTest" if test == "eprocess" else f"PRTest ({one_line(test, 40)})"
+            found[name] = "; ".join(filter(None, (_PRTEST, _TESTS.get(test, ""))))
+    if any(
+        int(getattr(s.result, "n_mean", torch.zeros(1)).sum()) for s in report.stages
+    ):
+        found["Mean failure rate"] = _HOEFFDING
+    return [*found.items(), ("Intervals", _CLOPPER)]
+
+
+def provenance(report: EvaluationReport) -> list[tuple[str, str]]:
+    """(name, value) of model, data, seeds, versions and total cost, nested names joined by dots."""
+    found = []
+    for head in ("model", "data", "provenance"):
+        found += _flat(getattr(report, head), "" if head == "provenance" else head)
+    if not any(name.rpartition(".")[2] == "seed" for name, _ in found):
+        settings = [
+            report.plan,
+            *(stages.settings_of(stage) for stage in report.stages),
+        ]
+        seeds = dict.fromkeys(str(s["seed"]) for s in settings if "seed" in s)
+        found.append(
+            ("seed", ", ".join(one_line(s, 40) for s in seeds) or "not recorded")
+        )
+    cost = report.cost
+    passes = (
+        f"{count(cost.forward)} forward and {count(cost.backward)} backward row-passes"
+    )
+    return [*found, ("total cost", f"{passes}, {cost.seconds:,.1f} s")]
+
+
+def _flat(facts: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for key, value in facts.items():
+        name = ".".join(filter(None, (prefix, one_line(key, 60))))
+        if isinstance(value, Mapping):
+            found += _flat(value, name)
+        elif value is not None:
+            found.append(
+                (name, one_line(value if isinstance(value, str) else _json(value)))
+            )
+    return found
+
+
+def _json(value: Any) -> str:
+    return json.dumps(codec.plain(value), ensure_ascii=False)
+
+
+def plan_json(report: EvaluationReport) -> str:
+    """The plan as indented JSON, non-finite numbers as strings."""
+    return json.dumps(codec.plain(report.plan), indent=2, allow_nan=False)

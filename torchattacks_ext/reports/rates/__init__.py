@@ -1,0 +1,1 @@
+"""What a random test says: `claims` about the data set, `groups`, `histograms` over images."""

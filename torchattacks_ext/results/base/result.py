@@ -1,0 +1,296 @@
+"""What is a result? Frozen per-sample columns, settings, doubts, cost and digest; JSON both ways.
+
+Nothing of the size of images is inside; kept images lie in side-cars (:mod:`.sidecar`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor
+
+from ...errors import InputError, StateError, StatusError
+from ...numerics.ids import from_hex, to_hex
+from . import codec, frames, words
+from .columns import ColumnSpec, Table, column_specs, present
+from .facts import Cost, Flag, merge_flags
+from .groups import check_groups, join_groups, read_groups
+from .sidecar import SideCar, lookup
+from .unknown import check_rows, join_rows, known_fields, take_rows
+
+if TYPE_CHECKING:
+    import pandas
+
+ResultT = TypeVar("ResultT", bound="Result")
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Result:
+    """Base of all results; one row an image, in input order, tensors on the CPU.
+
+    Arguments:
+        ids (Tensor): (N,) int64 sample ids.
+        settings (dict): what decides a decision; part of the digest.
+        provenance (dict): versions, model, device, batch size; not part of it.
+        flags (tuple): doubts, as :class:`Flag`.
+        cost (Cost): row-passes and seconds.
+        sidecars (tuple): where kept images lie.
+        groups (tuple): the group of each row, (N,) strings; None where the data name none.
+        extra (dict): fields of a newer file that this version does not know; written back.
+
+    >>> Result(ids=torch.tensor([3, 1])).sort().ids.tolist()
+    [1, 3]
+    """
+
+    schema: ClassVar[str] = ""
+
+    ids: Tensor
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    flags: tuple[Flag, ...] = ()
+    cost: Cost = Cost()
+    sidecars: tuple[SideCar, ...] = ()
+    groups: tuple[str, ...] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = len(self.ids) if self.ids.dim() else 0
+        kinds = {"ids": torch.int64} | {s.name: s.dtype for s in self.columns()}
+        for spec in self.columns():
+            if spec.missing is not None and getattr(self, spec.name) is None:
+                filled = torch.full((n,), spec.missing, dtype=spec.dtype)
+                object.__setattr__(self, spec.name, filled)
+        check_groups(self.groups, n)
+        for name, dtype in kinds.items():
+            values = getattr(self, name)
+            shape, device = tuple(values.shape), values.device.type
+            if (shape, values.dtype, device) != ((n,), dtype, "cpu"):
+                raise StateError(
+                    f"column {name!r} is {shape} {values.dtype} on {device}, expected "
+                    f"{(n,)} {dtype} on cpu: one entry an image"
+                )
+        check_rows(self.extra, n)
+
+    @classmethod
+    def columns(cls) -> tuple[ColumnSpec, ...]:
+        """The declared columns (name, dtype, kind, enum, nullable)."""
+        return column_specs(cls)
+
+    @classmethod
+    def from_table(cls: type[ResultT], table: Table, **facts: Any) -> ResultT:
+        """Build the result of finished rows; `facts` are the other fields of the class."""
+        values: dict[str, Any] = dict(table.columns(cls.columns()))
+        return cls(**values, **facts)
+
+    # ------------------------------------------------------------------ rows
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def _take(self: ResultT, rows: Tensor) -> ResultT:
+        names = ["ids", *(spec.name for spec in self.columns())]
+        taken: dict[str, Any] = {name: getattr(self, name)[rows] for name in names}
+        taken["extra"] = take_rows(self.extra, rows)
+        if self.groups is not None:
+            taken["groups"] = tuple(self.groups[row] for row in rows.tolist())
+        return replace(self, **taken)
+
+    def find(self, ids: Tensor) -> Tensor:
+        """Row numbers (M,) of `ids` (M,) int64; -1 where an id is not in this result.
+
+        Raises InputError for ids of another dtype or shape.
+        """
+        if ids.dtype != torch.int64 or ids.dim() != 1:
+            raise InputError(
+                f"ids are {tuple(ids.shape)} {ids.dtype}, expected (M,) int64; take them from "
+                "result.ids"
+            )
+        ids = ids.cpu().contiguous()
+        if not len(self):
+            return torch.full_like(ids, -1)
+        order = self.ids.argsort(stable=True)
+        place = torch.searchsorted(self.ids[order], ids).clamp(max=len(self) - 1)
+        rows = order[place]
+        return torch.where(self.ids[rows] == ids, rows, -1)
+
+    def select(self: ResultT, ids: Tensor | Sequence[str]) -> ResultT:
+        """The rows of `ids` (int64 tensor or hex strings), in that order.
+
+        Cost and flags stay those of the whole run. Raises InputError for an unknown id.
+        """
+        if not isinstance(ids, Tensor) and not all(isinstance(i, str) for i in ids):
+            raise InputError(
+                "ids are neither an int64 tensor nor strings of 16 hex digits"
+            )
+        wanted = ids if isinstance(ids, Tensor) else from_hex(list(ids))
+        rows = self.find(wanted)
+        missing = wanted[rows < 0]
+        if len(missing):
+            raise InputError(
+                f"{len(missing)} ids are not in this result (first: {to_hex(missing[:3])}); "
+                "take them from result.ids"
+            )
+        return self._take(rows)
+
+    def sort(self: ResultT) -> ResultT:
+        """The rows in ascending order of id, an order that no shuffling changes."""
+        return self._take(self.ids.argsort(stable=True))
+
+    @classmethod
+    def concat(cls: type[ResultT], results: Iterable[ResultT]) -> ResultT:
+        """Results of disjoint data with the same settings as one; costs and flag counts add up.
+
+        Provenance is that of the first; unknown fields stay where all parts agree. Raises
+        StatusError for another class, StateError for other settings or repeated ids, InputError
+        for nothing at all.
+        """
+        parts = list(results)
+        if not parts:
+            raise InputError("concat needs at least one result, got none")
+        first = parts[0]
+        for part in parts:
+            if type(part) is not type(first) or not isinstance(part, cls):
+                wanted = type(first) if isinstance(first, cls) else cls
+                pair = f"{type(part).__name__} as {wanted.__name__}"
+                raise StatusError(f"cannot concat {pair}; give results of one class")
+            odd = codec.differences(first.settings, part.settings)
+            if odd:
+                raise StateError(
+                    f"results of different settings {odd} cannot be one; measure again"
+                )
+        names = ["ids", *(spec.name for spec in first.columns())]
+        merged: dict[str, Any]
+        merged = {n: torch.cat([getattr(p, n) for p in parts]) for n in names}
+        repeated = len(merged["ids"]) - len(set(merged["ids"].tolist()))
+        if repeated:
+            raise StateError(
+                f"{repeated} ids occur twice (the same image in two parts?); "
+                "pass ids= to measure so that every row has its own"
+            )
+        return replace(
+            first,
+            **merged,
+            flags=merge_flags(part.flags for part in parts),
+            cost=sum((part.cost for part in parts), Cost()),
+            sidecars=tuple(car for part in parts for car in part.sidecars),
+            groups=join_groups([(part.groups, len(part)) for part in parts]),
+            extra=join_rows(part.extra for part in parts),
+        )
+
+    def with_flags(self: ResultT, flags: Iterable[Flag]) -> ResultT:
+        """The same result with these flags added."""
+        return replace(self, flags=merge_flags([self.flags, tuple(flags)]))
+
+    def images(self) -> Tensor:
+        """(N, ...) kept images in row order, in pixels. Raises InputError if none were kept."""
+        return lookup(self.sidecars, self.ids)
+
+    def digest(self) -> str:
+        """SHA-256 over ids, decision columns and settings; the same for any order of the rows."""
+        ordered = self.sort()
+        parts = [self.schema.encode(), codec.canonical(self.settings)]
+        parts.append(ordered.ids.numpy().astype("<i8").tobytes())
+        for spec in sorted(present(self), key=lambda spec: spec.name):
+            if spec.kind == "decision":
+                values = getattr(ordered, spec.name).numpy().astype("<i8")
+                parts += [spec.name.encode(), values.tobytes()]
+        return codec.digest(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but images, in JSON types."""
+        cars = [car.to_dict() for car in self.sidecars]
+        return {
+            **self.extra,
+            "schema": self.schema,
+            "settings": codec.plain(self.settings),
+            "provenance": codec.plain(self.provenance),
+            "flags": [codec.plain(flag.to_dict()) for flag in self.flags],
+            "cost": codec.plain(asdict(self.cost)),
+            "sidecars": [car for car in cars if car is not None],
+            "digest": self.digest(),
+            "ids": to_hex(self.ids),
+            **({} if self.groups is None else {"groups": list(self.groups)}),
+            "columns": {
+                **self.extra.get("columns", {}),
+                **{
+                    spec.name: codec.encode(getattr(self, spec.name), spec)
+                    for spec in present(self)
+                },
+            },
+        }
+
+    @classmethod
+    def from_dict(cls: type[ResultT], data: Mapping[str, Any]) -> ResultT:
+        """The inverse of :meth:`to_dict`; older schemas are migrated, unknown fields are kept.
+
+        Those inside flags, cost and side-cars are not; the digest is computed anew. Raises
+        InputError for another schema, missing or damaged columns.
+        """
+        raw = codec.migrate(dict(data), cls.schema)
+        try:
+            return cls._read(raw)
+        except InputError:
+            raise
+        except (AttributeError, StateError, TypeError, ValueError) as error:
+            raise InputError(
+                f"not a whole {cls.schema}: {error}; is the file damaged?"
+            ) from error
+
+    @classmethod
+    def _read(cls: type[ResultT], raw: dict[str, Any]) -> ResultT:
+        columns = dict(raw.pop("columns", {}))
+        specs = [s for s in cls.columns() if s.missing is None or s.name in columns]
+        lost = [s.name for s in specs if s.name not in columns]
+        if lost or "ids" not in raw:
+            raise InputError(
+                f"fields {lost or ['ids']} are missing; is the file damaged?"
+            )
+        values = {s.name: codec.decode(columns.pop(s.name), s) for s in specs}
+        known = ("settings", "provenance", "flags", "cost", "sidecars", "ids", "groups")
+        facts = {key: raw.pop(key) for key in known if key in raw}
+        extra = {k: v for k, v in raw.items() if k not in ("schema", "digest")}
+        return cls(
+            ids=from_hex(facts["ids"]),
+            settings=facts.get("settings", {}),
+            provenance=facts.get("provenance", {}),
+            flags=tuple(known_fields(Flag, f) for f in facts.get("flags", ())),
+            cost=known_fields(Cost, facts.get("cost", {})),
+            sidecars=tuple(known_fields(SideCar, c) for c in facts.get("sidecars", ())),
+            groups=read_groups(facts.get("groups")),
+            extra=extra | ({"columns": columns} if columns else {}),
+            **values,
+        )
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """JSON text; with `path` also written there (UTF-8, replaced in one step)."""
+        text = json.dumps(self.to_dict(), allow_nan=False, indent=1)
+        if path is not None:
+            codec.write_text(path, text)
+        return text
+
+    @classmethod
+    def from_json(cls: type[ResultT], source: str | os.PathLike[str]) -> ResultT:
+        """From JSON text or a file's path. Raises InputError if it is neither."""
+        return cls.from_dict(codec.read_json(source))
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """One dict a row: id, group (if any) and columns, in the form of :meth:`to_dict`."""
+        return frames.to_records(self)
+
+    def to_frame(self) -> pandas.DataFrame:
+        """A pandas DataFrame indexed by id. Raises MissingExtra without pandas."""
+        return frames.to_frame(self)
+
+    def summary(self, confidence: float = 0.95) -> dict[str, Any]:
+        """The numbers of the whole data set. confidence: of each interval, in (0, 1)."""
+        return {"n": len(self), "confidence": confidence}
+
+    def __repr__(self) -> str:
+        return words.one_line(type(self).__name__, self.summary(), self.flags)
+
+    def _repr_html_(self) -> str:
+        return words.html_table(type(self).__name__, self.summary())
