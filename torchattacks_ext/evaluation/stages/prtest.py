@@ -134,8 +134,8 @@ class PRTestStage(RowStage):
         """The rows of `PRTest.measure`; where labels count, from the shared clean answers on."""
         probe = self._probe
         if probe.reference != "label":
-            return probe._rows(stream)
-        walk = probe._walk(judge=shared.judge, asks=0, clean=shared.clean)
+            return probe.walk().rows(stream)
+        walk = probe.walk(judge=shared.judge, asks=0, clean=shared.clean)
         return walk.rows(stream)
 
 
