@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from ...attacks.fimscore.fimscore import FIMScore
 from ...data.stream import Batch
 from ...errors import ConfigError
 from ...models.fingerprint import describe_model
-from ...results.base.columns import Rows, Table
+from ...results.base.columns import Table
 from ...results.base.facts import versions
 from ...results.base.result import Result
 from ...results.sensitivity import Sensitivity
@@ -77,13 +78,9 @@ class FIMStage(RowStage):
                 "normalised_input": False,
                 "versions": versions(),
             }
-        view, table = probe._scored(), Table()
-        size, everyone = probe.batch_size, torch.arange(len(batch))
-        for start in range(0, len(batch), size):
-            part = everyone[start : start + size]
-            table.append(_at(probe._batch(view, _take(batch, part)), part))
+        whole = replace(batch, index=torch.arange(len(batch)))
         result = Sensitivity.from_table(
-            table,
+            Table(probe.score_batch(whole)),
             settings=probe.settings(),
             provenance=self._origin,
             sidecars=(),
@@ -118,15 +115,3 @@ def _build(plan: Plan, settings: Mapping[str, Any]) -> FIMScore:
         outputs=plan.outputs,
         **known,
     )
-
-
-def _take(batch: Batch, part: torch.Tensor) -> Batch:
-    rows = part.to(batch.images.device)
-    labels = None if batch.labels is None else batch.labels[rows]
-    ids = batch.ids[part.to(batch.ids.device)]
-    return Batch(ids, batch.images[rows], labels, batch.index[part])
-
-
-def _at(rows: Rows, part: torch.Tensor) -> Rows:
-    """The rows at their places in the batch."""
-    return Rows(part, rows.columns)
