@@ -99,6 +99,11 @@ class LogitsView(nn.Module):
             hook(self._count_backward)
         return logits
 
+    def train(self, mode: bool = True) -> LogitsView:
+        """Only this view's flag: the modes of a model are its session's, whoever is handed a view."""
+        self.training = mode
+        return self
+
     def _count_backward(self, gradient: Tensor) -> None:
         self.meter.backward += len(gradient)
 

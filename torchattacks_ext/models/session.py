@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
 from torch import nn
 
 from ..errors import StateError
+from .loans import loaned
+from .modes import change, give_back_modes, modes_of
 
 _guard = threading.Lock()
 _owners: dict[int, tuple[int, int]] = {}
 
 
-def _acquire(model: object) -> None:
+def _acquire(model: object) -> bool:
+    """Lock the model for this thread; True where no session of it was open."""
     me, key = threading.get_ident(), id(model)
     with _guard:
         owner, depth = _owners.get(key, (me, 0))
@@ -26,6 +29,7 @@ def _acquire(model: object) -> None:
                 "runs at a time: wait for it, or give each thread its own copy of the model"
             )
         _owners[key] = (me, depth + 1)
+    return depth == 0
 
 
 def _release(model: object) -> None:
@@ -44,11 +48,13 @@ def _keeps_statistics(module: nn.Module) -> bool:
 
 
 def _set_modes(model: nn.Module, training: bool, dropout: bool) -> None:
+    if not training and type(model).eval is not nn.Module.eval:
+        with suppress(NotImplementedError):
+            model.eval()
+    change(model, training)
     if not training:
-        model.eval()
         return
-    model.train()
-    for module in model.modules():
+    for module, _ in modes_of(model):
         frozen = "Dropout" in type(module).__name__ and not dropout
         if frozen or _keeps_statistics(module):
             module.training = False
@@ -60,8 +66,9 @@ def session(
 ) -> Iterator[None]:
     """Borrow `model`: eval mode (or `training` without batch statistics), parameters frozen.
 
-    On exit, also after an exception, every module has its own mode again and every parameter its
-    requires_grad and its grad. The same thread may nest sessions; another thread gets a
+    On exit, also after an exception, every module has its own mode again (by its own `train` where
+    it has one), every parameter its requires_grad and its grad, every buffer its values (see
+    :func:`.loans.lost_buffers`), and hooks that were put on are taken off. The same thread may nest sessions; another thread gets a
     StateError. A callable that is no Module is only locked. No forward passes.
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout())
@@ -71,31 +78,37 @@ def session(
     >>> (net.training, net[0].weight.requires_grad)
     (True, True)
     """
-    _acquire(model)
+    outermost = _acquire(model)
     try:
         if not isinstance(model, nn.Module):
             yield
             return
-        modes = [(module, module.training) for module in model.modules()]
-        # inference tensors can never need a gradient, and refuse to be told so
-        owned = [p for p in model.parameters() if not p.is_inference()]
-        loans = [(p, p.requires_grad, p.grad) for p in owned]
-        try:
+        with loaned(model) if outermost else nullcontext(), _settled(model):
             _set_modes(model, training, dropout)
-            for parameter, needs, _ in loans:
-                parameter.grad = None
-                if needs:
-                    parameter.requires_grad_(False)
             yield
-        finally:
-            for module, mode in modes:
-                module.training = mode
-            for parameter, needs, grad in loans:
-                if parameter.requires_grad != needs:
-                    parameter.requires_grad_(needs)
-                parameter.grad = grad
     finally:
         _release(model)
+
+
+@contextmanager
+def _settled(model: nn.Module) -> Iterator[None]:
+    """Parameters frozen and without grad inside; modes, flags and grads are given back."""
+    modes = modes_of(model)
+    # inference tensors can never need a gradient, and refuse to be told so
+    owned = [p for p in model.parameters() if not p.is_inference()]
+    loans = [(p, p.requires_grad, p.grad) for p in owned]
+    try:
+        for parameter, needs, _ in loans:
+            parameter.grad = None
+            if needs:
+                parameter.requires_grad_(False)
+        yield
+    finally:
+        give_back_modes(modes)
+        for parameter, needs, grad in loans:
+            if parameter.requires_grad != needs:
+                parameter.requires_grad_(needs)
+            parameter.grad = grad
 
 
 def first_tensor(model: object) -> torch.Tensor | None:
