@@ -14,14 +14,13 @@ from ....attacks.msa.batch import kind_of
 from ....attacks.msa.msa import MSA
 from ....data.stream import Batch
 from ....errors import ConfigError
-from ....models.fingerprint import describe_model
 from ....results.attack import AttackResult
 from ....results.base.columns import Rows
-from ....results.base.facts import versions
 from ....results.base.result import Result
-from ...plan import Plan, did_you_mean
+from ...plan import Plan
 from ..base import RowStage, Shared, StageRows
 from ..clean import labels_of
+from ..probing import common_settings, origin_of, refuse_unknown, stand_in
 from .cost import passes_of
 from .judge import judge_again, unsure
 from .results import judged_rows, result_of
@@ -55,13 +54,7 @@ class MSAStage(RowStage):
 
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
         super().__init__(label, plan, settings)
-        for name in settings:
-            if name not in self.takes:
-                hint = did_you_mean(name, self.takes)
-                raise ConfigError(
-                    f"stage {self.name!r} has no argument {name!r}{hint}; it takes "
-                    f"{', '.join(self.takes)}{self._otherwise()}"
-                )
+        refuse_unknown(self.name, settings, self.takes, self._otherwise())
         if plan.bounds != (0.0, 1.0):
             raise ConfigError(
                 f"bounds={plan.bounds}: AutoAttack clips to [0, 1], so {self.name} needs bounds "
@@ -72,8 +65,8 @@ class MSAStage(RowStage):
         known = dict(self._given)
         if self._asks:
             known.pop("surrogates")
-        self._probe = _make(_stand_in, plan, known)
-        self._origin: dict[str, Any] = {}
+        self._probe = MSA(stand_in, **common_settings(plan), **known)
+        self._origin: Mapping[str, Any] = {}
         said = {"method": "MSA", "version": self._probe.version}
         self.settings = said | self.settings
 
@@ -165,15 +158,9 @@ class MSAStage(RowStage):
         """Once, with the first batch: the model is known, and its meter."""
         model = shared.view.model
         if self._asks:
-            self._probe = _make(model, self.plan, self._given)
+            self._probe = MSA(model, **common_settings(self.plan), **self._given)
         self._probe.set_model(model, shared.view.meter)
-        self._origin = {
-            "model": describe_model(model),
-            "device": str(device),
-            "batch_size": self.plan.batch_size,
-            "normalised_input": False,
-            "versions": versions(),
-        }
+        self._origin = origin_of(shared, device, self.plan)
 
     def _result(self, rows: Rows) -> AttackResult:
         """The rows of one batch; images are kept as the plan says."""
@@ -212,24 +199,6 @@ class AutoAttackStage(MSAStage):
             "which runs 10 steps"
         )
         yield from super()._caveats()
-
-
-def _make(model: Any, plan: Plan, settings: Mapping[str, Any]) -> MSA:
-    """The attack; on a stand-in for the model wrong settings fail before any pass."""
-    return MSA(
-        model,
-        eps=plan.eps,
-        norm=plan.norm,
-        seed=plan.seed,
-        batch_size=plan.batch_size,
-        bounds=plan.bounds,
-        outputs=plan.outputs,
-        **settings,
-    )
-
-
-def _stand_in(images: Tensor) -> Tensor:
-    return images.flatten(1)[:, :2]
 
 
 def _without_nothing(line: Mapping[str, Any]) -> dict[str, Any]:
