@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ....attacks.msa.batch import kind_of
 from ....attacks.msa.msa import MSA
