@@ -2,72 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, get_args
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, ModelContractError
+from ..errors import ModelContractError
+from .broken import PASSED_ON, model_raised
 from .meter import Meter
+from .scores import Key
+from .scores import Outputs as Outputs
+from .scores import check_outputs
+from .scores import to_logits as to_logits
 from .session import first_tensor
-
-Outputs = Literal["logits", "probs"]
-OUTPUTS: tuple[Outputs, ...] = get_args(Outputs)
-
-
-def _scores(raw: Any) -> Tensor:
-    """The tensor of scores inside a tensor, tuple, dict or an object with `.logits`."""
-    if isinstance(raw, Tensor):
-        return raw
-    inner = (
-        raw.get("logits") if isinstance(raw, Mapping) else getattr(raw, "logits", None)
-    )
-    if isinstance(inner, Tensor):
-        return inner
-    values = list(raw.values()) if isinstance(raw, Mapping) else raw
-    if isinstance(values, (tuple, list)):
-        tensors = [v for v in values if isinstance(v, Tensor)]
-        if tensors:
-            return tensors[0]
-    raise ModelContractError(
-        f"the model returned {type(raw).__name__} without scores, expected a tensor (N, K), a "
-        "tuple or dict that starts with one, or an object with .logits; wrap the model"
-    )
-
-
-def to_logits(raw: Any, n: int, outputs: Outputs = "logits") -> Tensor:
-    """Scores of `n` rows as logits (n, K), K >= 2, float32 (float64 stays).
-
-    A single score z becomes the two columns (0, z), so that softmax gives the model's sigmoid. With
-    outputs="probs" the logarithm is taken (clamped at the smallest normal number).
-    Raises ModelContractError for another shape.
-    """
-    scores = _scores(raw)
-    # before 1 - p and log: half floats have neither the range nor the digits
-    scores = scores if scores.dtype == torch.float64 else scores.float()
-    if scores.dim() < 2 and scores.numel() == n:  # .squeeze() makes one row a number
-        scores = scores.reshape(n, 1)
-    if scores.dim() != 2 or len(scores) != n or scores.shape[1] < 1:
-        raise ModelContractError(
-            f"the model returned scores of shape {tuple(scores.shape)} for {n} images, expected "
-            f"({n}, K); detection and segmentation models need a head that classifies"
-        )
-    if scores.shape[1] == 1:
-        single = scores
-        other = 1 - single if outputs == "probs" else torch.zeros_like(single)
-        scores = torch.cat([other, single], dim=1)
-    if outputs == "probs":
-        scores = scores.clamp_min(torch.finfo(scores.dtype).tiny).log()
-    return scores
 
 
 class LogitsView(nn.Module):
     """`model` as a map from images to logits (N, K) in float32 (float64 for a double model).
 
     model: Module or callable. outputs: "logits" or "probs". meter: counts row-passes; a backward
-    pass is counted when a gradient arrives at the logits. The input is cast to the dtype of the
-    first parameter.
+    pass is counted when a gradient arrives at the logits. key: which part of the model's output the
+    scores are. The input is cast to the dtype of the first parameter. Nothing of the caller's is
+    written: a model that works in place gets copies, and logits are never the model's own memory.
+    What the model raises is a ModelContractError with the original as its cause.
+
+    >>> view, images = LogitsView(lambda x: x.sub_(0.5).flatten(1)), torch.ones(1, 2)
+    >>> view(images).tolist(), view(images).tolist(), images.tolist()
+    ([[0.5, 0.5]], [[0.5, 0.5]], [[1.0, 1.0]])
     """
 
     def __init__(
@@ -75,37 +37,65 @@ class LogitsView(nn.Module):
         model: Callable[..., Any],
         outputs: Outputs = "logits",
         meter: Meter | None = None,
+        key: Key = None,
     ) -> None:
         super().__init__()
-        if outputs not in OUTPUTS:
-            raise ConfigError(f"outputs={outputs!r} is not one of {OUTPUTS}")
+        check_outputs(outputs, key)
         self.model = model
-        self.outputs = outputs
+        self.outputs, self.key = outputs, key
         self.meter = Meter() if meter is None else meter
+        self.writes: bool | None = None
+        """Whether the model writes on its input; None before its first forward."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K) of images (N, ...). One forward row-pass a row."""
         n = len(images)
         sample = first_tensor(self.model)
-        dtype = torch.float32 if sample is None else sample.dtype
+        given = images.to(torch.float32 if sample is None else sample.dtype)
         self.meter.forward += n
-        logits = to_logits(self.model(images.to(dtype)), n, self.outputs)
-        if (
-            logits.is_leaf
-        ):  # a model may return its input: no hook on the caller's tensor
-            logits = logits.view_as(logits)
+        raw = self._ask(given, given is images)
+        logits = to_logits(raw, n, self.outputs, self.key)
+        # the next answer may be written into the same memory; a hook must not hang on the caller's
+        logits = logits.clone()
         if logits.requires_grad:
             hook: Any = logits.register_hook
             hook(self._count_backward)
         return logits
 
+    def _ask(self, given: Tensor, callers: bool) -> Any:
+        """What the model returns; callers: whether `given` is the caller's own tensor."""
+        own = given.clone() if callers and self.writes is not False else given
+        before = _version(own)
+        try:
+            raw = self.model(own)
+        except PASSED_ON:
+            raise
+        except Exception as error:
+            raise model_raised(error, given) from error
+        moved = _version(own) != before
+        if self.writes is None and callers:
+            # a write through .data or NumPy moves no version
+            self.writes = moved or not torch.equal(own, given)
+        elif moved and callers and self.writes is False:
+            self.writes = True
+            raise ModelContractError(
+                "the model wrote on its input, which it had not done before: let it work on a copy "
+                "(images = images.clone() at its start)"
+            )
+        return raw
+
     def train(self, mode: bool = True) -> LogitsView:
-        """Only this view's flag: the modes of a model are its session's, whoever is handed a view."""
+        """Only this view's flag: the modes of a model are its session's."""
         self.training = mode
         return self
 
     def _count_backward(self, gradient: Tensor) -> None:
         self.meter.backward += len(gradient)
+
+
+def _version(tensor: Tensor) -> int:
+    """The number of writes that torch counted; 0 for inference tensors, where it counts none."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def working_dtype(model: object) -> torch.dtype:

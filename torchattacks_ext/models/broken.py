@@ -1,0 +1,71 @@
+"""What is said when the model's own forward raises? What it was given, its words, and the cure."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from torch import Tensor
+
+from ..errors import ModelContractError, TorchattacksExtError
+
+PASSED_ON = (TorchattacksExtError, torch.cuda.OutOfMemoryError, MemoryError)
+"""What the caller must see as it is: our own refusals, and too large a batch."""
+
+_STATIC = re.compile(
+    r"Guard failed.*size\(\)\[0\] == (\d+)"
+    r"|[Ee]xpected:? (\d+)[^\n]*(?:batch|dimension|index: 0)"
+    r"|index: 0 Got: \d+ Expected: (\d+)",
+    re.DOTALL,
+)
+_HINTS = (
+    (
+        "more than 1 value per channel",
+        "batch statistics refuse single rows: give the layers running statistics, or fixed "
+        "companions by models.FrozenBatch",
+    ),
+    (
+        "element 0 of tensors does not require grad",
+        "does it train itself in its forward? Parameters are frozen while it is measured, and rows "
+        "would depend on their order: give a frozen copy",
+    ),
+    (
+        "nference tensors cannot be saved for backward",
+        "its weights were made under torch.inference_mode(), where no gradient can pass: load them "
+        "outside of it (model.load_state_dict), or copy the model there",
+    ),
+)
+
+
+def model_raised(error: Exception, images: Tensor) -> ModelContractError:
+    """The refusal that says what the model was given and what it said; raise it from the error.
+
+    >>> str(model_raised(ValueError("no"), torch.zeros(2, 3)))
+    'the model raised ValueError on a batch of shape (2, 3) float32: no'
+    """
+    dtype = str(images.dtype).removeprefix("torch.")
+    words = " ".join(str(error).split())[:300]
+    hint = hint_for(error)
+    return ModelContractError(
+        f"the model raised {type(error).__name__} on a batch of shape {tuple(images.shape)} "
+        f"{dtype}: {words}" + (f"; {hint}" if hint else "")
+    )
+
+
+def hint_for(error: Exception) -> str:
+    """What to do, where the cause is known; else nothing.
+
+    >>> hint_for(TypeError("forward() takes 1 positional argument but 2 were given"))[:44]
+    'the model is called with one positional argu'
+    """
+    text = str(error)
+    if isinstance(error, TypeError) and "positional argument" in text:
+        return (
+            "the model is called with one positional argument, the images: wrap it, as in "
+            "lambda images: model(pixel_values=images)"
+        )
+    static = _STATIC.search(text)
+    if static is not None:
+        size = next(group for group in static.groups() if group is not None)
+        return f"the model takes {size} rows only: pad its batches, or export it with a dynamic batch"
+    return next((hint for words, hint in _HINTS if words in text), "")
