@@ -86,8 +86,7 @@ def fab(
     if n > 1:
         numbers = torch.tensor(ranks, device=rows.device)
         attack.target_class = 2
-        attack._predict_fn = _Second(tap, numbers.repeat_interleave(len(rows)))
-        attack._get_predicted_label = lambda x: _label(tap, x)
+        attack.rank_by(_Second(tap, numbers.repeat_interleave(len(rows))))
     found = attack.attack_single_run(
         images, labels, use_rand_start=False, is_targeted=targeted
     )
@@ -114,12 +113,6 @@ class _Second:
             scores[rows, wanted],
         )
         return found
-
-
-def _label(model: nn.Module, images: Tensor) -> Tensor:
-    with torch.no_grad():
-        scores: Tensor = model(images)
-    return scores.argmax(1)
 
 
 def _stacked(eps: Any, n: int) -> Any:

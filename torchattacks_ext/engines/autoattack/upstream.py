@@ -123,6 +123,21 @@ def _quiet_fab() -> Any:
     class QuietFAB(base):  # type: ignore[misc]
         """FAB that asks for the gradient of the images alone."""
 
+        ranks: Any = None
+
+        def rank_by(self, ranks: Any) -> None:
+            """Choose targets by these scores of images; the answers stay the model's."""
+            self.ranks = ranks
+
+        def _predict_fn(self, x: Tensor) -> Any:
+            return self.predict(x) if self.ranks is None else self.ranks(x)
+
+        def _get_predicted_label(self, x: Tensor) -> Any:
+            if self.ranks is None:
+                return super()._get_predicted_label(x)
+            with torch.no_grad():
+                return self.predict(x).argmax(1)
+
         def get_diff_logits_grads_batch(self, imgs: Tensor, la: Tensor) -> Any:
             """Logits and gradients of all classes, less those of the label."""
             images, rows = imgs.clone().requires_grad_(), torch.arange(len(imgs))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..._typing import LogitsFn
 from ...numerics.losses import margins
-from ...numerics.norms import norm_of
+from ...numerics.norms import norm_of, per_row
 from .ledger import Ledger
 
 _SLACK = 1e-4, 1e-6
@@ -198,8 +198,8 @@ class Glance:
         odd = ~torch.isfinite(margin)
         nearer = ~odd & (margin < self.margin) & _inside(ledger, rows, images)
         self.margin = torch.where(nearer, margin, self.margin)
-        wide = nearer.reshape(-1, *(1,) * (images.dim() - 1))
-        self.images = torch.where(wide, images.to(self.images.dtype), self.images)
+        seen = images.to(self.images.dtype)
+        self.images = torch.where(per_row(nearer, images), seen, self.images)
         return (logits.argmax(1) != labels) | odd
 
 

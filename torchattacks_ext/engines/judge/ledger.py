@@ -169,7 +169,7 @@ class Ledger:
         with torch.no_grad():
             seen = judge.judge(len(images), lambda p: (images[p], labels[p]), None)
         assert seen is not None  # no budget was given
-        found = cls(
+        return cls(
             judge=judge,
             images=images,
             labels=labels,
@@ -185,11 +185,6 @@ class Ledger:
             alive=torch.from_numpy(~seen.failed).to(images.device),
             breaker=np.full(len(images), -1, dtype=np.int64),
         )
-        found._opened()
-        return found
-
-    def _opened(self) -> None:
-        """What a kind of ledger adds after the look at the clean images."""
 
     def rows(self, gate: float = float("inf")) -> Tensor:
         """Positions of the rows that are still to be broken, those beyond the gate left out."""

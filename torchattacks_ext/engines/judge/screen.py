@@ -82,15 +82,15 @@ class ScreenLedger(Ledger):
     ([False], True)
     """
 
-    pool: Tensor = field(default_factory=lambda: torch.zeros(0))
-    pool_margin: Array = field(default_factory=lambda: np.zeros(0))
-    pool_source: Array = field(default_factory=lambda: np.zeros(0))
-    pool_prediction: Array = field(default_factory=lambda: np.zeros(0))
-    waiting: Array = field(default_factory=lambda: np.zeros(0))
-    share: Array = field(default_factory=lambda: np.zeros(0))
-    score: Array = field(default_factory=lambda: np.zeros(0))
+    pool: Tensor = field(init=False)
+    pool_margin: Array = field(init=False)
+    pool_source: Array = field(init=False)
+    pool_prediction: Array = field(init=False)
+    waiting: Array = field(init=False)
+    share: Array = field(init=False)
+    score: Array = field(init=False)
 
-    def _opened(self) -> None:
+    def __post_init__(self) -> None:
         n = len(self.images)
         self.pool = self.images.unsqueeze(1).repeat_interleave(POOL, 1)
         self.pool_margin = np.full((n, POOL), np.inf)
