@@ -93,6 +93,12 @@ class Tap(nn.Module):
         if self.glance is not None:
             self.glance.begin(self.ledger, rows)
 
+    def right(self, rows: Tensor) -> Tensor:
+        """Of these rows (M,) those that the surrogate gets right. M forward row-passes."""
+        with torch.no_grad():
+            said = self.surrogate(self.ledger.images[rows]).argmax(1)
+        return rows[said == self.ledger.labels[rows]]
+
     @property
     def n_fooled(self) -> int:
         """Rows of the run on which the surrogate was wrong at least once."""

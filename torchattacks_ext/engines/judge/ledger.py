@@ -18,7 +18,8 @@ from torch import Tensor
 from ..._typing import Norm
 from ...errors import ConfigError, InputError
 from ...numerics.norms import Bounds, norm_of, project
-from .active import Array, Judge
+from ...results.base.facts import Cost
+from .active import Array, Judge, Judged
 
 LedgerT = TypeVar("LedgerT", bound="Ledger")
 Kind = Literal["noise", "apgd", "apgd-t", "fab-t", "fab", "square", "warm"]
@@ -101,6 +102,12 @@ class Entry:
     forward: int = 0
     backward: int = 0
     seconds: float = 0.0
+
+    def pay(self, spent: Cost) -> None:
+        """Add what was spent."""
+        self.forward += spent.forward
+        self.backward += spent.backward
+        self.seconds += spent.seconds
 
     def __add__(self, other: Entry) -> Entry:
         pairs = zip(asdict(self).items(), asdict(other).values())
@@ -193,6 +200,10 @@ class Ledger:
             alive = alive & (self.margin < gate * self.clean_margin)
         return torch.from_numpy(np.flatnonzero(alive)).to(self.images.device)
 
+    def part(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (M, ...), contiguous, and labels (M,) of these rows (M,)."""
+        return self.images[rows].contiguous(), self.labels[rows]
+
     def led_by(self, model: str) -> Array:
         """(B,) bool: rows whose best candidate comes from an attack on this model."""
         own = [i for i, s in enumerate(self.sources) if s.partition("/")[0] == model]
@@ -233,27 +244,20 @@ class Ledger:
                 len(place), lambda part: (inside[part], wanted[part]), None
             )
         assert seen is not None  # no budget was given
-        self._record(place, inside, seen.margin, seen.failed, seen.prediction, source)
+        self._record(place, inside, seen, source)
         return self.alive[rows]
 
-    def _record(
-        self,
-        place: Tensor,
-        inside: Tensor,
-        margin: Array,
-        failed: Array,
-        prediction: Array,
-        source: str,
-    ) -> None:
-        at = place.cpu().numpy()
-        better = (margin < self.margin[at]) | failed
+    def _record(self, place: Tensor, inside: Tensor, seen: Judged, source: str) -> None:
+        """Write down what was seen of candidates (M, ...) of the rows at `place` (M,)."""
+        at, failed = place.cpu().numpy(), seen.failed
+        better = (seen.margin < self.margin[at]) | failed
         chosen, there = at[better], torch.from_numpy(np.flatnonzero(better))
         self.best[torch.from_numpy(chosen).to(place.device)] = inside[
             there.to(place.device)
         ]
-        self.margin[chosen] = margin[better]
+        self.margin[chosen] = seen.margin[better]
         self.lead[chosen] = self.sources.index(source)
-        self.prediction[chosen] = prediction[better]
+        self.prediction[chosen] = seen.prediction[better]
         self.breaker[at[failed]] = self.sources.index(source)
         self.entry(source).broken += int(failed.sum())
         dead = torch.from_numpy(at[failed]).to(place.device)
