@@ -7,7 +7,8 @@ Of n rows (x_i, y_i), with midranks R (tied values share the mean of their place
     kendall:   tau-b = (C - D) / sqrt((P - T_x)(P - T_y)),
 
 C, D concordant and discordant pairs, P all pairs, T pairs that are tied (Kendall 1945). Intervals
-are those of :mod:`.resampling`; resamples are ranked anew, by the sums of :mod:`.weighted`.
+are those of :mod:`~torchattacks_ext.numerics.resampling`; resamples are ranked anew, by the sums of
+:mod:`.weighted`.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """How sensitive is a model that only answers? An unbiased sketch of the Fisher information.
 
 Directions (:mod:`.directions`) are asked in pairs (:mod:`.differences`), and their slopes give
-the largest eigenvalue with an interval (:mod:`.sketch_judge`, where the equations are). Here is
+the largest eigenvalue with an interval (:mod:`.judge`, where the equations are). Here is
 the order of asking: in rounds, images that are sure enough drop out, a quarter of each round is
 asked again with twice the step.
 
 Source: the score is arXiv:2606.04767, eq. 6. Its own black-box algorithm, the maximum over
-directions, is too small by about (2 ln m)/D (:mod:`.srp_blackbox`); the sketch is ours.
+directions, is too small by about (2 ln m)/D (:mod:`.srp`); the sketch is ours.
 """
 
 from __future__ import annotations
