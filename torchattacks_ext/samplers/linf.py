@@ -15,9 +15,8 @@ from .base import (
     Sampler,
     Uniforms,
     bounds_setting,
-    check_range,
     check_real,
-    check_word,
+    kept_bounds,
     widened,
 )
 
@@ -55,11 +54,10 @@ class LinfUniform(Sampler):
         boundary: Boundary = "truncate",
         bounds: Bounds | None = (0.0, 1.0),
     ) -> None:
-        check_word("boundary", boundary, get_args(Boundary))
-        check_range(bounds)
+        self.bounds = kept_bounds(bounds, boundary, get_args(Boundary))
         self.eps: float = check_real("eps", eps, 0, math.inf, "say 8/255", above=True)
         _check_width(eps, bounds)
-        self.boundary, self.bounds = boundary, bounds
+        self.boundary = boundary
 
     def sample(self, images: Tensor, u: Uniforms) -> Tensor:
         """One draw an image from u(D), D numbers an image: (B, ...) -> (B, ...)."""
