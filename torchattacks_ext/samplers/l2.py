@@ -11,14 +11,7 @@ from torch import Tensor
 from .._typing import Norm
 from ..numerics.gaussian import normals
 from ..numerics.norms import Bounds, norm_of
-from .base import (
-    Sampler,
-    Uniforms,
-    add_noise,
-    bounds_setting,
-    check_real,
-    kept_bounds,
-)
+from .base import Sampler, Uniforms, add_noise, bounds_setting, check_real, kept_bounds
 
 Boundary = Literal["clamp", "none"]
 

@@ -11,14 +11,7 @@ from torch import Tensor
 from .._typing import Norm
 from ..errors import ConfigError
 from ..numerics.norms import Bounds, bounds_for, clip_
-from .base import (
-    Sampler,
-    Uniforms,
-    bounds_setting,
-    check_real,
-    kept_bounds,
-    widened,
-)
+from .base import Sampler, Uniforms, bounds_setting, check_real, kept_bounds, widened
 
 Boundary = Literal["truncate", "clamp"]
 
