@@ -20,12 +20,6 @@ MOST_FILES, MOST_LINES, MEDIAN_LINES, MOST_TEST_LINES = 15, 300, 150, 450
 
 FOREIGN = {
     # (file, attribute): what belongs to another library and has no public name
-    ("engines/autoattack/components.py", "attack._predict_fn"): (
-        "pyautoattack's APGD: its query is watched where it asks"
-    ),
-    ("engines/autoattack/components.py", "attack._get_predicted_label"): (
-        "pyautoattack's FAB: likewise"
-    ),
     ("engines/fork.py", "torch.cuda._lazy_seed_tracker"): (
         "torch's seeds of devices that nobody has used yet"
     ),
@@ -176,7 +170,7 @@ def plant(folder: Path, name: str, line: str) -> None:
             "if TYPE_CHECKING:\n    from .prtest import PRTest",
             "No circles",
         ),
-        ("numerics/norms.py", "from .rates import binomial", "No circles"),
+        ("numerics/incbeta.py", "from .rates import binomial", "No circles"),
         ("numerics/norms.py", "from ..models.meter import Meter", "down only"),
         ("attacks/prtest/rows.py", "import pyautoattack", "knows pyautoattack"),
     ],

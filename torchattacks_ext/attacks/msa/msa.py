@@ -25,8 +25,8 @@ from .plans import EngineName, Headline, Version
 from .run import attack_fixed
 from .scene import Scene
 from .settings import MSASettings
-from .surrogates import named_surrogates
 from .told import Told
+from .victims.surrogates import named_surrogates
 from .walk import walk
 
 

@@ -21,12 +21,12 @@ from ...models.adapters.eot import EOT
 from ...models.logits import LogitsView
 from ...models.session import session
 from . import plans as msa_plans
-from .models import Normalised, answers_vary, models_for
 from .scene import Scene
 from .settings import MSASettings
-from .shared import shared_peeks
-from .surrogates import Called
 from .told import Told
+from .victims.models import Normalised, answers_vary, models_for
+from .victims.shared import shared_peeks
+from .victims.surrogates import Called
 
 SEQUENCES: dict[str, type[StandardSequence]] = {
     "autoattack": StandardSequence,

@@ -18,12 +18,12 @@ from ...results.base.facts import Flag
 from .batch import coupled_rows, kind_of, random_rows, rows_of
 from .fresh import reserve_of as reserve_of_draws
 from .joint import partition, reserve_of
-from .models import whole
 from .protocols import Tally
 from .rows import attack_rows
 from .run import attack_fixed
 from .scene import Scene
 from .told import Told
+from .victims.models import whole
 
 
 def walk(scene: Scene, stream: Stream) -> Iterator[tuple[Rows | None, Told]]:

@@ -8,11 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from torchattacks_ext.attacks.msa import shared as msa_shared
 from torchattacks_ext.attacks.msa.msa import MSA
 from torchattacks_ext.attacks.msa.scene import Scene
 from torchattacks_ext.attacks.msa.settings import MSASettings
-from torchattacks_ext.attacks.msa.shared import find_peeks, head_of, shared_peeks
+from torchattacks_ext.attacks.msa.victims import shared as msa_shared
+from torchattacks_ext.attacks.msa.victims.shared import (
+    find_peeks,
+    head_of,
+    shared_peeks,
+)
 from torchattacks_ext.models.adapters.shared_trunk import SharedTrunk
 from torchattacks_ext.models.logits import LogitsView
 from torchattacks_ext.models.meter import Meter

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from ..._typing import LogitsFn
-from ...data.stream import Batch
-from ...engines.autoattack.runs import TARGET
-from ...engines.judge.ledger import AttackSpec
-from ...errors import ConfigError
+from ...._typing import LogitsFn
+from ....data.stream import Batch
+from ....engines.autoattack.runs import TARGET
+from ....engines.judge.ledger import AttackSpec
+from ....errors import ConfigError
 
 
 class Normalised(nn.Module):

@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..._typing import LogitsFn
-from ...models.adapters.shared_trunk import HeadView, SharedTrunk
-from ...models.logits import LogitsView
-from ...models.meter import Meter
-from .scene import Scene
+from ...._typing import LogitsFn
+from ....models.adapters.shared_trunk import HeadView, SharedTrunk
+from ....models.logits import LogitsView
+from ....models.meter import Meter
+from ..scene import Scene
 
 
 class Peek(nn.Module):
