@@ -66,7 +66,9 @@ def open_stream(view: LogitsView, data: Any, plan: Plan, n: int | None) -> Strea
 
     def look(pixels: Tensor) -> ModelTraits:
         with session(view.model):
-            return inspect_model(view.model, view, pixels, plan.outputs)
+            return inspect_model(
+                view.model, view, pixels, (plan.outputs, plan.output_key)
+            )
 
     stream = _Head(
         images,

@@ -19,7 +19,7 @@ from .._typing import Norm
 from ..engines.judge.ledger import AttackSpec
 from ..errors import ConfigError, InputError
 from ..models.fingerprint import describe_model
-from ..models.logits import Outputs
+from ..models.scores import Outputs
 from ..results.base import codec
 from ..samplers import CallableSampler, Sampler
 from .zoo.catalogue import attack_names
@@ -92,9 +92,9 @@ class Plan(BaseModel):
     """The settings of one evaluation; build it with :func:`check_plan`.
 
     eps: radius in pixel units ("8/255" is understood). norm: of the ball that judges every attack.
-    seed (0 .. 2^63 - 1), batch_size, outputs: as in :class:`~torchattacks_ext.PRTest`. bounds:
-    (low, high), or None for data without a range; torchattacks' own attacks need (0, 1). stages:
-    in the order of the report; the clean stage comes first even where it is not named.
+    seed (0 .. 2^63 - 1), batch_size, outputs, output_key: as in :class:`~torchattacks_ext.PRTest`.
+    bounds: (low, high), or None for data without a range; torchattacks' own attacks need (0, 1).
+    stages: in the order of the report; the clean stage comes first even where it is not named.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -105,6 +105,7 @@ class Plan(BaseModel):
     batch_size: int = Field(default=256, ge=1)
     bounds: tuple[float, float] | None = (0.0, 1.0)
     outputs: Outputs = "logits"
+    output_key: str | int | None = None
     stages: tuple[StageSpec, ...]
 
     @field_validator("eps", mode="before")

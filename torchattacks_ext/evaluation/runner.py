@@ -102,7 +102,7 @@ def evaluate(
         )
     started = time.perf_counter()
     with torch.inference_mode(False):
-        view = LogitsView(model, checked.outputs)
+        view = LogitsView(model, checked.outputs, key=checked.output_key)
         stream = open_stream(view, data, checked, n)
         gallery, facts, finite = Gallery(checked.bounds), DataFacts(), False
         with _bar(stream.total, progress) as bar:

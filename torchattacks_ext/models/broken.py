@@ -67,5 +67,6 @@ def hint_for(error: Exception) -> str:
     static = _STATIC.search(text)
     if static is not None:
         size = next(group for group in static.groups() if group is not None)
-        return f"the model takes {size} rows only: pad its batches, or export it with a dynamic batch"
+        remedy = "pad its batches, or export it with a dynamic batch"
+        return f"the model takes {size} rows only: {remedy}"
     return next((hint for words, hint in _HINTS if words in text), "")

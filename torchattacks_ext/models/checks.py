@@ -17,6 +17,7 @@ from torch import Tensor
 from .._typing import LogitsFn
 from ..errors import ModelContractError
 from ..results.base.facts import Flag
+from .scores import Key, Outputs
 from .session import first_tensor
 
 N_ROWS = 8
@@ -97,15 +98,19 @@ def look_cost(n: int) -> int:
 
 
 def inspect_model(
-    model: object, view: LogitsFn, images: Tensor, outputs: str = "logits"
+    model: object,
+    view: LogitsFn,
+    images: Tensor,
+    reading: tuple[Outputs, Key] = ("logits", None),
 ) -> ModelTraits:
     """Look at `model` through `view` (images to logits) on up to 8 rows of images (N, ...), N >= 1.
 
-    Runs inside a session. Cached per Module and parameter version. Cost when not cached: at most
-    8 x 5 + 8 + 8 + 9 forward row-passes. Models in half precision get the slack of their dtype.
+    reading: `outputs` and `output_key` of the view. Runs inside a session. Cached per Module and
+    parameter version. Cost when not cached: at most 8 x 5 + 8 + 8 + 9 forward row-passes. Models in
+    half precision get the slack of their dtype.
     """
     version = parameter_version(model)
-    key = (version, outputs, tuple(images.shape[1:]), len(images) > 1)
+    key = (version, reading, tuple(images.shape[1:]), len(images) > 1)
     try:
         known = _cache.get(model)
     except (
@@ -116,7 +121,7 @@ def inspect_model(
         return known[1]
     # not inference_mode: tensors that a model computes once and keeps must allow gradients later
     with torch.no_grad():
-        traits = _look(view, images[:N_ROWS].contiguous(), outputs, _slack(model))
+        traits = _look(view, images[:N_ROWS].contiguous(), reading[0], _slack(model))
     with contextlib.suppress(TypeError):
         _cache[model] = (key, traits)
     return traits
@@ -154,13 +159,7 @@ def _coupled(view: LogitsFn, rows: Tensor, first: Tensor, slack: float) -> bool:
     limit = max(BATCH_CHANGE, slack)
     turned = view(rows.flip(0)).flip(0)
     joined = view(torch.cat([rows[:1], rows.flip(0)]))[1:].flip(0)
-    try:
-        alone = torch.cat([view(row[None]) for row in rows])
-    except ValueError as error:
-        # torch refuses the batch statistics of a single row
-        if "more than 1 value per channel" in str(error):
-            return True
-        raise
+    alone = torch.cat([view(row[None]) for row in rows])
     return any(_changed(first, other, limit) for other in (turned, joined, alone))
 
 
@@ -177,7 +176,10 @@ def _changed(first: Tensor, other: Tensor, limit: float) -> bool:
 
 
 def _are_probs(logits: Tensor, slack: float) -> bool:
+    """Rows in [0, 1] that sum to 1; or one column in [0, 1], which has become (0, z)."""
     if logits.shape[1] < 2:
         return False
     inside = (logits >= 0).all() & (logits <= 1).all()
-    return bool(inside & ((logits.sum(1) - 1).abs() < slack).all())
+    whole = ((logits.sum(1) - 1).abs() < slack).all()
+    single = logits.shape[1] == 2 and not bool(logits[:, 0].any())
+    return bool(inside & (whole | single))

@@ -1,7 +1,7 @@
 """Which part of what a model returns are its scores, and how do they become logits (N, K)?
 
-Read is what can be read in one way only. Two tensors that could both be scores, class numbers in the
-place of scores and other shapes are refused with what would settle it.
+Read is what can be read in one way only. Two tensors that could both be scores, class numbers in
+the place of scores and other shapes are refused with what would settle it.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def to_logits(raw: Any, n: int, outputs: Outputs = "logits", key: Key = None) ->
 
     raw: a tensor; a tuple, a dict or an object with attributes that holds one (`key` says which). A
     single score z becomes the two columns (0, z), so that softmax gives the model's sigmoid. (n, K,
-    1, 1) and (n, 1, K) lose their ones, and (K,) is the answer to a single row. With outputs="probs"
-    the logarithm is taken (clamped at the smallest normal number). Raises ModelContractError for
-    anything else.
+    1, 1) and (n, 1, K) lose their ones, and (K,) is the answer to a single row. With
+    outputs="probs" the logarithm is taken (clamped at the smallest normal number). Raises
+    ModelContractError for anything else.
     """
     found = _rows_of(_tensor_of(raw, n, key), n)
     # before 1 - p and log: half floats have neither the range nor the digits

@@ -68,8 +68,9 @@ def session(
 
     On exit, also after an exception, every module has its own mode again (by its own `train` where
     it has one), every parameter its requires_grad and its grad, every buffer its values (see
-    :func:`.loans.lost_buffers`), and hooks that were put on are taken off. The same thread may nest sessions; another thread gets a
-    StateError. A callable that is no Module is only locked. No forward passes.
+    :func:`.loans.lost_buffers`), and hooks that were put on are taken off. The same thread may nest
+    sessions; another thread gets a StateError. A callable that is no Module is only locked. No
+    forward passes.
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout())
     >>> with session(net):

@@ -15,7 +15,8 @@ from ..._typing import Norm
 from ...data.door import as_tensor, check_images, check_labels
 from ...errors import BackendError
 from ...models.checks import ModelTraits, inspect_model
-from ...models.logits import Outputs, working_dtype
+from ...models.logits import working_dtype
+from ...models.scores import Key, Outputs
 from ...numerics.quantise import quantise_towards
 from .saving import SavedBatch, save_attack
 from .settings import Setting
@@ -39,6 +40,7 @@ class ImageAttack(TamedAttack):
     batch_size = Setting[int]()
     bounds = Setting[Any]()
     outputs = Setting[Outputs]()
+    output_key = Setting[Key]()
     n_queries = Setting["int | None"]()
     max_queries = Setting["int | None"]()
     max_seconds = Setting["float | None"]()
@@ -78,7 +80,7 @@ class ImageAttack(TamedAttack):
         return check_images(images, self.bounds, working_dtype(self.model))
 
     def _look(self, images: Tensor) -> ModelTraits:
-        return inspect_model(self.model, self.get_logits, images, self.outputs)
+        return inspect_model(self.model, self.get_logits, images, self._reading)
 
     # ------------------------------------------------------------------ verb one: images
     @abstractmethod

@@ -20,8 +20,8 @@ from ..._typing import Norm
 from ...data.stream import Stream
 from ...errors import StatusError
 from ...models.fingerprint import describe_model
-from ...models.logits import Outputs
 from ...models.meter import Budget
+from ...models.scores import Key, Outputs
 from ...results.base.columns import Rows, Table
 from ...results.base.facts import Flag, versions
 from ...results.base.result import Result
@@ -45,6 +45,8 @@ class Probe(ImageAttack):
         bounds (tuple): pixel range (low, high), floats or per-channel tensors; None for embeddings.
             (Default: (0, 1))
         outputs (str): "logits" or "probs". (Default: "logits")
+        output_key (str or int): which part of a tuple or dict that the model returns holds the
+            scores; None takes "logits", or the only part that can be it. (Default: None)
         n_queries (int): forward row-passes per image of one call. (Default: None)
         max_queries (int): forward row-passes of one `measure`. (Default: None)
         max_seconds (float): wall time of one `measure`. (Default: None)
@@ -81,6 +83,7 @@ class Probe(ImageAttack):
         batch_size: int = 256,
         bounds: Any = (0, 1),
         outputs: Outputs = "logits",
+        output_key: Key = None,
         n_queries: int | None = None,
         max_queries: int | None = None,
         max_seconds: float | None = None,
@@ -90,6 +93,7 @@ class Probe(ImageAttack):
         super().__init__(name, model)
         common: dict[str, Any] = dict(eps=eps, norm=norm, seed=seed, bounds=bounds)
         common |= dict(batch_size=batch_size, outputs=outputs, n_queries=n_queries)
+        common |= dict(output_key=output_key)
         common |= dict(max_queries=max_queries, max_seconds=max_seconds, keep=keep)
         self._configure(self.settings_type(**common, **own))
 

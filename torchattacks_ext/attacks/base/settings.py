@@ -11,7 +11,7 @@ import torch
 from ..._typing import NORMS, Norm
 from ...data.door import as_bounds
 from ...errors import ConfigError
-from ...models.logits import Outputs
+from ...models.scores import Key, Outputs, check_outputs
 
 T = TypeVar("T")
 
@@ -33,6 +33,7 @@ class ProbeSettings:
     batch_size: int = 256
     bounds: Any = (0, 1)
     outputs: Outputs = "logits"
+    output_key: Key = None
     n_queries: int | None = None
     max_queries: int | None = None
     max_seconds: float | None = None
@@ -41,6 +42,7 @@ class ProbeSettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "bounds", as_bounds(self.bounds))
         object.__setattr__(self, "keep", os.fspath(self.keep))
+        check_outputs(self.outputs, self.output_key)
         if self.norm not in NORMS:
             raise ConfigError(f"norm={self.norm!r} is not one of {NORMS}")
         _check_radius(self.eps, self.norm, self.bounds)
@@ -61,13 +63,17 @@ class ProbeSettings:
         bounds = self.bounds
         if bounds is not None:
             bounds = [torch.as_tensor(side).tolist() for side in bounds]
-        return {
+        found = {
             "eps": float(self.eps),
             "norm": self.norm,
             "seed": self.seed,
             "bounds": bounds,
             "outputs": self.outputs,
         }
+        # named only where it is used: older results have no such setting
+        return found | (
+            {} if self.output_key is None else {"output_key": self.output_key}
+        )
 
 
 def _check_radius(eps: Any, norm: Norm, bounds: Any) -> None:

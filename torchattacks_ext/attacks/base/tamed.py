@@ -19,6 +19,7 @@ from ...data.door import check_labels
 from ...errors import ConfigError, InputError
 from ...models.logits import LogitsView, class_name
 from ...models.meter import Meter
+from ...models.scores import Key, Outputs
 from ...models.session import first_tensor, session
 from ...numerics.ids import IdBook
 from . import targets
@@ -89,12 +90,17 @@ class TamedAttack(Attack):
     @property
     def _view(self) -> LogitsView:
         view: LogitsView | None = self.__dict__.get("_view_cache")
-        outputs, meter = self.config.outputs, self._meter
+        meter, reading = self._meter, self._reading
         same = view is not None and view.model is self.model and view.meter is meter
-        if view is None or not same or view.outputs != outputs:
-            view = LogitsView(self.model, outputs, meter)
+        if view is None or not same or (view.outputs, view.key) != reading:
+            view = LogitsView(self.model, reading[0], meter, reading[1])
             self._view_cache = view
         return view
+
+    @property
+    def _reading(self) -> tuple[Outputs, Key]:
+        """How the model's output is read."""
+        return self.config.outputs, self.config.output_key
 
     def get_logits(
         self, inputs: Tensor, labels: Any = None, *args: Any, **kwargs: Any

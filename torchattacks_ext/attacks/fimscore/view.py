@@ -21,7 +21,7 @@ def in_dtype(
 ) -> LogitsFn:
     """The view of a deep copy of the model in `dtype`; scale: pixels to what the model wants."""
     twin = copy.deepcopy(model).to(settings.dtype)
-    view = LogitsView(twin, settings.outputs, meter)
+    view = LogitsView(twin, settings.outputs, meter, settings.output_key)
 
     def scaled(images: Tensor) -> Tensor:
         found: Tensor = view(images if scale is None else scale(images))

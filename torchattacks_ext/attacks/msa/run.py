@@ -57,9 +57,12 @@ def borrowed(scene: Scene) -> Iterator[Models]:
 def _models(scene: Scene, fork: ForkedRng) -> Models:
     """All on the victim's random stream."""
     found: dict[str, nn.Module] = {}
-    same = scene.settings.surrogate_normalization == "same"
+    settings = scene.settings
+    same = settings.surrogate_normalization == "same"
     for name, surrogate in scene.surrogates.items():
-        view: nn.Module = LogitsView(surrogate, scene.settings.outputs, scene.meter)
+        view: nn.Module = LogitsView(
+            surrogate, settings.outputs, scene.meter, settings.output_key
+        )
         if same and scene.scale is not None:
             view = Normalised(view, scene.scale)
         found[name] = fork.victim(view)

@@ -40,6 +40,7 @@ def common_settings(plan: Plan) -> dict[str, Any]:
         "batch_size": plan.batch_size,
         "bounds": plan.bounds,
         "outputs": plan.outputs,
+        "output_key": plan.output_key,
     }
 
 
