@@ -23,7 +23,8 @@ FOREIGN = {
     ("engines/fork.py", "torch.cuda._lazy_seed_tracker"): (
         "torch's seeds of devices that nobody has used yet"
     ),
-    ("models/checks.py", "tensor._version"): "torch: whether a tensor was written",
+    ("models/loans.py", "tensor._version"): "torch: how often a tensor was written",
+    ("models/checks.py", "tensor._version"): "likewise",
     ("models/adapters/shared_trunk.py", "tensor._version"): "likewise",
     ("models/adapters/shared_trunk.py", "module._parameters"): (
         "torch: a module's own, not those of its children"

@@ -20,7 +20,7 @@ IMAGES = torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 
 def look(model: Any, images: Tensor = IMAGES, outputs: Any = "logits") -> ModelTraits:
     with session(model):
-        return inspect_model(model, LogitsView(model, outputs), images, outputs)
+        return inspect_model(model, LogitsView(model, outputs), images, (outputs, None))
 
 
 class Around(nn.Module):
@@ -171,8 +171,12 @@ class ForcedNorm(nn.Module):
 
 @pytest.mark.parametrize("flat", [False, True])
 def test_batch_statistics_in_forced_train_mode_are_found(flat: bool) -> None:
-    """Flat: torch refuses one row ("more than 1 value per channel"), which says it as well."""
-    assert look(ForcedNorm(flat)).batch_dependent
+    """Flat: torch refuses one row ("more than 1 value per channel"); so do we, and say what helps."""
+    if flat:
+        with pytest.raises(ModelContractError, match="refuse single rows.*FrozenBatch"):
+            look(ForcedNorm(flat))
+    else:
+        assert look(ForcedNorm(flat)).batch_dependent
 
 
 def test_one_row_cannot_show_coupling_and_a_second_one_does() -> None:
@@ -188,8 +192,11 @@ def test_other_errors_of_the_model_pass_through() -> None:
             raise ValueError("needs a partner")
         return logits
 
-    with pytest.raises(ValueError, match="needs a partner"):
+    with pytest.raises(
+        ModelContractError, match=r"ValueError.*\(1, .*needs a partner"
+    ) as e:
         look(Around(fail))
+    assert isinstance(e.value.__cause__, ValueError)
     with pytest.raises(ModelContractError):
         look(Around(lambda z: z.sum()))
 

@@ -48,12 +48,15 @@ Inception = namedtuple("Inception", ["logits", "aux_logits"])
     "raw",
     [
         SCORES,
-        (SCORES, torch.zeros(2, 7)),
+        (SCORES, torch.zeros(2, 7, 7)),
+        (SCORES, torch.zeros(2, 7, dtype=torch.int64)),
         [SCORES],
         ("name", SCORES),
         {"logits": SCORES},
         {"loss": torch.tensor(0.1), "logits": SCORES},
-        {"out": SCORES, "aux": torch.zeros(2, 3)},
+        {"out": SCORES, "same": SCORES},
+        SCORES[:, :, None, None],
+        SCORES[:, None],
         UserDict({"logits": SCORES}),
         ModelOutput(loss=torch.tensor(0.1), logits=SCORES, hidden_states=(SCORES,)),
         SimpleNamespace(logits=SCORES, loss=None),
@@ -74,7 +77,7 @@ def test_an_output_without_scores_is_refused(raw: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "shape", [(3,), (3, 2), (2, 3, 4, 4), (2, 0), (1, 3), (0,), (2, 1, 3)]
+    "shape", [(3,), (3, 2), (2, 3, 4, 4), (2, 0), (1, 3), (0,), (2, 2, 3)]
 )
 def test_scores_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ModelContractError, match=r"for 2 images, expected \(2, K\)"):

@@ -17,6 +17,7 @@ from torch import Tensor
 from .._typing import LogitsFn
 from ..errors import ModelContractError
 from ..results.base.facts import Flag
+from .modes import modes_of
 from .scores import Key, Outputs
 from .session import first_tensor
 
@@ -87,7 +88,7 @@ def parameter_version(model: object) -> tuple[int, ...] | None:
         places = sum(tensor.data_ptr() for tensor in tensors)
     except RuntimeError:  # inference tensors keep no version
         return None
-    modes = hash(tuple(module.training for module in model.modules()))
+    modes = hash(tuple(mode for _, mode in modes_of(model)))
     return (len(tensors), writes, places, modes)
 
 

@@ -91,7 +91,7 @@ def _remember(model: nn.Module, memory: _Memory) -> None:
             room -= tensor.numel() * tensor.element_size()
             copy = _copy(tensor) if room >= 0 else None
             silent = old is not None and old.silent
-            found[path, name] = _Kept(tensor, _version(tensor), copy, silent)
+            found[path, name] = _Kept(tensor, writes_of(tensor), copy, silent)
     memory.kept = found
 
 
@@ -108,20 +108,24 @@ def _give_back(model: nn.Module, memory: _Memory) -> None:
             continue
         if kept.copy is None:
             memory.lost.add(f"{path}.{name}" if path else name)
-            kept.version = _version(kept.tensor)
+            kept.version = writes_of(kept.tensor)
             continue
         with torch.inference_mode():  # the only mode in which any tensor may be written
             kept.tensor.copy_(kept.copy)
-        kept.version = _version(kept.tensor)
+        kept.version = writes_of(kept.tensor)
 
 
-def _version(tensor: Tensor) -> int:
-    """The number of writes that torch counted; -1 where it counts none."""
+def writes_of(tensor: Tensor) -> int:
+    """The number of writes to a tensor that torch counted; -1 where it counts none (inference).
+
+    >>> writes_of(torch.zeros(2).add_(1))
+    1
+    """
     return -1 if tensor.is_inference() else tensor._version
 
 
 def _moved(kept: _Kept) -> bool:
-    return kept.version != _version(kept.tensor) or kept.version < 0
+    return kept.version != writes_of(kept.tensor) or kept.version < 0
 
 
 def _copy(tensor: Tensor) -> Tensor | None:

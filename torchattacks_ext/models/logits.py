@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelContractError
 from .broken import PASSED_ON, model_raised
+from .loans import writes_of
 from .meter import Meter
 from .scores import Key
 from .scores import Outputs as Outputs
@@ -65,14 +66,14 @@ class LogitsView(nn.Module):
     def _ask(self, given: Tensor, callers: bool) -> Any:
         """What the model returns; callers: whether `given` is the caller's own tensor."""
         own = given.clone() if callers and self.writes is not False else given
-        before = _version(own)
+        before = writes_of(own)
         try:
             raw = self.model(own)
         except PASSED_ON:
             raise
         except Exception as error:
             raise model_raised(error, given) from error
-        moved = _version(own) != before
+        moved = writes_of(own) != before
         if self.writes is None and callers:
             # a write through .data or NumPy moves no version
             self.writes = moved or not torch.equal(own, given)
@@ -91,11 +92,6 @@ class LogitsView(nn.Module):
 
     def _count_backward(self, gradient: Tensor) -> None:
         self.meter.backward += len(gradient)
-
-
-def _version(tensor: Tensor) -> int:
-    """The number of writes that torch counted; 0 for inference tensors, where it counts none."""
-    return 0 if tensor.is_inference() else tensor._version
 
 
 def working_dtype(model: object) -> torch.dtype:

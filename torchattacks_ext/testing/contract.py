@@ -18,7 +18,7 @@ import torchattacks
 from torch import Tensor, nn
 
 from ..attacks.base.probe import Probe
-from ..errors import InputError, ReliabilityWarning
+from ..errors import InputError, ModelContractError, ReliabilityWarning
 from ..numerics.norms import norm_of
 from ..results.base.result import Result
 from .props import (
@@ -144,9 +144,12 @@ def _exceptions(make: Make, shape: tuple[int, ...], images: Tensor) -> None:
     for verb in (probe, probe.measure):
         victim.working = False
         before = state(victim)
-        with contextlib.suppress(ZeroDivisionError):
+        try:
             verb(images, y)
             require(not victim.raised, "an exception of the model reaches the caller")
+        except ModelContractError as error:
+            said = isinstance(error.__cause__, ZeroDivisionError)
+            require(said, "a ModelContractError has the model's exception as its cause")
         same_state(before, victim, "are as before after an exception")
         require(probe._normalization_applied is True, "the normalisation flag survives")
         victim.working = True

@@ -20,7 +20,7 @@ IMAGES = example_images(6)
 
 
 FORMS = {
-    "tuple": lambda z: (z, z * 0),
+    "tuple": lambda z: (z, z.sum()),
     "dict": lambda z: {"logits": z, "hidden": z * 0},
     "object": lambda z: SimpleNamespace(logits=z),
 }

@@ -130,7 +130,7 @@ def test_trap_23_outputs_of_every_form_are_scores(
     """torchattacks: dicts, tuples and one logit fail in the loss. Ours: all are understood."""
     forms = {
         "dict": lambda z: {"logits": z},
-        "tuple": lambda z: (z, 0 * z),
+        "tuple": lambda z: (z, z.sum()),
         "one logit": lambda z: z[:, :1] - z[:, 1:2],
     }
     twins = {"one logit": lambda z: torch.stack([0 * z[:, 0], z[:, 0] - z[:, 1]], 1)}

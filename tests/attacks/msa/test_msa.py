@@ -11,7 +11,14 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
-from torchattacks_ext import MSA, ConfigError, InputError, ReliabilityWarning, Verdict
+from torchattacks_ext import (
+    MSA,
+    ConfigError,
+    InputError,
+    ModelContractError,
+    ReliabilityWarning,
+    Verdict,
+)
 from torchattacks_ext.engines.judge.ledger import AttackSpec
 from torchattacks_ext.numerics.norms import norm_of
 from torchattacks_ext.testing import check_probe, small_net
@@ -207,7 +214,7 @@ def test_models_are_given_back_when_a_surrogate_raises() -> None:
     attack = make(net, [other, broken])
     for verb in (attack, attack.measure):
         rng = torch.get_rng_state()
-        with pytest.raises(ZeroDivisionError, match="planted"):
+        with pytest.raises(ModelContractError, match="planted"):
             verb(IMAGES, answers(centred()))
         for model, seen in zip((net, other, broken), before):
             same_state(seen, model, "after an exception")
