@@ -171,7 +171,7 @@ class ForcedNorm(nn.Module):
 
 @pytest.mark.parametrize("flat", [False, True])
 def test_batch_statistics_in_forced_train_mode_are_found(flat: bool) -> None:
-    """Flat: torch refuses one row ("more than 1 value per channel"); so do we, and say what helps."""
+    """Flat: torch refuses one row ("more than 1 value per channel"); so do we, with a cure."""
     if flat:
         with pytest.raises(ModelContractError, match="refuse single rows.*FrozenBatch"):
             look(ForcedNorm(flat))
