@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .._typing import LogitsFn
 from ..errors import ModelContractError
+from ..numerics.losses import unmasked
 from ..results.base.facts import Flag
 from .modes import modes_of
 from .scores import Key, Outputs
@@ -137,7 +138,7 @@ def _slack(model: object) -> float:
 
 
 def _look(view: LogitsFn, rows: Tensor, outputs: str, slack: float) -> ModelTraits:
-    answers = [view(rows) for _ in range(N_REPEATS)]
+    answers = [unmasked(view(rows)) for _ in range(N_REPEATS)]
     first = answers[0]
     if outputs == "probs" and bool((first > max(1e-3, slack)).any()):
         raise ModelContractError(
@@ -158,9 +159,9 @@ def _look(view: LogitsFn, rows: Tensor, outputs: str, slack: float) -> ModelTrai
 def _coupled(view: LogitsFn, rows: Tensor, first: Tensor, slack: float) -> bool:
     """Do rows answer differently alone, in another order or beside another row?"""
     limit = max(BATCH_CHANGE, slack)
-    turned = view(rows.flip(0)).flip(0)
-    joined = view(torch.cat([rows[:1], rows.flip(0)]))[1:].flip(0)
-    alone = torch.cat([view(row[None]) for row in rows])
+    turned = unmasked(view(rows.flip(0))).flip(0)
+    joined = unmasked(view(torch.cat([rows[:1], rows.flip(0)])))[1:].flip(0)
+    alone = unmasked(torch.cat([view(row[None]) for row in rows]))
     return any(_changed(first, other, limit) for other in (turned, joined, alone))
 
 

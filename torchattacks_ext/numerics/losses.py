@@ -53,3 +53,41 @@ def is_finite_rows(logits: Tensor) -> Tensor:
     tensor([ True, False, False])
     """
     return torch.isfinite(logits.abs().amax(1))
+
+
+def has_answer(logits: Tensor) -> Tensor:
+    """Which rows have a largest logit that is a number? (N, K), K >= 1 -> (N,) bool.
+
+    A class masked with -inf is out of the race; NaN, +inf and rows of nothing but -inf have no
+    answer.
+
+    >>> inf = float("inf")
+    >>> has_answer(torch.tensor([[0.0, -inf], [0.0, inf], [float("nan"), 1.0], [-inf, -inf]]))
+    tensor([ True, False, False, False])
+    """
+    return torch.isfinite(logits.amax(1))
+
+
+def is_scored(logits: Tensor, labels: Tensor) -> Tensor:
+    """Rows with an answer in which the label's own class is not masked; (N, K), (N,) -> (N,) bool.
+
+    >>> logits = torch.tensor([[0.0, -float("inf")]]).expand(2, 2)
+    >>> is_scored(logits, torch.tensor([0, 1]))
+    tensor([ True, False])
+    """
+    own = logits.gather(1, labels.to(torch.int64).unsqueeze(1)).squeeze(1)
+    return has_answer(logits) & torch.isfinite(own)
+
+
+def unmasked(logits: Tensor) -> Tensor:
+    """The logits with -inf replaced by 2,000 less than the largest: probability 0 also in float64.
+
+    For losses and Jacobians, which subtract logits from each other; no gradient passes through what
+    was replaced. Rows without an answer stay as they are.
+
+    >>> unmasked(torch.tensor([[3.0, -float("inf")]])).tolist()
+    [[3.0, -1997.0]]
+    """
+    top = logits.detach().amax(1, keepdim=True)
+    masked = (logits == -torch.inf) & torch.isfinite(top)
+    return torch.where(masked, top - 2000, logits)

@@ -19,7 +19,7 @@ from ...data.stream import Stream
 from ...engines import particles
 from ...engines.judge.active import Array, Slots
 from ...engines.particles import Steps, Systems
-from ...numerics.losses import margins, target_margins
+from ...numerics.losses import is_scored, margins, target_margins
 from ...numerics.rates.splitting import LastParticle
 from ...results.base.columns import Rows
 from ...results.prob_robustness import ProbRobustness
@@ -153,7 +153,7 @@ class Splitting(Admission):
             images = self.sampler.from_latent(z, slots.images[owner])
             logits = self.judge.view(images)
             found = margin_of(logits, slots.reference[owner])
-            bad = ~torch.isfinite(logits).all(1)
+            bad = ~is_scored(logits, slots.reference[owner])
             found = torch.where(bad, -torch.inf, found)
             seen.failures.index_add_(0, owner, (found <= 0).long())
             seen.non_finite.index_add_(0, owner, bad.long())

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..._typing import Norm
 from ...errors import MissingExtra
-from ...numerics.losses import margins, target_margins
+from ...numerics.losses import is_scored, margins, target_margins
 from ...numerics.streams import uniform
 
 PACKAGES = ("pyautoattack", "autoattack")
@@ -255,7 +255,7 @@ def _keyed_square() -> Any:
             """Margin and loss; the sign of the margin is what argmax says, also for a tie."""
             self.started = True
             logits = self.predict(x)
-            odd = ~torch.isfinite(logits).all(1)
+            odd = ~is_scored(logits, y)
             loss = torch.where(odd, -1.0, margins(logits, y))
             tiny = torch.finfo(loss.dtype).tiny
             right = (logits.argmax(1) == y) & ~odd

@@ -90,8 +90,9 @@ class Judged:
 class Judge:
     """Decides failures of rows: argmax != reference, or == reference when `targeted`.
 
-    view: pixels to logits. Non-finite logits are failures. rechecks: whether close rows are decided
-    again at batch size 1.
+    view: pixels to logits. Rows without an answer (NaN, infinite), or with -inf on their own class,
+    are failures; -inf on another class is a class out of the race. rechecks: whether close rows
+    are decided again at batch size 1.
     """
 
     view: LogitsFn
@@ -100,17 +101,20 @@ class Judge:
     rechecks: bool = True
 
     def _look(self, images: Tensor, reference: Tensor) -> Tensor:
-        """(4, M): margin, largest absolute logit, argmax, reference; the host does the rest."""
+        """(5, M): margin, largest absolute logit, argmax, reference, largest logit."""
         logits = self.view(images)
         margin = (target_margins if self.targeted else margins)(logits, reference)
-        best = logits.argmax(1).to(margin.dtype)
-        size = logits.abs().amax(1)
-        return torch.stack([margin, size, best, reference.to(margin.dtype)])
+        top, best = logits.max(1)
+        size, wanted = logits.abs().amax(1), reference.to(margin.dtype)
+        return torch.stack([margin, size, best.to(margin.dtype), wanted, top])
 
     def _said(self, seen: Array) -> Judged:
-        """What (4, M) numbers of :meth:`_look` say."""
-        margin, size, best, reference = seen
-        finite = np.isfinite(size)
+        """What (5, M) numbers of :meth:`_look` say."""
+        margin, size, best, reference, top = seen
+        # a masked class makes the size infinite, and the margin only where it is the label's own
+        own = np.where(self.targeted, margin < np.inf, margin > -np.inf)
+        finite = np.isfinite(top) & own
+        size = np.where(np.isfinite(size), size, np.abs(top))
         failed = (best == reference) == self.targeted
         close = np.abs(margin) < CLOSE * size
         return Judged(
@@ -138,7 +142,7 @@ class Judge:
             if budget is not None and not budget.allows(stop - start):
                 return None
             parts.append(self._look(*rows(slice(start, stop))))
-        seen = torch.cat(parts, dim=1).cpu().numpy() if parts else np.zeros((4, 0))
+        seen = torch.cat(parts, dim=1).cpu().numpy() if parts else np.zeros((5, 0))
         found = self._said(seen)
         if self.batch_size > 1 and self.rechecks:
             for row in np.flatnonzero(found.close):

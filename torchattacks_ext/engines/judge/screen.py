@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..._typing import LogitsFn
-from ...numerics.losses import margins
+from ...numerics.losses import has_answer, is_scored, margins
 from .active import Array, Judged
 from .ledger import Ledger
 
@@ -42,7 +42,7 @@ def votes(
         for rows in _parts(len(images), batch_size):
             for _ in range(n_draws):
                 logits = view(images[rows])
-                said = logits.isfinite().all(1).to(torch.int64)
+                said = has_answer(logits).to(torch.int64)
                 found[rows] = found[rows].scatter_add(
                     1, logits.argmax(1, keepdim=True), said[:, None]
                 )
@@ -181,7 +181,7 @@ class ScreenLedger(Ledger):
         margin = margins(logits, labels)
         tie = (logits.argmax(1) != labels) & (margin == 0)
         margin = torch.where(tie, -1e-12, margin)
-        return torch.where(logits.isfinite().all(1), margin, -1e12)
+        return torch.where(is_scored(logits, labels), margin, -1e12)
 
 
 def _parts(n: int, size: int) -> Iterator[slice]:
