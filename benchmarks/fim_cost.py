@@ -10,8 +10,8 @@ long loop over 1,000 classes is timed in blocks of 50 and counted as 20 times it
 
 On random matrices, no net: the paper's tables 17 to 19 with G ~ N(0, 1) of K rows and D columns,
 less its mean under p, and p = softmax(N(0, 1)); a method counts when it is within .1 % of the truth
-in every draw of p. All sides get the same G and p. "ours" is numerics/dense.py, which takes all
-pairs of rows or, for many of them, Lanczos; "gram" and "lanczos" are the routines for networks,
+in every draw of p. All sides get the same G and p. "ours" is numerics/fisher/dense.py, which takes
+all pairs of rows or, for many of them, Lanczos; "gram" and "lanczos" are the routines for networks,
 which see the products of G only, "loose" is Lanczos without its proof that no larger eigenvalue
 was missed (miss = inf). `cpu_..` is the process's own time: on a shared machine, with one thread,
 the fairer one.

@@ -22,6 +22,7 @@ import tax_data
 import torch
 
 from torchattacks_ext.attacks.msa.msa import MSA
+from torchattacks_ext.models.meter import Meter
 from torchattacks_ext.results.base.facts import versions
 
 VERDICTS = ("robust", "falsified", "unknown")
@@ -34,10 +35,10 @@ def attack_rows(name: str, rows: list[dict[str, Any]], device: str) -> dict[str,
     labels = torch.tensor([row["label"] for row in rows], device=device)
     eps = torch.tensor([row["eps"] for row in rows], device=device)
     ids = torch.tensor([row["row"] for row in rows], device=device)
-    probe = MSA(model, eps=float(eps.max()))
+    attack, meter = MSA(model, eps=float(eps.max())), Meter()
+    attack.set_model(model, meter)
     started = time.perf_counter()
-    with probe._session():
-        ledger = probe._attack(images, labels, ids, eps)
+    ledger = attack.attack_ledger(images, labels, ids, eps)
     broken = ledger.breaker >= 0
     far = torch.as_tensor(ledger.lengths()) <= eps.cpu().double() * (1 + 1e-6)
     counts: dict[str, Any] = {}
@@ -58,8 +59,8 @@ def attack_rows(name: str, rows: list[dict[str, Any]], device: str) -> dict[str,
             for i, row in enumerate(rows)
             if row["verdict"] == "falsified" and ledger.right[i] and not broken[i]
         ],
-        "forward": probe._meter.forward,
-        "backward": probe._meter.backward,
+        "forward": meter.forward,
+        "backward": meter.backward,
         "seconds": round(time.perf_counter() - started, 1),
     }
 

@@ -82,7 +82,7 @@ class Round:
         look = np.array([draws], dtype=np.int64)
         never = Boundaries(0.01, 0.001, look, look * 0 - 1, look + 1)
         self.probe = PRTest(model, eps=EPS, batch_size=len(images) * draws)
-        self.walk = self.probe._walk()
+        self.walk = self.probe.walk()
         object.__setattr__(self.walk, "rule", EProcess(never))
         self.images, self.labels, self.draws = images, labels, draws
         self.stream = Stream(images, labels, prepare=lambda x: x)

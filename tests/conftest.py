@@ -95,15 +95,13 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     tests stay in this process, which is quicker than to start workers. `-n 0` says no to all.
     """
     folders = all(os.path.isdir(place) for place in config.getoption("file_or_dir"))
-    nested = (
-        "PYTEST_XDIST_WORKER" in os.environ
-    )  # a worker that starts workers never ends
+    # a worker that starts workers never ends
+    nested = "PYTEST_XDIST_WORKER" in os.environ
     if folders and not nested and config.getoption("numprocesses", default=0) is None:
         config.option.numprocesses = "auto"  # 0 with --pdb
         config.option.maxprocesses = config.option.maxprocesses or MOST_WORKERS
-        config.option.dist = (
-            "worksteal"  # neighbours stay together: they share fixtures
-        )
+        # neighbours stay together: they share fixtures
+        config.option.dist = "worksteal"
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of numpy's, in each worker
 
 

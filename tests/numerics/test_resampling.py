@@ -14,7 +14,7 @@ from scipy import stats
 
 from torchattacks_ext.errors import ConfigError, InputError
 from torchattacks_ext.numerics import resampling
-from torchattacks_ext.numerics.correlation.columns import bootstrap
+from torchattacks_ext.numerics.resampling import bootstrap
 
 
 @pytest.mark.parametrize("statistic", resampling.STATISTICS)

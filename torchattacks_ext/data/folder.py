@@ -12,7 +12,7 @@ from torch.utils.data import Subset
 
 from ..errors import InputError, MissingExtra
 from .digits import ranks
-from .named import NamedData
+from .labelled import NamedData
 
 
 def load_folder(path: Path, n: int | None, resize: int | None) -> NamedData:

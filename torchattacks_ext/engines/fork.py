@@ -73,28 +73,14 @@ class ForkedRng:
     def __init__(self, seed: int) -> None:
         self._torch_seed = fold_seed(seed)
         self.seed = operator.index(seed)
-        self._active = False
-        self._in_victim = False
-        self._generators: tuple[torch.Generator, ...] = ()
-        # The stream that is not in use now: the victim's while the attack runs, and vice versa.
-        self._streams: list[torch.Tensor] = []
-        self._host: tuple[Any, Any] = ({}, ())
+        self._streams = _Streams()
 
     def __enter__(self) -> ForkedRng:
-        if self._active:
+        if self._streams.split:
             raise StateError(
                 "this ForkedRng is entered already; make a new one to nest contexts"
             )
-        # torch.manual_seed reseeds all CUDA devices, so all are kept (none before CUDA is in use).
-        self._generators = (torch.default_generator, *torch.cuda.default_generators)
-        self._streams = [generator.get_state() for generator in self._generators]
-        self._host = _host_state()
-        self._pending = _pending_cuda_seeds()
-        for generator in self._generators:
-            generator.manual_seed(self._torch_seed)
-        np.random.seed([self.seed & 0xFFFFFFFF, self.seed >> 32])
-        random.seed(self.seed)
-        self._active = True
+        self._streams.begin(self._torch_seed, self.seed)
         return self
 
     def __exit__(
@@ -103,12 +89,7 @@ class ForkedRng:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._active = False
-        _set_host_state(self._host)
-        if self._pending is not None and not torch.cuda.default_generators:
-            vars(torch.cuda._lazy_seed_tracker).update(self._pending)
-        for generator, state in zip(self._generators, self._streams):
-            generator.set_state(state)
+        self._streams.end()
 
     def victim(self, model: nn.Module) -> nn.Module:
         """Wrap `model` so that inside this context its forward passes use the victim's stream.
@@ -138,53 +119,100 @@ class ForkedRng:
         >>> torch.equal(after, torch.get_rng_state())
         True
         """
-        return _Victim(model, self)
+        return _Victim(model, self._streams)
 
-    def _exchange(self, positions: range | list[int], host: bool) -> None:
-        """Swap the streams in use of the generators at `positions` with the ones put aside."""
+
+class _Streams:
+    """Two streams of the global generators, the attack's and the victim's: one lies aside.
+
+    split: from :meth:`begin` to :meth:`end`. in_victim: whether the victim's is in use. host:
+    states of NumPy and Python of the one that lies aside.
+    """
+
+    def __init__(self) -> None:
+        self.split, self.in_victim = False, False
+        self.host: tuple[Any, Any] = ({}, ())
+        self._generators: tuple[torch.Generator, ...] = ()
+        self._aside: list[torch.Tensor] = []
+        self._pending: dict[str, Any] | None = None
+
+    def begin(self, torch_seed: int, seed: int) -> None:
+        """Put the victim's stream aside and begin the attack's."""
+        # torch.manual_seed reseeds all CUDA devices, so all are kept (none before CUDA is in use).
+        self._generators = (torch.default_generator, *torch.cuda.default_generators)
+        self._aside = [generator.get_state() for generator in self._generators]
+        self.host = _host_state()
+        self._pending = _pending_cuda_seeds()
+        for generator in self._generators:
+            generator.manual_seed(torch_seed)
+        np.random.seed([seed & 0xFFFFFFFF, seed >> 32])
+        random.seed(seed)
+        self.split = True
+
+    def end(self) -> None:
+        """Put the victim's stream back, whichever is in use."""
+        self.split = False
+        _set_host_state(self.host)
+        if self._pending is not None and not torch.cuda.default_generators:
+            # torch has no public list of the seeds that wait for CUDA
+            vars(torch.cuda._lazy_seed_tracker).update(self._pending)
+        for generator, state in zip(self._generators, self._aside):
+            generator.set_state(state)
+
+    def to_victim(self, devices: list[int] | None, host: bool) -> None:
+        """Take the victim's stream into use: on the CPU, on `devices` (None: all), on the host."""
+        self._exchange(devices, host)
+        self.in_victim = True
+
+    def to_attack(self, devices: list[int] | None, host: bool) -> None:
+        """The way back from :meth:`to_victim`, with the same arguments."""
+        self.in_victim = False
+        self._exchange(devices, host)
+
+    def _exchange(self, devices: list[int] | None, host: bool) -> None:
+        """Swap the streams in use with the ones that lie aside."""
+        n = len(self._generators)
+        positions: range | list[int] = range(n)
+        if devices is not None:
+            positions = [0, *(1 + i for i in devices if 1 + i < n)]
         for position in positions:
             generator = self._generators[position]
             here = generator.get_state()
-            generator.set_state(self._streams[position])
-            self._streams[position] = here
+            generator.set_state(self._aside[position])
+            self._aside[position] = here
         if host:
             here_host = _host_state()
-            _set_host_state(self._host)
-            self._host = here_host
+            _set_host_state(self.host)
+            self.host = here_host
 
 
 class _Victim(nn.Module):
-    """The model, on the victim's stream of `fork` while that context is entered."""
+    """The model, on the victim's stream while the two are split."""
 
-    def __init__(self, model: nn.Module, fork: ForkedRng) -> None:
+    def __init__(self, model: nn.Module, streams: _Streams) -> None:
         super().__init__()
         self.model = model
         self.training = model.training
-        self._fork = fork
+        self._streams = streams
         self._devices = _cuda_devices(model)
         self._n_calls = 0
         self._draws_on_host = False
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's answer; exchanges the streams around it, once for nested calls."""
-        fork = self._fork
-        if not fork._active or fork._in_victim:
+        streams = self._streams
+        if not streams.split or streams.in_victim:
             return self.model(*args, **kwargs)
         host = self._draws_on_host or self._n_calls % _WATCH_EVERY == 0
         self._n_calls += 1
-        positions: range | list[int] = range(len(fork._generators))
-        if self._devices is not None:
-            positions = [0, *(1 + i for i in self._devices if 1 + i < len(positions))]
-        before = fork._host
-        fork._exchange(positions, host)
-        fork._in_victim = True
+        before = streams.host
+        streams.to_victim(self._devices, host)
         try:
             return self.model(*args, **kwargs)
         finally:
-            fork._in_victim = False
-            fork._exchange(positions, host)
+            streams.to_attack(self._devices, host)
             if host and not self._draws_on_host:
-                self._draws_on_host = not _same(before, fork._host)
+                self._draws_on_host = not _same(before, streams.host)
 
 
 def _cuda_devices(model: nn.Module) -> list[int] | None:

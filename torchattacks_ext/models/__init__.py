@@ -1,4 +1,9 @@
-"""Models: how they are borrowed, viewed, counted, checked and made differentiable."""
+"""Models: how they are borrowed, viewed, counted, checked and made differentiable.
+
+`session` borrows a model and gives it back; `logits` and `normalised` view it, `precision` is full,
+`meter` counts its rows. `checks` look at it before it is measured, `fingerprint` names its weights,
+`jvp` gives products with its Jacobian; `adapters` are stand-ins for models that hide something.
+"""
 
 from .adapters.bpda import BPDA as BPDA
 from .adapters.eot import EOT as EOT

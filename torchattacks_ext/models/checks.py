@@ -81,6 +81,7 @@ def parameter_version(model: object) -> tuple[int, ...] | None:
         return None
     tensors = [*model.parameters(), *model.buffers()]
     try:
+        # torch's count of writes in place; it has no public name
         writes = sum(tensor._version for tensor in tensors)
         places = sum(tensor.data_ptr() for tensor in tensors)
     except RuntimeError:  # inference tensors keep no version

@@ -19,6 +19,15 @@ Bounds = tuple["float | Tensor", "float | Tensor"]
 _SLACK = 5e-7  # relative; a norm may exceed eps by so much before a candidate counts as outside
 
 
+def per_row(values: Tensor, like: Tensor) -> Tensor:
+    """``values`` (N,) as (N, 1, ...), which broadcasts against ``like`` (N, ...).
+
+    >>> per_row(torch.ones(2), torch.zeros(2, 3, 4)).shape
+    torch.Size([2, 1, 1])
+    """
+    return values.reshape(-1, *(1,) * (like.ndim - 1))
+
+
 def check_norm(norm: str) -> None:
     """Raise ConfigError unless ``norm`` is "Linf", "L2" or "L1" (spelled so).
 
@@ -144,7 +153,7 @@ def project(
         raise InputError(
             f"eps must be a float or (N,), got shape {tuple(radius.shape)}"
         )
-    radius = radius.reshape(-1, *(1,) * (images.ndim - 1))
+    radius = per_row(radius, images)
     if norm == "Linf":
         inside = _into_cube(images, candidates, radius)
     else:
@@ -167,7 +176,7 @@ def _into_ball(
     images: Tensor, candidates: Tensor, radius: Tensor, norm: Norm
 ) -> Tensor:
     def size(step: Tensor) -> Tensor:
-        return _measure(step, norm).view(-1, *(1,) * (images.ndim - 1))
+        return per_row(_measure(step, norm), images)
 
     tiny = torch.finfo(images.dtype).tiny
     limit = radius.to(size(images).dtype) * (1 + _SLACK)

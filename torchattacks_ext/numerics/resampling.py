@@ -17,6 +17,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ConfigError, InputError
+from .arguments import check_confidence
 from .incbeta import FloatArray
 from .streams import uniform
 
@@ -147,10 +148,7 @@ def check_settings(confidence: float, n_resamples: int) -> None:
 
     >>> check_settings(0.95, 2000)
     """
-    if not 0 < confidence < 1:
-        raise ConfigError(
-            f"confidence={confidence!r} is not in (0, 1); give for example 0.95"
-        )
+    check_confidence(confidence)
     if not n_resamples >= 2 / (1 - confidence) - 1e-6:
         raise ConfigError(
             f"n_resamples={n_resamples!r} is too small for confidence={confidence!r}: it takes at "

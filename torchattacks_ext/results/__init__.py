@@ -1,4 +1,9 @@
-"""Results: frozen per-sample tables that travel as JSON."""
+"""Results: frozen per-sample tables that travel as JSON.
+
+`base` is what each is made of. A family a file: `accuracy`, `attack`, `prob_robustness` (with
+`claims` about the whole data set), `sensitivity` (with `correlation`); `evaluation` holds one
+result a stage, `gallery` its pictures.
+"""
 
 from .accuracy import Accuracy as Accuracy
 from .attack import AttackResult as AttackResult

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from .._typing import Status
-from ..errors import ConfigError
-from ..numerics.rates.binomial import clopper_pearson
 from .base.columns import column
 from .base.result import Result
+from .base.shares import check_confidence, share, share_interval
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -44,22 +43,18 @@ class Accuracy(Result):
     @property
     def clean_accuracy(self) -> float:
         """Share of correct images; nan for none."""
-        if not len(self):
-            return float("nan")
-        return float((self.clean_correct == 1).double().mean())
+        return share(self.clean_correct == 1)
 
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
         """`clean_accuracy` with its two-sided exact interval (Clopper & Pearson 1934).
 
         Raises ConfigError for a confidence outside (0, 1).
         """
-        if not 0 < confidence < 1:
-            raise ConfigError(f"confidence={confidence} must lie in (0, 1), say 0.95")
+        check_confidence(confidence)
         n, right = len(self), int((self.clean_correct == 1).sum())
-        low, high = clopper_pearson(right, n, confidence) if n else (0.0, 1.0)
         return {
             "n": n,
             "clean_accuracy": self.clean_accuracy,
-            "clean_accuracy_interval": [float(low), float(high)],
+            "clean_accuracy_interval": share_interval(right, n, confidence),
             "confidence": confidence,
         }

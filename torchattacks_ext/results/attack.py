@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from .._typing import Status, Verdict
-from ..errors import ConfigError
 from ..numerics.rates.binomial import clopper_pearson
 from .base import codec
 from .base.columns import column
 from .base.result import Result
+from .base.shares import check_confidence, share, share_interval
 
 PROTOCOLS = ("iso", "union", "realised")
 """What is attacked of a batch-dependent target: one image, or the whole batch (two readings)."""
@@ -142,9 +142,7 @@ class AttackResult(Result):
 
         nan for no images, and where the attack failed on one: a row that raised is no pass.
         """
-        if not len(self) or self._failed:
-            return float("nan")
-        return float(self.robust.double().mean())
+        return float("nan") if self._failed else share(self.robust)
 
     @property
     def _failed(self) -> int:
@@ -153,28 +151,24 @@ class AttackResult(Result):
     @property
     def clean_accuracy(self) -> float:
         """Share of images that the model classifies rightly without any change."""
-        if not len(self):
-            return float("nan")
-        return float((self.clean_correct == 1).double().mean())
+        return share(self.clean_correct == 1)
 
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
         """Accuracies with two-sided exact intervals (Clopper & Pearson 1934) over the data set.
 
         Raises ConfigError for a confidence outside (0, 1).
         """
-        if not 0 < confidence < 1:
-            raise ConfigError(f"confidence={confidence} must lie in (0, 1), say 0.95")
+        check_confidence(confidence)
         n = len(self)
         left, right = int(self.robust.sum()), int((self.clean_correct == 1).sum())
         failed = self._failed
-        known = n and not failed
-        low, high = clopper_pearson(left, n, confidence) if known else (0.0, 1.0)
+        interval = share_interval(left, 0 if failed else n, confidence)
         success = (right - left) / right if right and not failed else float("nan")
         return {
             "n": n,
             "clean_accuracy": self.clean_accuracy,
             "robust_accuracy": self.robust_accuracy,
-            "robust_accuracy_interval": [float(low), float(high)],
+            "robust_accuracy_interval": interval,
             "confidence": confidence,
             "success_rate": success,
             "failed": failed,

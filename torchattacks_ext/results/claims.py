@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .._typing import Verdict
 from ..errors import ConfigError, StateError
 from ..numerics.populations.bounds import (
     count_bound,
@@ -19,13 +18,11 @@ from ..numerics.populations.bounds import (
 )
 from ..numerics.populations.multiplicity import Correction, adjust, adjust_e
 from ..numerics.rates import sil
-from ..numerics.rates.binomial import clopper_pearson
-
-if TYPE_CHECKING:
-    from .prob_robustness import ProbRobustness
+from .base.shares import check_confidence, share_interval
 
 Method = Literal["none", "holm", "bh", "by", "ebh"]
 Claim = Literal["robust", "not_robust"]
+CLAIMS: tuple[Claim, ...] = get_args(Claim)
 
 SIDES: Mapping[str, str] = {
     "pra_interval": "two-sided",
@@ -36,34 +33,87 @@ SIDES: Mapping[str, str] = {
 """Whether `confidence` belongs to both ends of an interval together, or to each end alone."""
 
 _ERROR_MAX = 0.25
+_BATCH_DEPENDENT = "an answer of the model depends on the other rows of the batch"
 
 
-def dataset_claims(result: ProbRobustness, confidence: float) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a test found, as far as claims about the whole data set need it.
+
+    Arguments:
+        n (int): images.
+        certified (int): of them robust, and not known to be answered wrongly.
+        refuted (int): of them refuted, or answered wrongly without any noise: what an upper bound
+            of the population counts.
+        n_mean, mean_failures (Tensor): (N,) int64 draws for the mean failure rate, failures of it.
+        settings (dict): of the test.
+        codes (frozenset): of the flags.
+    """
+
+    n: int
+    certified: int
+    refuted: int
+    n_mean: Tensor
+    mean_failures: Tensor
+    settings: Mapping[str, Any]
+    codes: frozenset[str]
+
+    @property
+    def dependent(self) -> str | None:
+        """Why verdicts of different images may not be counted like independent ones, or None."""
+        if self.settings.get("shared_noise"):
+            return (
+                "noise was shared between the images, so their verdicts are dependent"
+            )
+        if self.settings.get("test") == "splitting":
+            return (
+                "splitting is exact for an ideal kernel only (guarantee='ideal-kernel')"
+            )
+        if "batch_dependent_model" in self.codes:
+            return _BATCH_DEPENDENT
+        if "not_replayable" in self.codes:
+            return (
+                "the sampler draws its own numbers, which may be shared between images"
+            )
+        return None
+
+    def mean_doubt(self, confidence: float) -> str | None:
+        """Why there are no bounds of the mean failure rate, or None."""
+        drawn = np.unique(self.n_mean.numpy())
+        if not (drawn > 0).any():
+            return "needs draws of every image; measure with n_mean=16"
+        if len(drawn) != 1:
+            return "the budget ended before every image had its n_mean draws"
+        if 1 - confidence > _ERROR_MAX:
+            return f"holds for a confidence of {1 - _ERROR_MAX} or more"
+        if "batch_dependent_model" in self.codes:
+            return _BATCH_DEPENDENT
+        return None
+
+
+def dataset_claims(found: Evidence, confidence: float) -> dict[str, Any]:
     """Every claim about the data set as a whole; None, with a reason, where one does not hold."""
-    if not 0 < confidence < 1:
-        raise ConfigError(f"confidence={confidence} must lie in (0, 1), say 0.95")
-    n, certified = len(result), int(result.certified.sum())
-    low, high = clopper_pearson(certified, n, confidence) if n else (0.0, 1.0)
-    doubt, mean_doubt = _dependent(result), _mean_doubt(result, confidence)
-    level = result.settings.get("significance")
+    check_confidence(confidence)
+    n, certified, error = found.n, found.certified, 1 - confidence
+    doubt, mean_doubt = found.dependent, found.mean_doubt(confidence)
+    level = found.settings.get("significance")
     if doubt is None and not (isinstance(level, float) and n):
         doubt = "needs images, and the level of the test in the settings"
     least, bounds, mean, mean_bounds = None, None, None, None
     if doubt is None and isinstance(level, float):
-        least = count_bound(certified, n, level, 1 - confidence)
-        refuted = int(refuted_or_wrong(result).sum())
-        bounds = list(population_bounds(certified, refuted, n, level, 1 - confidence))
-    draws, failures = int(result.n_mean.sum()), int(result.mean_failures.sum())
+        least = count_bound(certified, n, level, error)
+        bounds = list(population_bounds(certified, found.refuted, n, level, error))
+    draws, failures = int(found.n_mean.sum()), int(found.mean_failures.sum())
     if draws:
         mean = failures / draws
     if mean_doubt is None:
-        mean_bounds = list(mean_failure_bounds(failures, draws, 1 - confidence))
+        mean_bounds = list(mean_failure_bounds(failures, draws, error))
     left_out = {"count_bound": doubt, "population_bounds": doubt}
     left_out |= {"mean_failure_bounds": mean_doubt}
     return {
         "certified": certified,
         "pra": certified / n if n else float("nan"),
-        "pra_interval": [float(low), float(high)],
+        "pra_interval": share_interval(certified, n, confidence),
         "count_bound": least,
         "population_bounds": bounds,
         "mean_failure": mean,
@@ -74,57 +124,24 @@ def dataset_claims(result: ProbRobustness, confidence: float) -> dict[str, Any]:
     }
 
 
-def refuted_or_wrong(result: ProbRobustness) -> Tensor:
-    """(N,) bool: refuted, or clean answer wrong; what an upper bound of the population counts."""
-    wrong = result.verdict == int(Verdict.MISCLASSIFIED)
-    refuted = result.verdict == int(Verdict.NOT_ROBUST)
-    return refuted | wrong | (result.clean_correct == 0)
+def corrected(
+    p_value: Tensor, log_e: Tensor, method: Method, settings: Mapping[str, Any]
+) -> Tensor:
+    """Adjusted p-values (N,) float64 of p-values and log e-values (N,) of one claim an image.
 
-
-def _dependent(result: ProbRobustness) -> str | None:
-    """Why verdicts of different images may not be counted like independent ones, or None."""
-    if result.settings.get("shared_noise"):
-        return "noise was shared between the images, so their verdicts are dependent"
-    if result.settings.get("test") == "splitting":
-        return "splitting is exact for an ideal kernel only (guarantee='ideal-kernel')"
-    if any(flag.code == "batch_dependent_model" for flag in result.flags):
-        return "an answer of the model depends on the other rows of the batch"
-    if any(flag.code == "not_replayable" for flag in result.flags):
-        return "the sampler draws its own numbers, which may be shared between images"
-    return None
-
-
-def _mean_doubt(result: ProbRobustness, confidence: float) -> str | None:
-    """Why there are no bounds of the mean failure rate, or None."""
-    drawn = np.unique(result.n_mean.numpy())
-    if not (drawn > 0).any():
-        return "needs draws of every image; measure with n_mean=16"
-    if len(drawn) != 1:
-        return "the budget ended before every image had its n_mean draws"
-    if 1 - confidence > _ERROR_MAX:
-        return f"holds for a confidence of {1 - _ERROR_MAX} or more"
-    if any(flag.code == "batch_dependent_model" for flag in result.flags):
-        return "an answer of the model depends on the other rows of the batch"
-    return None
-
-
-def corrected(result: ProbRobustness, method: Method, claim: Claim) -> Tensor:
-    """Adjusted p-values (N,) float64; see :meth:`ProbRobustness.corrected`."""
-    if claim not in ("robust", "not_robust"):
-        raise ConfigError(f"claim={claim!r} is not one of ('robust', 'not_robust')")
-    if method == "bh" and result.settings.get("shared_noise"):
+    Raises ConfigError for a method that does not fit the settings of the test.
+    """
+    if method == "bh" and settings.get("shared_noise"):
         raise ConfigError(
             "method='bh' needs independent images, and these shared their noise; use 'by', 'holm' "
             "or 'ebh'"
         )
     if method != "ebh":
-        p = getattr(result, f"p_value_{claim}").numpy()
         plain: Correction = method
-        return torch.from_numpy(np.asarray(adjust(p, plain)))
-    log_e = getattr(result, f"log_e_{claim}")
+        return torch.from_numpy(np.asarray(adjust(p_value.numpy(), plain)))
     if bool(log_e.isnan().any()):
         raise ConfigError(
-            f"method='ebh' needs e-values, and test={result.settings.get('test')!r} has none; use "
+            f"method='ebh' needs e-values, and test={settings.get('test')!r} has none; use "
             "'holm', 'bh' or 'by', or measure with test='eprocess'"
         )
     return torch.from_numpy(np.asarray(adjust_e(log_e.numpy())))
@@ -168,13 +185,13 @@ class SilBand:
         return "\n".join([self.text, *(f"* {caveat}" for caveat in self.caveats)])
 
 
-def sil_of(result: ProbRobustness, confidence: float) -> SilBand:
-    """See :meth:`ProbRobustness.sil`."""
-    found = dataset_claims(result, confidence)
-    if found["mean_failure_bounds"] is None:
-        why = found["left_out"]["mean_failure_bounds"]
+def sil_of(found: Evidence, confidence: float) -> SilBand:
+    """The band of the upper bound. Raises StateError where there is none."""
+    claims = dataset_claims(found, confidence)
+    if claims["mean_failure_bounds"] is None:
+        why = claims["left_out"]["mean_failure_bounds"]
         raise StateError(f"sil() needs a bound of the mean failure rate, which {why}")
-    upper = float(found["mean_failure_bounds"][1])
-    law = result.settings.get("sampler", {})
+    upper = float(claims["mean_failure_bounds"][1])
+    law = found.settings.get("sampler", {})
     name = str(law.get("name", "the sampler")) if isinstance(law, Mapping) else str(law)
     return SilBand(upper, sil.sil_band(upper), confidence, name)

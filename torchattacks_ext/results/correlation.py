@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -20,6 +18,7 @@ from ..numerics.correlation.columns import (
     correlate,
 )
 from .base import codec
+from .base.document import Document
 from .base.unknown import known_fields
 
 ALL = "all"
@@ -55,7 +54,7 @@ class CorrelationRow(Association):
 
 
 @dataclass(frozen=True, repr=False)
-class Correlation:
+class Correlation(Document):
     """Coefficients of several predictors with one outcome, subsets side by side.
 
     Arguments:
@@ -137,18 +136,6 @@ class Correlation:
         known = {key: raw.pop(key) for key in ("outcome", "seed") if key in raw}
         extra = {key: value for key, value in raw.items() if key != "schema"}
         return cls(tuple(map(CorrelationRow.from_dict, rows)), **known, extra=extra)
-
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """JSON text; with `path` also written there (UTF-8, replaced in one step)."""
-        text = json.dumps(self.to_dict(), allow_nan=False, indent=1)
-        if path is not None:
-            codec.write_text(path, text)
-        return text
-
-    @classmethod
-    def from_json(cls, source: str | os.PathLike[str]) -> Correlation:
-        """From JSON text or a file's path. Raises InputError if it is neither."""
-        return cls.from_dict(codec.read_json(source))
 
     def __repr__(self) -> str:
         first = [r for r in self.rows if r.subset == self.subsets[0]]

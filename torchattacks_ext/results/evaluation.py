@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
@@ -12,12 +10,13 @@ from torch import Tensor
 
 from .._typing import Verdict
 from ..errors import InputError
-from ..numerics.rates.binomial import clopper_pearson
 from .accuracy import Accuracy
 from .attack import AttackResult
 from .base import codec
+from .base.document import Document
 from .base.facts import Cost, Flag
 from .base.result import Result
+from .base.shares import share_interval
 from .base.unknown import known_fields
 from .gallery import GalleryItem as GalleryItem
 from .prob_robustness import ProbRobustness
@@ -84,7 +83,7 @@ class StageReport:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class EvaluationReport:
+class EvaluationReport(Document):
     """Everything that one `evaluate` found; renderers turn it into text, Markdown, HTML.
 
     Arguments:
@@ -180,11 +179,10 @@ class EvaluationReport:
         if alive is None:
             return None
         n, left = len(alive), int(alive.sum())
-        low, high = clopper_pearson(left, n, confidence) if n else (0.0, 1.0)
         return {
             "n": n,
             "robust_accuracy": left / n if n else float("nan"),
-            "robust_accuracy_interval": [float(low), float(high)],
+            "robust_accuracy_interval": share_interval(left, n, confidence),
             "confidence": confidence,
             "failed_stages": [stage.name for stage in self.failed],
         }
@@ -244,18 +242,6 @@ class EvaluationReport:
             raise InputError(
                 f"not a whole evaluation report: {error!r}; is the file damaged?"
             ) from error
-
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """JSON text; with `path` also written there in one step."""
-        text = json.dumps(self.to_dict(), allow_nan=False, indent=1)
-        if path is not None:
-            codec.write_text(path, text)
-        return text
-
-    @classmethod
-    def from_json(cls, source: str | os.PathLike[str]) -> EvaluationReport:
-        """From JSON text or a file's path. Raises InputError if it is neither."""
-        return cls.from_dict(codec.read_json(source))
 
     def __repr__(self) -> str:
         try:

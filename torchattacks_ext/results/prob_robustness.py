@@ -9,9 +9,19 @@ import torch
 from torch import Tensor
 
 from .._typing import Status, Verdict
+from ..errors import ConfigError
 from .base.columns import column
 from .base.result import Result
-from .claims import Claim, Method, SilBand, corrected, dataset_claims, sil_of
+from .claims import (
+    CLAIMS,
+    Claim,
+    Evidence,
+    Method,
+    SilBand,
+    corrected,
+    dataset_claims,
+    sil_of,
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -113,7 +123,11 @@ class ProbRobustness(Result):
         >>> bool((result.corrected("holm") <= 0.01).all())
         True
         """
-        return corrected(self, method, claim)
+        if claim not in CLAIMS:
+            raise ConfigError(f"claim={claim!r} is not one of {CLAIMS}")
+        p_value = getattr(self, f"p_value_{claim}")
+        log_e = getattr(self, f"log_e_{claim}")
+        return corrected(p_value, log_e, method, self.settings)
 
     def sil(self, confidence: float = 0.95) -> SilBand:
         """Which SIL numeric band (IEC 61508, low demand) the mean failure rate falls in.
@@ -122,7 +136,20 @@ class ProbRobustness(Result):
         at `confidence`, in [0.75, 1). It is never a claim about the safety of a system: print the
         caveats with it. Raises StateError without such a bound (measure with n_mean=16).
         """
-        return sil_of(self, confidence)
+        return sil_of(self._evidence(), confidence)
+
+    def _evidence(self) -> Evidence:
+        refuted = self.verdict == int(Verdict.NOT_ROBUST)
+        wrong = self.verdict == int(Verdict.MISCLASSIFIED)
+        return Evidence(
+            n=len(self),
+            certified=int(self.certified.sum()),
+            refuted=int((refuted | wrong | (self.clean_correct == 0)).sum()),
+            n_mean=self.n_mean,
+            mean_failures=self.mean_failures,
+            settings=self.settings,
+            codes=frozenset(flag.code for flag in self.flags),
+        )
 
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
         """Counts of the verdicts, samples, and every claim about the data set as a whole.
@@ -141,7 +168,7 @@ class ProbRobustness(Result):
             "not_robust": self.count(Verdict.NOT_ROBUST),
             "undecided": self.count(Verdict.UNDECIDED),
             "misclassified": self.count(Verdict.MISCLASSIFIED),
-            **dataset_claims(self, confidence),
+            **dataset_claims(self._evidence(), confidence),
             "tolerance": self.settings.get("tolerance"),
             "significance": self.settings.get("significance"),
             "test": self.settings.get("test"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,9 +17,8 @@ from ..numerics.fisher.spectral import Ending
 from ..numerics.resampling import Statistic, bootstrap
 from .base.columns import column
 from .base.result import Result
-
-if TYPE_CHECKING:
-    from .correlation import Correlation
+from .base.shares import check_confidence
+from .correlation import Correlation, correlate_columns
 
 SATURATED = -16.0
 """log(1 - p_max) below which float32 calls p_max 1."""
@@ -172,8 +171,6 @@ class Sensitivity(Result):
         >>> round(table.find("margin_radius").value, 6)
         1.0
         """
-        from .correlation import correlate_columns
-
         predictors = {
             "minus log_lam": -self.log_lam,
             "p_max": self.p_max,
@@ -199,8 +196,7 @@ class Sensitivity(Result):
         largest rows hold. With labels, `correct` and `incorrect` have their own values. Raises
         ConfigError for another confidence.
         """
-        if not 0 < confidence < 1:
-            raise ConfigError(f"confidence={confidence} must lie in (0, 1), say 0.95")
+        check_confidence(confidence)
         found: dict[str, Any] = {"n": len(self), "confidence": confidence}
         found |= self._values(self.usable, confidence, seed)
         found |= {

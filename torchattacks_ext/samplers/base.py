@@ -249,6 +249,21 @@ def check_range(bounds: Bounds | None) -> None:
         raise ConfigError(f"bounds={bounds!r} must be (lo, hi) with lo < hi")
 
 
+def kept_bounds(
+    bounds: Bounds | None, boundary: str, words: tuple[str, ...]
+) -> Bounds | None:
+    """The bounds that draws stay in: none where the boundary is "none".
+
+    ConfigError for a boundary that is not one of the words, and as :func:`check_range`.
+
+    >>> kept_bounds((0.0, 1.0), "none", ("clamp", "none")) is None
+    True
+    """
+    check_word("boundary", boundary, words)
+    check_range(bounds)
+    return None if boundary == "none" else bounds
+
+
 def bounds_setting(bounds: Bounds | None) -> list[Any] | None:
     """Bounds in JSON types, as they stand in the settings of a law.
 

@@ -15,9 +15,8 @@ from .base import (
     Uniforms,
     add_noise,
     bounds_setting,
-    check_range,
     check_real,
-    check_word,
+    kept_bounds,
     widened,
 )
 
@@ -60,12 +59,10 @@ class Gaussian(Sampler):
         boundary: Boundary = "clamp",
         bounds: Bounds | None = (0.0, 1.0),
     ) -> None:
-        check_word("boundary", boundary, get_args(Boundary))
+        self.bounds = kept_bounds(bounds, boundary, get_args(Boundary))
         remedy = "it is the standard deviation in the units of the images, say 0.1"
         self.sigma = check_real("sigma", sigma, 0, math.inf, remedy, above=True)
-        check_range(bounds)
         self.boundary = boundary
-        self.bounds = None if boundary == "none" else bounds
 
     def sample(self, images: Tensor, u: Uniforms) -> Tensor:
         """One draw an image: (B, ...) -> (B, ...), from u(2 ceil(D/2), "normal"), or u(D)."""

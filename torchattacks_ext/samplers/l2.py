@@ -11,15 +11,7 @@ from torch import Tensor
 from .._typing import Norm
 from ..numerics.gaussian import normals
 from ..numerics.norms import Bounds, norm_of
-from .base import (
-    Sampler,
-    Uniforms,
-    add_noise,
-    bounds_setting,
-    check_range,
-    check_real,
-    check_word,
-)
+from .base import Sampler, Uniforms, add_noise, bounds_setting, check_real, kept_bounds
 
 Boundary = Literal["clamp", "none"]
 
@@ -38,12 +30,10 @@ class RoundBall(Sampler):
         boundary: Boundary = "clamp",
         bounds: Bounds | None = (0.0, 1.0),
     ) -> None:
-        check_word("boundary", boundary, get_args(Boundary))
+        self.bounds = kept_bounds(bounds, boundary, get_args(Boundary))
         remedy = "eps is the length of a whole step, in the units of the images"
         self.eps: float = check_real("eps", eps, 0, math.inf, remedy, above=True)
-        check_range(bounds)
         self.boundary = boundary
-        self.bounds = bounds if boundary == "clamp" else None
 
     def settings(self) -> dict[str, Any]:
         """Name, norm, eps, boundary and bounds."""

@@ -11,15 +11,7 @@ from torch import Tensor
 from .._typing import Norm
 from ..errors import ConfigError
 from ..numerics.norms import Bounds, bounds_for, clip_
-from .base import (
-    Sampler,
-    Uniforms,
-    bounds_setting,
-    check_range,
-    check_real,
-    check_word,
-    widened,
-)
+from .base import Sampler, Uniforms, bounds_setting, check_real, kept_bounds, widened
 
 Boundary = Literal["truncate", "clamp"]
 
@@ -55,11 +47,10 @@ class LinfUniform(Sampler):
         boundary: Boundary = "truncate",
         bounds: Bounds | None = (0.0, 1.0),
     ) -> None:
-        check_word("boundary", boundary, get_args(Boundary))
-        check_range(bounds)
+        self.bounds = kept_bounds(bounds, boundary, get_args(Boundary))
         self.eps: float = check_real("eps", eps, 0, math.inf, "say 8/255", above=True)
         _check_width(eps, bounds)
-        self.boundary, self.bounds = boundary, bounds
+        self.boundary = boundary
 
     def sample(self, images: Tensor, u: Uniforms) -> Tensor:
         """One draw an image from u(D), D numbers an image: (B, ...) -> (B, ...)."""

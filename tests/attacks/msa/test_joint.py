@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from torchattacks_ext import MSA, ReliabilityWarning, Verdict
-from torchattacks_ext.attacks.msa.joint import NUMBERS, partition
+from torchattacks_ext.attacks.msa.joint import partition
+from torchattacks_ext.attacks.msa.protocols import NUMBERS
 from torchattacks_ext.testing import small_net
 
 N, M, EPS = 20, 8, 0.05

@@ -33,9 +33,8 @@ def broken(real: ModuleType, rows: list[dict[str, Any]], **options: Any) -> list
         labels = torch.tensor([row["label"] for row in own])
         eps = torch.tensor([row["eps"] for row in own])
         ids = torch.tensor([row["row"] for row in own])
-        probe = MSA(real.model(name), eps=float(eps.max()), **options)
-        with probe._session():
-            ledger = probe._attack(images, labels, ids, eps)
+        attack = MSA(real.model(name), eps=float(eps.max()), **options)
+        ledger = attack.attack_ledger(images, labels, ids, eps)
         assert (torch.from_numpy(ledger.lengths()) <= eps.double() * (1 + 1e-6)).all()
         assert ledger.right.all()
         for place, number in enumerate(numbers):

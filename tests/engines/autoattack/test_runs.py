@@ -23,13 +23,6 @@ NORMS = [("Linf", 0.02), ("L2", 0.2), ("L1", 1.0)]
 SHORT = {"steps": 6, "targets": 2}
 
 
-def near(n_classes: int) -> nn.Module:
-    """balanced_net(n_classes) with other last weights, as a relative that was trained apart."""
-    net, other = balanced_net(n_classes), balanced_net(n_classes, seed=3)
-    net[-1].weight.data.add_(other[-1].weight.data)
-    return net
-
-
 def start(
     target: nn.Module,
     images: Tensor,
@@ -66,7 +59,7 @@ def run(
 @pytest.mark.parametrize("norm, eps", NORMS)
 @pytest.mark.parametrize("n_classes", [2, 3, 4, 5, 10])
 def test_every_kind_runs_for_every_number_of_classes(
-    n_classes: int, norm: Any, eps: float
+    n_classes: int, norm: Any, eps: float, near: Any
 ) -> None:
     net, images = balanced_net(n_classes), example_images(5)
     other = near(n_classes)
@@ -175,7 +168,7 @@ def test_a_radius_whose_rows_all_fall_does_not_end_the_run_of_the_others(
 
 
 # ---------------------------------------------------------------- what is harvested
-def test_more_probes_never_find_less() -> None:
+def test_more_probes_never_find_less(near: Any) -> None:
     """Every query asked is a superset of every fifth, which is one of the ends of runs."""
     target, surrogate = balanced_net(5), near(5)
     images, line = example_images(24), AttackSpec("apgd", steps=10)

@@ -24,18 +24,6 @@ from torchattacks_ext.testing.props import balanced_net, example_images
 NORMS = [("Linf", 0.02), ("L2", 0.2), ("L1", 1.0)]
 
 
-class Counted(nn.Module):
-    """A net that counts the rows it is asked, forward."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net, self.rows = net, 0
-
-    def forward(self, images: Tensor) -> Any:
-        self.rows += len(images)
-        return self.net(images)
-
-
 def data(n_classes: int, shape: tuple[int, ...], n: int = 24) -> Any:
     """A net, images, and its answers, of which every eighth is made wrong."""
     net, images = balanced_net(n_classes, shape), example_images(n, shape)
@@ -58,7 +46,7 @@ def original(
 
     Its targets are cut to K - 1 (it crashes with more); `short`: iterations and queries.
     """
-    model = Counted(net)
+    model = LogitsView(net, meter=Meter())
     attack: Any = pyautoattack.AutoAttack(model, norm=norm, eps=eps, seed=seed)
     attack.logger.disabled = True
     if short is not None:
@@ -82,7 +70,7 @@ def original(
     # the flags that it kept: rows it broke are those it moved, or was wrong on
     moved = (found != images).flatten(1).any(1)
     wrong = net(images).argmax(1) != labels
-    return ~(moved | wrong), model.rows - checks
+    return ~(moved | wrong), model.meter.forward - checks
 
 
 def ours(

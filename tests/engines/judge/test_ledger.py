@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torchattacks_ext.engines.judge.active import Judge
 from torchattacks_ext.engines.judge.ledger import AttackSpec, Entry, Ledger, add_entries
 from torchattacks_ext.errors import ConfigError, InputError
+from torchattacks_ext.models.logits import LogitsView
+from torchattacks_ext.models.meter import Meter
 from torchattacks_ext.numerics.norms import norm_of, project
 from torchattacks_ext.testing import small_net
 from torchattacks_ext.testing.props import example_images
@@ -33,18 +35,6 @@ def make(
     batch_size: int = 64,
 ) -> Ledger:
     return Ledger.open(Judge(net, False, batch_size), images, labels, eps, norm)
-
-
-class Counted(nn.Module):
-    """A net and the number of rows that it was asked."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net, self.rows = net, 0
-
-    def forward(self, images: Tensor) -> Any:
-        self.rows += len(images)
-        return self.net(images)
 
 
 # ---------------------------------------------------------------- the ball
@@ -78,15 +68,15 @@ def test_radii_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
 def test_non_finite_candidates_are_counted_and_never_asked(odd: float) -> None:
-    net = Counted(NET)
+    net = LogitsView(NET, meter=Meter())
     ledger = make(1.0, net=net)
-    before, asked = ledger.margin.copy(), net.rows
+    before, asked = ledger.margin.copy(), net.meter.forward
     found = IMAGES.clone()
     found[[0, 2], 0, 3, 3] = odd
     ledger.offer(torch.arange(6), found, "odd")
-    assert ledger.n_odd == 2 and net.rows == asked + 4
+    assert ledger.n_odd == 2 and net.meter.forward == asked + 4
     ledger.offer(torch.tensor([4]), torch.full_like(IMAGES[:1], odd), "odd")
-    assert ledger.n_odd == 3 and net.rows == asked + 4
+    assert ledger.n_odd == 3 and net.meter.forward == asked + 4
     assert bool(ledger.alive.all()) and torch.equal(ledger.best, IMAGES)
     np.testing.assert_array_equal(ledger.margin, before)
     assert ledger.entries["odd"].offers == 2
@@ -119,16 +109,16 @@ def test_wrong_rows_are_dead_from_the_start() -> None:
 
 
 def test_dead_rows_are_never_touched_or_asked_again() -> None:
-    net = Counted(NET)
+    net = LogitsView(NET, meter=Meter())
     labels = LABELS.clone()
     labels[3] = (labels[3] + 1) % 3
     ledger = make(1.0, net=net, labels=labels)
     black = torch.zeros_like(IMAGES)
     ledger.alive[0] = False
     kept = ledger.best.clone(), ledger.margin.copy(), ledger.prediction.copy()
-    asked = net.rows
+    asked = net.meter.forward
     alive = ledger.offer(torch.tensor([0, 3]), black[:2], "late")
-    assert alive.tolist() == [False, False] and net.rows == asked
+    assert alive.tolist() == [False, False] and net.meter.forward == asked
     assert torch.equal(ledger.best, kept[0])
     np.testing.assert_array_equal(ledger.margin, kept[1])
     np.testing.assert_array_equal(ledger.prediction, kept[2])

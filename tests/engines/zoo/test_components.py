@@ -46,16 +46,16 @@ def perturb(part: Any, images: Tensor, labels: Tensor) -> Any:
 # ---------------------------------------------------------------- the settings are in force
 def test_the_defaults_are_those_of_autoattack() -> None:
     net, like = small_net(), torch.zeros(1, 1, 8, 8)
-    apgd = zoo.make_apgd(net, like, 0.1, "Linf")
-    targeted = zoo.make_apgd_targeted(net, like, 0.1, "Linf")
+    build = zoo.Components(net, like, 0.1, "Linf")
+    apgd, targeted = build.apgd(), build.apgd_targeted()
     for part in (apgd, targeted):
         found = (part.steps, part.n_restarts, part.eot_iter, part.thr_decr)
         assert found == (100, 1, 1, 0.75)
-    fab = zoo.make_fab(net, like, 0.1, "Linf")
+    fab = build.fab()
     found = (fab.steps, fab.n_restarts, fab.alpha_max, fab.eta, fab.beta)
     assert found == (100, 1, 0.1, 1.05, 0.9)
     assert targeted.n_target_classes == fab.n_target_classes == 9
-    square = zoo.make_square(net, like, 0.1, "Linf")
+    square = build.square()
     found = (square.n_queries, square.n_restarts, square.p_init, square.loss)
     assert found == (5000, 1, 0.8, "margin") and not square.rescale_schedule
     # the schedule of 10,000 queries, not stretched: p is halved after the 10th
@@ -68,17 +68,11 @@ def test_steps_and_targets_are_counted_at_the_model(n_classes: int, norm: Any) -
     """torchattacks' own defaults raise an IndexError below ten classes."""
     steps, targets = 4, min(9, n_classes - 1)
     model, images, labels = counted(n_classes)
-    shared = {"n_classes": n_classes}
+    build = zoo.Components(model, images, NOTHING, norm, n_classes)
     for part, calls in (
-        (zoo.make_apgd(model, images, NOTHING, norm, steps, "dlr", **shared), steps),
-        (
-            zoo.make_apgd_targeted(model, images, NOTHING, norm, steps, **shared),
-            targets * (steps + 2) - 1,
-        ),
-        (
-            zoo.make_fab(model, images, NOTHING, norm, steps, **shared),
-            targets * (2 * steps + 3) - 1,
-        ),
+        (build.apgd(steps, "dlr"), steps),
+        (build.apgd_targeted(steps), targets * (steps + 2) - 1),
+        (build.fab(steps), targets * (2 * steps + 3) - 1),
     ):
         model.calls = 0
         perturb(part, images, labels)
@@ -88,16 +82,16 @@ def test_steps_and_targets_are_counted_at_the_model(n_classes: int, norm: Any) -
 @pytest.mark.parametrize("wanted, used", [(1, 1), (3, 3), (9, 4), (99, 4)])
 def test_fewer_targets_may_be_asked_for(wanted: int, used: int) -> None:
     net, like = small_net(n_classes=5), torch.zeros(1, 1, 8, 8)
-    shared = {"n_classes": 5, "targets": wanted}
-    assert zoo.make_fab(net, like, 1, "L2", **shared).n_target_classes == used
-    found = zoo.make_apgd_targeted(net, like, 1, "L2", **shared)
-    assert found.n_target_classes == used
+    build = zoo.Components(net, like, 1, "L2", n_classes=5)
+    for part in (build.fab(targets=wanted), build.apgd_targeted(targets=wanted)):
+        assert part.n_target_classes == used
 
 
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
 def test_queries_are_counted_at_the_model(norm: Any) -> None:
     model, images, labels = counted(4)
-    perturb(zoo.make_square(model, images, NOTHING, norm, 37), images, labels)
+    square = zoo.Components(model, images, NOTHING, norm).square(37)
+    perturb(square, images, labels)
     assert model.calls == 1 + 38 + 1  # clean; the start and 37 more; what came of it
 
 
@@ -106,12 +100,13 @@ def test_queries_are_counted_at_the_model(norm: Any) -> None:
 def test_what_is_mended_changes_no_number(norm: Any, eps: float) -> None:
     net, images = small_net(n_classes=10).eval(), example_images(6)
     labels = net(images).argmax(1)
+    build = zoo.Components(net, images, eps, norm)
     ours: list[Any] = [
-        zoo.make_apgd(net, images, eps, norm, 8),
-        zoo.make_apgd(net, images, eps, norm, 8, "dlr"),
-        zoo.make_apgd_targeted(net, images, eps, norm, 8),
-        zoo.make_fab(net, images, eps, norm, 8),
-        zoo.make_square(net, images, eps, norm, 20),
+        build.apgd(8),
+        build.apgd(8, "dlr"),
+        build.apgd_targeted(8),
+        build.fab(8),
+        build.square(20),
     ]
     some: dict[str, Any] = {"norm": norm, "eps": eps}
     theirs: list[Any] = [
@@ -140,7 +135,7 @@ def test_each_loss_goes_up(n_classes: int, norm: Any, eps: float, loss: str) -> 
     labels = net(images).argmax(1)
     ends = []
     for steps in (1, 12):
-        part = zoo.make_apgd(net, images, eps, norm, steps, loss, n_classes=n_classes)
+        part = zoo.Components(net, images, eps, norm, n_classes).apgd(steps, loss)
         with ForkedRng(0):
             ends.append(part.attack_single_run(images, labels)[2])
     assert bool((ends[1] >= ends[0]).all()) and bool((ends[1] > ends[0]).any())
@@ -151,7 +146,8 @@ def test_a_row_that_the_model_gets_wrong_has_a_target(n_classes: int) -> None:
     """At the label's own rank the target would be the label, and the gradient zero."""
     net, images = small_net(n_classes=n_classes).eval(), example_images(4)
     labels = net(images).argsort(1)[:, -2]  # the second choice
-    part = zoo.make_apgd_targeted(net, images, 0.02, "Linf", 4, n_classes=n_classes)
+    build = zoo.Components(net, images, 0.02, "Linf", n_classes)
+    part = build.apgd_targeted(4)
     part.target_class = 2
     with ForkedRng(0):
         found = part.attack_single_run(images, labels)[0]
@@ -169,18 +165,15 @@ def test_channels_last_and_double_models_work(norm: Any, eps: float) -> None:
     net = net.to(memory_format=torch.channels_last)
     images = example_images(3, (3, 8, 8)).double()
     labels = net(images).argmax(1)
-    for part in (
-        zoo.make_apgd(net, images, eps, norm, 3, n_classes=5),
-        zoo.make_apgd_targeted(net, images, eps, norm, 3, n_classes=5),
-        zoo.make_square(net, images, eps, norm, 3),
-    ):
+    build = zoo.Components(net, images, eps, norm, n_classes=5)
+    for part in (build.apgd(3), build.apgd_targeted(3), build.square(3)):
         perturb(part, images, labels)
 
     class Cast(nn.Module):
         def forward(self, x: Tensor) -> Any:
             return net(x.double())  # FAB works in float32
 
-    fab = zoo.make_fab(Cast(), images, eps, norm, 3, n_classes=5)
+    fab = zoo.Components(Cast(), images, eps, norm, n_classes=5).fab(3)
     with torch.no_grad():
         fab.attack_single_run(images, labels)
         fab.target_class = 2
@@ -190,12 +183,11 @@ def test_channels_last_and_double_models_work(norm: Any, eps: float) -> None:
 def test_images_that_are_no_pictures_work_but_for_square() -> None:
     net, images = small_net((7,), 4).eval(), example_images(3, (7,))
     labels = net(images).argmax(1)
-    for kind in (zoo.make_apgd, zoo.make_apgd_targeted):
-        part = kind(net, images, 0.1, "L2", 3, n_classes=4)
+    build = zoo.Components(net, images, 0.1, "L2", n_classes=4)
+    for part in (build.apgd(3), build.apgd_targeted(3)):
         _, found = perturb(part, zoo.as_pictures(images), labels)
         assert found.shape == (3, 1, 1, 7)
-    fab = zoo.make_fab(net, images, 0.1, "L2", 3, n_classes=4)
-    assert perturb(fab, images, labels).shape == (3, 7)
+    assert perturb(build.fab(3), images, labels).shape == (3, 7)
     assert zoo.square_misfit(images, "Linf") == "square needs images (N, C, H, W)"
 
 
@@ -205,7 +197,7 @@ def test_images_that_are_no_pictures_work_but_for_square() -> None:
 )
 def test_square_says_which_sizes_it_cannot_take(shape: Any, norm: Any) -> None:
     net, images = small_net(shape, 4).eval(), example_images(2, shape)
-    part = zoo.make_square(net, images, NOTHING, norm, 4)
+    part = zoo.Components(net, images, NOTHING, norm).square(4)
     try:
         perturb(part, images, net(images).argmax(1))
         fits = True
@@ -217,10 +209,8 @@ def test_square_says_which_sizes_it_cannot_take(shape: Any, norm: Any) -> None:
 # ---------------------------------------------------------------- no traces
 def test_l1_is_refused_with_a_remedy() -> None:
     net, like = small_net(), torch.zeros(1, 1, 8, 8)
-    makers: list[Any] = [zoo.make_apgd, zoo.make_apgd_targeted]
-    for make in [*makers, zoo.make_fab, zoo.make_square]:
-        with pytest.raises(ConfigError, match='engine="autoattack"'):
-            make(net, like, 1.0, "L1")
+    with pytest.raises(ConfigError, match='engine="autoattack"'):
+        zoo.Components(net, like, 1.0, "L1")
 
 
 def test_nothing_is_left_behind(capsys: Any) -> None:
@@ -231,22 +221,20 @@ def test_nothing_is_left_behind(capsys: Any) -> None:
     labels, before = net(images).argmax(1), images.clone()
     state = torch.get_rng_state()
     for norm, eps in NORMS:
-        for part in (
-            zoo.make_apgd(net, images, eps, norm, 3, n_classes=4),
-            zoo.make_apgd_targeted(net, images, eps, norm, 3, n_classes=4),
-            zoo.make_fab(net, images, eps, norm, 3, n_classes=4),
-            zoo.make_square(net, images, eps, norm, 3),
-        ):
+        build = zoo.Components(net, images, eps, norm, n_classes=4)
+        for make in (build.apgd, build.apgd_targeted, build.fab, build.square):
+            part = make(3)
             assert torch.equal(state, torch.get_rng_state())  # building draws nothing
             perturb(part, images, labels)
             assert torch.equal(state, torch.get_rng_state())
     with torch.no_grad():
-        zoo.make_fab(net, images, 0.1, "L2", 3).attack_single_run(images, labels)
+        fab = zoo.Components(net, images, 0.1, "L2").fab(3)
+        fab.attack_single_run(images, labels)
     assert all(p.grad is None and p.requires_grad for p in net.parameters())
     assert net[0].training and not net[1].training and not net.training
     assert torch.equal(images, before)
     bare = HalfSpace(torch.ones(64), -32.0)  # torchattacks finds no device, and says so
-    zoo.make_apgd(bare, images, 0.1, "L2", 3)
+    zoo.Components(bare, images, 0.1, "L2").apgd(3)
     assert capsys.readouterr() == ("", "")
 
 
@@ -258,6 +246,6 @@ def test_square_does_not_write_into_what_the_model_returned() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return stored
 
-    part = zoo.make_square(Stored(), images, 0.1, "Linf", 3)
+    part = zoo.Components(Stored(), images, 0.1, "Linf").square(3)
     perturb(part, images, torch.arange(3))
     assert torch.equal(stored, torch.eye(3))

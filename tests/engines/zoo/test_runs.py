@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchattacks_ext.engines.autoattack.runs import AutoAttackEngine
 from torchattacks_ext.engines.fork import ForkedRng
@@ -26,13 +26,6 @@ SHORT = {"steps": 6, "targets": 2}
 WARM = "warm needs a start, which torchattacks' APGD does not take"
 RUN = [kind for kind in KINDS if kind != "warm"]
 LINES = [AttackSpec(kind, **SHORT) for kind in KINDS]
-
-
-def near(n_classes: int) -> nn.Module:
-    """balanced_net(n_classes) with other last weights, as a relative that was trained apart."""
-    net, other = balanced_net(n_classes), balanced_net(n_classes, seed=3)
-    net[-1].weight.data.add_(other[-1].weight.data)
-    return net
 
 
 def start(
@@ -70,7 +63,7 @@ def run(engine: Any, ledger: Ledger, *lines: Any, on: str = "target") -> None:
 @pytest.mark.parametrize("norm, eps", NORMS)
 @pytest.mark.parametrize("n_classes", [2, 3, 5, 10, 12])
 def test_every_kind_runs_for_every_number_of_classes(
-    n_classes: int, norm: Any, eps: float
+    n_classes: int, norm: Any, eps: float, near: Any
 ) -> None:
     net, images, other = balanced_net(n_classes), example_images(5), near(n_classes)
     lines = [AttackSpec(kind, **SHORT) for kind in RUN]
@@ -196,7 +189,7 @@ def test_robust_flags_are_close_to_those_of_autoattacks_components(
     assert 0 < int(found[0].sum()) < 29
 
 
-def test_the_ledger_judges_and_candidates_lie_in_the_ball() -> None:
+def test_the_ledger_judges_and_candidates_lie_in_the_ball(near: Any) -> None:
     net, images, other = balanced_net(5), example_images(16), near(5)
     for norm, eps in NORMS:
         for kind in RUN:
@@ -235,7 +228,7 @@ def test_each_kind_stops_when_the_last_row_falls() -> None:
 
 
 @pytest.mark.parametrize("on", ["s", "target"])
-def test_the_budget_is_kept(on: str) -> None:
+def test_the_budget_is_kept(on: str, near: Any) -> None:
     net, images = balanced_net(5), example_images(4)
     for kind, limit in itertools.product(RUN, (0, 60, 150, 2000)):
         engine, ledger = start(

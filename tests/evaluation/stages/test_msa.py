@@ -107,10 +107,11 @@ def test_a_row_that_only_the_attack_calls_broken_is_not_broken(
     from torchattacks_ext.attacks.msa import run as msa_run
     from torchattacks_ext.engines.judge.ledger import Ledger
 
-    def break_all(probe: Any, models: Any, ledger: Ledger, *rest: Any) -> None:
+    def break_all(scene: Any, models: Any, ledger: Ledger, *rest: Any) -> Any:
         ledger.entry("target/noise-2")
         ledger.breaker[:] = 0
         ledger.alive[:] = False
+        return frozenset()
 
     monkeypatch.setattr(msa_run, "attack", break_all)
     result = attacked(run(net, data, SHORT, eps=EPS), "msa")
@@ -121,15 +122,14 @@ def test_a_row_that_only_the_attack_calls_broken_is_not_broken(
 def test_rows_that_the_attack_calls_wrong_are_flagged(
     net: nn.Module, data: Any, run: Any, attacked: Any, monkeypatch: Any
 ) -> None:
-    from torchattacks_ext.attacks.msa.rows import attack_rows as real
+    real = MSA.attack_rows
 
     def doubtful(*args: Any) -> Any:
         rows = real(*args)
         rows.columns["clean_correct"][0] = 0
         return rows
 
-    module = "torchattacks_ext.evaluation.stages.msa.stage"
-    monkeypatch.setattr(f"{module}.attack_rows", doubtful)
+    monkeypatch.setattr(MSA, "attack_rows", doubtful)
     with pytest.warns(UserWarning, match="clean_answers_differ"):
         result = attacked(run(net, data, SHORT, eps=EPS), "msa")
     assert [(f.code, f.count) for f in result.flags] == [("clean_answers_differ", 1)]

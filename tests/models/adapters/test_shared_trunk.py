@@ -7,6 +7,7 @@ import gc
 import pickle
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -14,44 +15,14 @@ from torch import Tensor, nn
 
 from torchattacks_ext.errors import ConfigError, InputError, ModelContractError
 from torchattacks_ext.models import LogitsView, SharedTrunk, session
-from torchattacks_ext.testing import small_net
+
+Make = Callable[..., Any]
+"""The fixtures of conftest.py: functions that make images or a net, or compare it with its twin."""
 
 
-def images(seed: int = 0) -> Tensor:
-    """Four images that need a gradient."""
-    source = torch.Generator().manual_seed(seed)
-    return torch.rand(
-        4, 1, 8, 8, generator=source, dtype=torch.float64
-    ).requires_grad_()
-
-
-def shared() -> SharedTrunk:
-    """Two heads on a small net without its last layer; all parameters frozen."""
-    net = small_net().double()
-    torch.manual_seed(0)
-    heads = {"fc": net[-1], "soft.3": nn.Sequential(nn.Tanh(), nn.Linear(16, 5))}
-    found = SharedTrunk(net[:-1], heads).double()
-    return found.eval().requires_grad_(False)
-
-
-def naive(net: SharedTrunk, name: str, x: Tensor) -> Tensor:
-    """The same logits from the trunk and the head themselves."""
-    return net.heads[net.names.index(name)](net.trunk(x))
-
-
-def check(net: SharedTrunk, x: Tensor) -> None:
-    """Both heads equal their naive twins, in value and gradient."""
-    for name in net.names:
-        found, expected = net.head(name)(x), naive(net, name, x)
-        assert torch.equal(found, expected)
-        if torch.is_grad_enabled() and x.requires_grad:
-            pair = (
-                torch.autograd.grad(z.square().sum(), x)[0] for z in (found, expected)
-            )
-            assert torch.allclose(*pair, atol=1e-13)
-
-
-def test_values_and_gradients_are_those_of_trunk_and_head() -> None:
+def test_values_and_gradients_are_those_of_trunk_and_head(
+    images: Make, shared: Make, check: Make
+) -> None:
     net, x = shared(), images()
     check(net, x)
     with torch.no_grad():
@@ -59,7 +30,7 @@ def test_values_and_gradients_are_those_of_trunk_and_head() -> None:
     check(net, images(1))
 
 
-def test_all_heads_cost_one_trunk_pass() -> None:
+def test_all_heads_cost_one_trunk_pass(images: Make, shared: Make) -> None:
     net, x = shared(), images()
     found = net.probe(x)
     assert list(found) == ["fc", "soft.3"] and net.trunk_rows == 4
@@ -73,7 +44,9 @@ def test_all_heads_cost_one_trunk_pass() -> None:
     assert net.trunk_rows == 12
 
 
-def test_a_probe_is_free_beside_the_gradient_of_one_head() -> None:
+def test_a_probe_is_free_beside_the_gradient_of_one_head(
+    images: Make, shared: Make, naive: Make
+) -> None:
     """Forward with a graph, probe, backward, probe: the loop of an attack."""
     net, x = shared(), images()
     logits = net.head("fc")(x)
@@ -84,7 +57,9 @@ def test_a_probe_is_free_beside_the_gradient_of_one_head() -> None:
     assert torch.equal(found, torch.autograd.grad(naive(net, "fc", x).sum(), x)[0])
 
 
-def test_a_joint_loss_takes_one_pass_each_way() -> None:
+def test_a_joint_loss_takes_one_pass_each_way(
+    images: Make, shared: Make, naive: Make
+) -> None:
     net, x = shared(), images()
     passes = []
     net.trunk.register_full_backward_hook(lambda *_: passes.append(1))
@@ -96,7 +71,9 @@ def test_a_joint_loss_takes_one_pass_each_way() -> None:
     assert torch.allclose(gradient, torch.autograd.grad(twin, x)[0], atol=1e-13)
 
 
-def test_a_graph_without_gradients_is_not_used_for_one() -> None:
+def test_a_graph_without_gradients_is_not_used_for_one(
+    images: Make, shared: Make, check: Make
+) -> None:
     net, x = shared(), images()
     net.probe(x)
     check(net, x)
@@ -106,7 +83,9 @@ def test_a_graph_without_gradients_is_not_used_for_one() -> None:
     assert net.head("fc")(y).requires_grad
 
 
-def test_a_graph_to_the_weights_is_built_when_they_need_it() -> None:
+def test_a_graph_to_the_weights_is_built_when_they_need_it(
+    images: Make, shared: Make
+) -> None:
     net, x = shared(), images().detach()
     net.trunk.requires_grad_(True)
     net.probe(x)
@@ -114,7 +93,7 @@ def test_a_graph_to_the_weights_is_built_when_they_need_it() -> None:
     assert all(p.grad is not None for p in net.trunk.parameters())
 
 
-def test_a_graph_of_another_tensor_is_not_used() -> None:
+def test_a_graph_of_another_tensor_is_not_used(images: Make, shared: Make) -> None:
     net, x = shared(), images()
     net.head("fc")(x)
     twin = x.detach().clone().requires_grad_()
@@ -122,14 +101,14 @@ def test_a_graph_of_another_tensor_is_not_used() -> None:
     assert bool(found.abs().sum() > 0)
 
 
-def test_a_spent_graph_is_built_anew() -> None:
+def test_a_spent_graph_is_built_anew(images: Make, shared: Make) -> None:
     net, x = shared(), images()
     for _ in range(3):
         torch.autograd.grad(net.head("fc")(x).sum(), x)
     assert net.trunk_rows == 12
 
 
-def test_two_backward_passes_on_one_graph() -> None:
+def test_two_backward_passes_on_one_graph(images: Make, shared: Make) -> None:
     net, x = shared(), images()
     one, two = net(x).values()
     (first,) = torch.autograd.grad(one.sum(), x, retain_graph=True)
@@ -141,7 +120,9 @@ def test_two_backward_passes_on_one_graph() -> None:
         torch.autograd.grad(two.sum(), x)
 
 
-def test_features_in_other_precisions_are_not_mixed() -> None:
+def test_features_in_other_precisions_are_not_mixed(
+    images: Make, shared: Make, naive: Make
+) -> None:
     net, x = shared().float(), images().detach().float()
     full = net.probe(x)["fc"]
     with torch.autocast("cpu", torch.bfloat16):
@@ -150,7 +131,9 @@ def test_features_in_other_precisions_are_not_mixed() -> None:
     assert torch.equal(net.probe(x)["fc"], full) and net.trunk_rows == 12
 
 
-def test_inference_mode_leaves_nothing_that_gradients_trip_over() -> None:
+def test_inference_mode_leaves_nothing_that_gradients_trip_over(
+    images: Make, shared: Make, check: Make
+) -> None:
     net, x = shared(), images()
     net.heads.requires_grad_(True)
     with torch.inference_mode():
@@ -163,7 +146,7 @@ def test_inference_mode_leaves_nothing_that_gradients_trip_over() -> None:
     "mode", [torch.enable_grad, torch.no_grad, torch.inference_mode]
 )
 def test_a_head_that_writes_into_its_input_spoils_nothing(
-    mode: Callable[[], torch.no_grad],
+    mode: Callable[[], torch.no_grad], images: Make
 ) -> None:
     trunk = nn.Sequential(nn.Flatten(), nn.Linear(64, 6)).double()
     heads = {"write": nn.ReLU(inplace=True), "read": nn.Identity()}
@@ -176,7 +159,7 @@ def test_a_head_that_writes_into_its_input_spoils_nothing(
     assert net.trunk_rows == 4
 
 
-def test_a_trunk_that_returns_its_input_or_a_view() -> None:
+def test_a_trunk_that_returns_its_input_or_a_view(images: Make) -> None:
     for trunk in (nn.Identity(), nn.Flatten()):
         net = SharedTrunk(trunk, {"a": nn.Flatten(), "b": nn.Flatten()})
         x = images()
@@ -187,7 +170,9 @@ def test_a_trunk_that_returns_its_input_or_a_view() -> None:
         assert not x._backward_hooks
 
 
-def test_memory_of_one_batch_is_kept_and_can_be_let_go() -> None:
+def test_memory_of_one_batch_is_kept_and_can_be_let_go(
+    images: Make, shared: Make
+) -> None:
     net, kept = shared(), []
 
     def remember(module: nn.Module, args: tuple[Tensor], out: Tensor) -> None:
@@ -211,7 +196,7 @@ def test_memory_of_one_batch_is_kept_and_can_be_let_go() -> None:
         gc.enable()
 
 
-def test_a_head_is_a_model_for_views_and_sessions() -> None:
+def test_a_head_is_a_model_for_views_and_sessions(images: Make, shared: Make) -> None:
     net = shared().train()
     head = net.head("soft.3")
     with session(head):
@@ -221,7 +206,7 @@ def test_a_head_is_a_model_for_views_and_sessions() -> None:
     assert list(head.parameters())[0] is list(net.parameters())[0]
 
 
-def test_copies_start_without_features() -> None:
+def test_copies_start_without_features(images: Make, shared: Make) -> None:
     net, x = shared(), images()
     net.head("fc")(x)
     for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
@@ -230,11 +215,11 @@ def test_copies_start_without_features() -> None:
         )
 
 
-def test_no_rows() -> None:
+def test_no_rows(images: Make, shared: Make) -> None:
     assert shared().probe(images()[:0])["soft.3"].shape == (0, 5)
 
 
-def test_errors() -> None:
+def test_errors(images: Make, shared: Make) -> None:
     with pytest.raises(ConfigError, match="heads={} is empty"):
         SharedTrunk(nn.Identity(), {})
     with pytest.raises(InputError, match=r"head 'x' is not one of \('fc', 'soft.3'\)"):

@@ -3,47 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from torchattacks_ext.models import SharedTrunk
-from torchattacks_ext.testing import small_net
 
-
-def images(seed: int = 0) -> Tensor:
-    """Four images that need a gradient."""
-    source = torch.Generator().manual_seed(seed)
-    return torch.rand(
-        4, 1, 8, 8, generator=source, dtype=torch.float64
-    ).requires_grad_()
-
-
-def shared() -> SharedTrunk:
-    """Two heads on a small net without its last layer; all parameters frozen."""
-    net = small_net().double()
-    torch.manual_seed(0)
-    heads = {"fc": net[-1], "soft.3": nn.Sequential(nn.Tanh(), nn.Linear(16, 5))}
-    found = SharedTrunk(net[:-1], heads).double()
-    return found.eval().requires_grad_(False)
-
-
-def naive(net: SharedTrunk, name: str, x: Tensor) -> Tensor:
-    """The same logits from the trunk and the head themselves."""
-    return net.heads[net.names.index(name)](net.trunk(x))
-
-
-def check(net: SharedTrunk, x: Tensor) -> None:
-    """Both heads equal their naive twins, in value and gradient."""
-    for name in net.names:
-        found, expected = net.head(name)(x), naive(net, name, x)
-        assert torch.equal(found, expected)
-        if torch.is_grad_enabled() and x.requires_grad:
-            pair = (
-                torch.autograd.grad(z.square().sum(), x)[0] for z in (found, expected)
-            )
-            assert torch.allclose(*pair, atol=1e-13)
+Make = Callable[..., Any]
+"""The fixtures of conftest.py: functions that make images or a net, or compare it with its twin."""
 
 
 def _add(x: Tensor) -> None:
@@ -61,7 +30,7 @@ def _numpy(x: Tensor) -> None:
 @pytest.mark.parametrize("write", [_add, _behind_the_counter, _numpy])
 @pytest.mark.parametrize("grad", [True, False])
 def test_never_stale_after_a_write_into_the_images(
-    write: Callable[[Tensor], None], grad: bool
+    write: Callable[[Tensor], None], grad: bool, images: Make, shared: Make, check: Make
 ) -> None:
     net, x = shared(), images().detach()
     with torch.set_grad_enabled(grad):
@@ -71,7 +40,9 @@ def test_never_stale_after_a_write_into_the_images(
     assert net.trunk_rows == 8
 
 
-def test_never_stale_when_memory_is_used_again() -> None:
+def test_never_stale_when_memory_is_used_again(
+    images: Make, shared: Make, check: Make
+) -> None:
     net = shared()
     for seed in range(20):
         x = images(seed).detach()
@@ -80,7 +51,9 @@ def test_never_stale_when_memory_is_used_again() -> None:
         del x
 
 
-def test_never_stale_after_new_weights_or_modes() -> None:
+def test_never_stale_after_new_weights_or_modes(
+    images: Make, shared: Make, check: Make
+) -> None:
     net, x = shared(), images().detach()
     with torch.no_grad():
         net.probe(x)
@@ -92,7 +65,9 @@ def test_never_stale_after_new_weights_or_modes() -> None:
         assert not torch.equal(found, net.probe(x)["fc"])
 
 
-def test_never_stale_after_two_weights_changed_places() -> None:
+def test_never_stale_after_two_weights_changed_places(
+    images: Make, shared: Make, check: Make
+) -> None:
     """A sum over all weights would not see it."""
     net, x = shared(), images().detach()
     bias = net.trunk[0].bias

@@ -18,10 +18,10 @@ from torchattacks_ext.numerics import resampling
 from torchattacks_ext.numerics.correlation import weighted
 from torchattacks_ext.numerics.correlation.columns import (
     COEFFICIENTS,
-    bootstrap,
     compare,
     correlate,
 )
+from torchattacks_ext.numerics.resampling import bootstrap
 
 Floats = NDArray[np.float64]
 SCIPY: dict[str, Any] = {

@@ -69,11 +69,8 @@ def run_test(
     the next look is one multinomial draw, and a shuffle says in the end which images they were.
     """
     table = boundaries(TOLERANCE, significance, 20_000)
-    images, ended, n = (
-        np.array([size]),
-        {v: 0 for v in Verdict},
-        0,
-    )  # by failures so far
+    images = np.array([size])  # by failures so far
+    ended, n = {verdict: 0 for verdict in Verdict}, 0
     for look, low, high in zip(
         table.looks.tolist(), table.certify_at.tolist(), table.refute_at.tolist()
     ):

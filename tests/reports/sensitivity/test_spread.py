@@ -20,10 +20,7 @@ from PIL import Image
 from torchattacks_ext.errors import ConfigError, InputError, MissingExtra
 from torchattacks_ext.reports.drawing import axes
 from torchattacks_ext.reports.sensitivity.direction import eigenvector_map
-from torchattacks_ext.reports.sensitivity.spread import (
-    lambda_histogram,
-    lambda_scatter,
-)
+from torchattacks_ext.reports.sensitivity.spread import lambda_histogram, lambda_scatter
 
 EVIL = "<script>alert('\"1&')</script>\n\x1b]"
 NAN, INF = math.nan, math.inf

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from dataclasses import replace
+from dataclasses import fields, replace
+from reprlib import recursive_repr
 from typing import Any, final
 
 import torch
@@ -21,6 +22,9 @@ from .settings import Setting
 from .tamed import TamedAttack
 
 logger = logging.getLogger("torchattacks_ext")
+
+HIDDEN = ("model", "attack", "supported_mode", "config")
+"""What a repr leaves out."""
 
 
 class ImageAttack(TamedAttack):
@@ -50,6 +54,17 @@ class ImageAttack(TamedAttack):
     def _configure(self, config: Any) -> None:
         """Take settings that were checked; a subclass derives here what hangs on them."""
         self.config = config
+
+    @recursive_repr("...")
+    def __repr__(self) -> str:
+        """As torchattacks writes it, with what the attack was told in the place of `config`."""
+        shown = {k: v for k, v in vars(self).items() if k[0] != "_" and k not in HIDDEN}
+        told = {
+            f.name: getattr(self.config, f.name) for f in fields(self.config) if f.init
+        }
+        used = {"normalization_used": self.normalization_used is not None}
+        words = (f"{key}={value}" for key, value in (shown | told | used).items())
+        return f"{self.attack}({', '.join(words)})"
 
     # ------------------------------------------------------------------ the door
     def _prepare(self, inputs: Any, normalised: bool) -> Tensor:

@@ -98,11 +98,15 @@ class Setting(Generic[T]):
     """An attribute that is read from frozen settings; assigning it makes new ones, checked.
 
     So `attack.eps = 4 / 255` in a loop changes everything that hangs on the radius, or, where the
-    value is none, nothing.
+    value is none, nothing. shown: the field that is read, where what was given is not what counts.
     """
+
+    def __init__(self, shown: str = "") -> None:
+        self._shown = shown
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
+        self._shown = self._shown or name
 
     @overload
     def __get__(self, probe: None, owner: type) -> Setting[T]: ...
@@ -110,7 +114,7 @@ class Setting(Generic[T]):
     def __get__(self, probe: Configured, owner: type) -> T: ...
 
     def __get__(self, probe: Configured | None, owner: type) -> Any:
-        return self if probe is None else getattr(probe.config, self._name)
+        return self if probe is None else getattr(probe.config, self._shown)
 
     def __set__(self, probe: Configured, value: T) -> None:
         probe.change_settings(**{self._name: value})

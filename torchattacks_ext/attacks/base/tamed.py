@@ -9,7 +9,6 @@ import contextlib
 import io
 import logging
 from collections.abc import Callable, Iterator
-from reprlib import recursive_repr
 from typing import Any
 
 import torch
@@ -50,7 +49,6 @@ class TamedAttack(Attack):
     # torchattacks' __setattr__ walks through lists and dicts looking for attacks to adopt: it
     # fails on lists of tensors and overwrites the models of nested attacks.
     __setattr__ = object.__setattr__
-    __repr__ = recursive_repr("...")(Attack.__repr__)
 
     def __init__(self, name: str, model: Any) -> None:
         if not callable(model):

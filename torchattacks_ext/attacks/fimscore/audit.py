@@ -12,8 +12,8 @@ side than on the other: V+ and V-, the quadratic forms of both one-sided differe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -23,10 +23,8 @@ from ...data.stream import Batch
 from ...numerics.fisher.blackbox.sketch import sketch
 from ...numerics.fisher.factor import softmax_factor
 from ...numerics.fisher.spectral import Ending, row_norms
-from . import rows as fim_rows
-
-if TYPE_CHECKING:
-    from .fimscore import FIMScore
+from .scoring import score
+from .settings import FIMSettings
 
 SUSPICIOUS = 10.0
 """Ratio of the finite to the infinitesimal score above which a gradient is suspected."""
@@ -82,29 +80,37 @@ class GradientAudit:
 
 
 def audit_batch(
-    probe: FIMScore, batch: Batch, n_directions: int
-) -> tuple[Tensor, Tensor]:
-    """log_ratio and log_sides (B,) of one batch; runs inside a session of the model."""
-    view = probe._scored()
-    scored = fim_rows.score(probe, view, batch.images, batch.ids)
-    size = batch.images[0].numel()
+    settings: FIMSettings, view: LogitsFn, batch: Batch, n_directions: int
+) -> GradientAudit:
+    """The audit of one batch; runs inside a session of the model."""
+    scored = score(settings, view, batch.images, batch.ids)
+    size, eps = batch.images[0].numel(), float(settings.eps)
     with torch.no_grad():
         found = sketch(
             view,
             batch.images,
             batch.ids,
-            seed=probe.seed,
+            seed=settings.seed,
             n_directions=min(n_directions, size),
-            h=float(probe.eps) / size**0.5,
-            bounds=probe.bounds,
+            h=eps / size**0.5,
+            bounds=settings.bounds,
             check=False,
-            max_rows=probe.batch_size,
+            max_rows=settings.batch_size,
         )
         sides = log_sides(view, batch.images, scored.action.logits, scored.top.u1)
     exact = scored.top.log_lam.cpu()
     neither = (found.status == int(Ending.ZERO_GRADIENT)) & (exact == -torch.inf)
     ratio: Tensor = (found.log_lam - exact).masked_fill(neither, torch.nan)
-    return ratio, sides.cpu()
+    return GradientAudit(ratio, eps, sides.cpu())
+
+
+def joined(parts: Sequence[GradientAudit], eps: float) -> GradientAudit:
+    """The audits of the batches of one run as one; eps: of the run, which may have no batch."""
+    none = torch.zeros(0, dtype=torch.float64)
+    ratio = torch.cat([none, *(part.log_ratio for part in parts)])
+    return GradientAudit(
+        ratio, eps, torch.cat([none, *(part.log_sides for part in parts)])
+    )
 
 
 def log_sides(view: LogitsFn, images: Tensor, logits: Tensor, u1: Tensor) -> Tensor:
@@ -124,15 +130,3 @@ def log_sides(view: LogitsFn, images: Tensor, logits: Tensor, u1: Tensor) -> Ten
         values.append(row_norms(factor.pulled(change)).log())
     sides: Tensor = 2 * (values[0] - values[1])
     return sides.masked_fill(~seen | ~factor.finite, torch.nan)
-
-
-def audit(probe: FIMScore, data: Any, ids: Any, n_directions: int) -> GradientAudit:
-    """The audit of all images of `data`."""
-    ratios = [torch.zeros(0, dtype=torch.float64)]
-    sides = list(ratios)
-    for batch in probe._stream(data, None, ids, None):
-        with probe._session():
-            ratio, side = audit_batch(probe, batch, n_directions)
-        ratios.append(ratio)
-        sides.append(side)
-    return GradientAudit(torch.cat(ratios), float(probe.eps), torch.cat(sides))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,68 +15,65 @@ from ...numerics.fisher.blackbox.judge import StepCheck
 from ...numerics.fisher.blackbox.sketch import sketch
 from ...numerics.fisher.blackbox.srp import srp_blackbox
 from ...numerics.fisher.spectral import Ending
-from ...results.base.columns import Rows
-from .rows import finished
-
-if TYPE_CHECKING:
-    from .fimscore import FIMScore
-
-ROUND = 25
-"""Directions between two looks at the interval, where a target is set."""
+from .rows import Outcome, finished
+from .settings import ROUND, FIMSettings
 
 
-def blackbox_rows(probe: FIMScore, view: LogitsFn, batch: Batch) -> Rows:
-    """Rows of one batch from forward passes alone; counts of step checks go to the probe.
+def blackbox_rows(settings: FIMSettings, view: LogitsFn, batch: Batch) -> Outcome:
+    """Rows of one batch from forward passes alone.
 
     Raises ModelContractError for a model that gives labels only.
     """
     with torch.no_grad():
         logits = view(batch.images)
         _refuse_labels(logits)
-        columns = _sketched(probe, view, batch)
-        if probe.method == "srp_blackbox":
-            columns = _theirs(probe, view, batch)
+        if settings.method == "srp_blackbox":
+            columns, checks = _theirs(settings, view, batch), Counter[str]()
+        else:
+            columns, checks = _sketched(settings, view, batch)
     nan = torch.full((len(batch),), torch.nan, dtype=torch.float64)
     unknown = ("log_trace", "margin_radius", "log_linf", "log_linf_upper", "spread")
     columns |= {name: nan for name in (*unknown, "residual")}
-    return finished(batch, logits, columns | {"n_iterations": nan.isnan().long() * 0})
+    columns["n_iterations"] = torch.zeros(len(batch), dtype=torch.int64)
+    return Outcome(finished(batch, logits, columns), step_checks=checks)
 
 
-def _sketched(probe: FIMScore, view: LogitsFn, batch: Batch) -> dict[str, Any]:
-    if probe.method != "blackbox":
-        return {}
+def _sketched(
+    settings: FIMSettings, view: LogitsFn, batch: Batch
+) -> tuple[dict[str, Any], Counter[str]]:
+    """Columns of our sketch, and how many images each answer of the step check has."""
     found = sketch(
         view,
         batch.images,
         batch.ids,
-        seed=probe.seed,
-        n_directions=probe.n_directions,
-        target=probe.target,
+        seed=settings.seed,
+        n_directions=settings.n_directions,
+        target=settings.target,
         n_round=ROUND,
-        grey=probe.grey,
-        bounds=probe.bounds,
-        max_rows=probe.batch_size,
+        grey=settings.grey,
+        bounds=settings.bounds,
+        max_rows=settings.batch_size,
     )
-    for check in found.h_check.tolist():
-        probe._steps[StepCheck(check).name.lower()] += 1
-    return {
+    columns = {
         "log_lam": found.log_lam,
         "log_low": found.low,
         "log_high": found.high,
         "n_queries": found.n_queries,
         "ending": found.status,
     }
+    names = (StepCheck(check).name.lower() for check in found.h_check.tolist())
+    return columns, Counter(names)
 
 
-def _theirs(probe: FIMScore, view: LogitsFn, batch: Batch) -> dict[str, Any]:
+def _theirs(settings: FIMSettings, view: LogitsFn, batch: Batch) -> dict[str, Any]:
     """The paper's black box, for reproduction; it has no interval."""
     lam = srp_blackbox(
         view,
         batch.images,
         batch.ids,
-        seed=probe.seed,
-        n_directions=probe.n_directions,
-        max_rows=probe.batch_size,
+        seed=settings.seed,
+        n_directions=settings.n_directions,
+        max_rows=settings.batch_size,
     )
     log_lam = lam.log()
     ending = torch.full((len(batch),), int(Ending.CAP))
@@ -84,7 +82,7 @@ def _theirs(probe: FIMScore, view: LogitsFn, batch: Batch) -> dict[str, Any]:
         "log_lam": log_lam,
         "log_low": log_lam,
         "log_high": torch.full_like(log_lam, torch.inf),
-        "n_queries": torch.full((len(batch),), 2 * probe.n_directions + 1),
+        "n_queries": torch.full((len(batch),), 2 * settings.n_directions + 1),
         "ending": ending,
     }
 

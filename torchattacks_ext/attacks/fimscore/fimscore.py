@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -12,28 +11,23 @@ from torch import Tensor, nn
 
 from ..._typing import LogitsFn, Norm
 from ...data.stream import Batch, Stream
-from ...models.logits import LogitsView
-from ...numerics.fisher.blackbox.sketch import n_queries_of
 from ...results.base.columns import Rows
 from ...results.base.facts import Flag
 from ...results.base.result import Result
 from ...results.sensitivity import Sensitivity
 from ..base.probe import Probe
-from . import rows as fim_rows
-from .arguments import (
-    BLACK_BOX,
-    CITATION,
-    Method,
-    check_arguments,
-    needs_gradient,
-    own_settings,
-)
-from .audit import GradientAudit, audit
-from .blackbox import ROUND, blackbox_rows
+from ..base.settings import Setting
+from .audit import GradientAudit, audit_batch, joined
+from .blackbox import blackbox_rows
 from .flags import fim_flags
-from .smooth import check_smooth
-from .step import better_end, step_images
-from .temperature import Tempered, fitted_temperature, given_temperature, refuse_equal
+from .references import CITATION
+from .rows import sensitivity_rows, unreached
+from .scored import Scored
+from .scoring import score, taken
+from .settings import FIMSettings, Method, needs_gradient
+from .step import better_end
+from .temperature import fitted_temperature, given_temperature, refuse_equal
+from .view import Tempered, in_dtype
 
 
 class FIMScore(Probe):
@@ -115,7 +109,20 @@ class FIMScore(Probe):
     """
 
     result_type = Sensitivity
+    settings_type = FIMSettings
+    config: FIMSettings
     citation = CITATION
+
+    method = Setting[Method]()
+    tol = Setting["float | None"]()
+    dtype = Setting["torch.dtype | None"]()
+    temperature = Setting["float | Literal['fit'] | None"]()
+    jvp = Setting[str]()
+    n_directions = Setting[int]()
+    target = Setting["float | None"]()
+    grey = Setting[bool]()
+    kl = Setting[bool]()
+    smooth = Setting["tuple[float, int] | None"]()
 
     def __init__(
         self,
@@ -137,24 +144,25 @@ class FIMScore(Probe):
         **options: Any,
     ) -> None:
         options.setdefault("batch_size", 64)  # a graph of the batch stays in memory
-        super().__init__("FIMScore", model, eps=eps, norm=norm, seed=seed, **options)
+        options |= dict(eps=eps, norm=norm, seed=seed, method=method, tol=tol)
+        options |= dict(dtype=dtype, temperature=temperature, jvp=jvp, target=target)
+        options |= dict(n_directions=n_directions, grey=grey, kl=kl, smooth=smooth)
+        super().__init__("FIMScore", model, **options)
         self.supported_mode = ["default", "targeted"]
-        self.method, self.tol, self.dtype = method, tol, dtype
-        self.temperature, self.jvp = temperature, jvp
         self._fitted: float | None = None
         self._fit_ids: frozenset[int] = frozenset()
-        self._backends: set[str] = set()
-        self.n_directions, self.target, self.grey = n_directions, target, grey
+        self._backends: frozenset[str] = frozenset()
         self._steps: Counter[str] = Counter()
-        self.kl, self.smooth = kl, check_smooth(smooth, method)
-        check_arguments(self)
 
     def _needs_labels(self) -> bool:
         return self.attack_mode == "targeted(label)"
 
     def settings(self) -> dict[str, Any]:
-        """Every setting that may change a number."""
-        return super().settings() | own_settings(self)
+        """Every setting that may change a number; for a fitted temperature the number."""
+        found = super().settings()
+        if self.temperature == "fit":
+            found["temperature"] = self.temperature_value
+        return found
 
     def facts(self) -> dict[str, Any]:
         """How J v was computed (it may differ from machine to machine); checks of steps."""
@@ -181,21 +189,12 @@ class FIMScore(Probe):
     # ------------------------------------------------------------------ the model
     def _scored(self) -> LogitsFn:
         """Pixels to logits as they are scored: scaled, in the dtype asked for, tempered."""
-        value, view = self.temperature_value, self._in_dtype()
+        value = self.temperature_value
+        view: LogitsFn = self.get_logits
+        if self.dtype is not None and isinstance(self.model, nn.Module):
+            scale = self.normalize if self._normalization_applied is False else None
+            view = in_dtype(self.config, self.model, self._meter, scale)
         return view if value == 1.0 else Tempered(view, value)
-
-    def _in_dtype(self) -> LogitsFn:
-        if self.dtype is None or not isinstance(self.model, nn.Module):
-            return self.get_logits
-        twin = copy.deepcopy(self.model).to(self.dtype)
-        double = LogitsView(twin, self.outputs, self._meter)
-        scaled = self._normalization_applied is False
-
-        def view(images: Tensor) -> Tensor:
-            found: Tensor = double(self.normalize(images) if scaled else images)
-            return found
-
-        return view
 
     # ------------------------------------------------------------------ verb one
     def forward(
@@ -206,16 +205,22 @@ class FIMScore(Probe):
         Untargeted: the sign of smaller margin to the label (to the clean answer without labels);
         targeted: of smaller margin to reaching the target. 2 forward row-passes beside the score.
         """
-        needs_gradient(self)
-        ids, view = self._ids(inputs, labels), self._scored()
+        needs_gradient(self.config)
+        ids, index = self._ids(inputs, labels), torch.arange(len(inputs))
+        whole, view = Batch(ids, inputs, labels, index), self._scored()
         parts = []
-        for part in torch.arange(len(inputs)).chunk(-(-len(inputs) // self.batch_size)):
-            rows = part.to(inputs.device)
-            wanted = None if labels is None else labels[rows]
-            parts.append(
-                step_images(self, view, inputs[rows], wanted, ids[part.to(ids.device)])
-            )
+        for places in index.chunk(-(-len(inputs) // self.batch_size)):
+            part = taken(whole, places)
+            found = score(self.config, view, part.images, part.ids)
+            parts.append(self._stepped(found, part))
         return torch.cat(parts)
+
+    def _stepped(self, scored: Scored, batch: Batch) -> Tensor:
+        """The images of a call, for a batch that is scored."""
+        targets = None
+        if self.targeted:
+            targets = self._targets(batch.ids, batch.images, batch.labels)
+        return better_end(self.config, self.get_logits, scored, batch, targets)
 
     def directions(self, images: Tensor, *, ids: Any = None) -> Tensor:
         """The top eigenvector of each image, unit L2 rows of the images' shape (for heat maps).
@@ -223,12 +228,11 @@ class FIMScore(Probe):
         images in the caller's scale; the answer is in pixel space, its sign the one along which the
         clean answer loses. Cost as `measure`.
         """
-        needs_gradient(self)
+        needs_gradient(self.config)
         parts = []
         for batch in self._stream(images, None, ids, None):
             with self._session():
-                view = self._scored()
-                found = fim_rows.score(self, view, batch.images, batch.ids)
+                found = score(self.config, self._scored(), batch.images, batch.ids)
                 parts.append(found.top.u1.view_as(batch.images).float())
         return torch.cat(parts) if parts else torch.zeros_like(images)
 
@@ -240,45 +244,55 @@ class FIMScore(Probe):
         Steps of L2 length `eps` for the first, tiny ones to both sides for the second (`smooth`
         averages kinks). data as for `measure`. 2 n_directions + 3 forward row-passes an image.
         """
-        needs_gradient(self)
-        return audit(self, data, ids, n_directions)
+        needs_gradient(self.config)
+        parts = []
+        for batch in self._stream(data, None, ids, None):
+            with self._session():
+                view = self._scored()
+                parts.append(audit_batch(self.config, view, batch, n_directions))
+        return joined(parts, float(self.eps))
 
     # ------------------------------------------------------------------ verb two
     def _rows(self, stream: Stream) -> Iterator[Rows]:
-        self._backends, self._steps = set(), Counter()
+        self._backends, self._steps = frozenset(), Counter()
         view = self._scored()
         for batch in stream:
             self._refuse_fit_ids(batch)
-            if not self._affords(stream, batch):
-                rows = fim_rows.unreached(batch)
-                images = None if self.keep == "none" else batch.images
-                yield Rows(rows.index, rows.columns, images)
+            most, budget = self.config.row_passes * len(batch), stream.budget
+            if budget is not None and not budget.allows(most):
+                yield unreached(batch, self.config.keeps)
                 continue
             yield self._batch(view, batch)
 
-    def _batch(self, view: LogitsFn, batch: Batch) -> Rows:
-        if self.method in BLACK_BOX:
-            return blackbox_rows(self, view, batch)
-        scored = fim_rows.score(self, view, batch.images, batch.ids)
-        rows = fim_rows.sensitivity_rows(self, batch, scored)
-        self._backends |= {scored.action.backend} - {""}
-        if self.keep == "none":
-            return rows
-        images = better_end(self, scored, batch.images, batch.labels, batch.ids)
-        return Rows(rows.index, rows.columns, images)
+    def score_batch(self, batch: Batch) -> Iterator[Rows]:
+        """Rows of checked pixels, at most `batch_size` a time, inside a runner's own session.
 
-    def _affords(self, stream: Stream, batch: Batch) -> bool:
-        """Room for a batch: its forward, and jvps, each of which may run up to two forwards."""
-        sketched = n_queries_of(self.n_directions, n_round=ROUND) + 1
-        points = 1 if self.smooth is None else self.smooth[1]
-        each = sketched if self.method in BLACK_BOX else 30 * points
-        return stream.budget is None or stream.budget.allows(each * len(batch))
+        Back ends and checks of steps are added to those of earlier batches, for `facts` and
+        `doubts`; budgets are the runner's. Raises what `measure` raises for a temperature.
+        """
+        self._refuse_fit_ids(batch)
+        view = self._scored()
+        for start in range(0, len(batch), self.batch_size):
+            places = torch.arange(start, min(start + self.batch_size, len(batch)))
+            yield self._batch(view, taken(batch, places))
+
+    def _batch(self, view: LogitsFn, batch: Batch) -> Rows:
+        images = None
+        if self.config.black_box:
+            found = blackbox_rows(self.config, view, batch)
+        else:
+            scored = score(self.config, view, batch.images, batch.ids)
+            found = sensitivity_rows(self.config, batch, scored)
+            images = self._stepped(scored, batch) if self.config.keeps else None
+        self._backends |= found.backends
+        self._steps.update(found.step_checks)
+        return Rows(found.rows.index, found.rows.columns, images)
 
     def _refuse_fit_ids(self, batch: Batch) -> None:
         if self.temperature == "fit":
             refuse_equal(batch.ids, self._fit_ids)
 
     def doubts(self, result: Result) -> tuple[Flag, ...]:
-        """Saturation, caps, zero gradients, and steps of the black box that are too long or short."""
+        """Saturation, caps, zero gradients, steps of the black box that are too long or short."""
         assert isinstance(result, Sensitivity)
         return tuple(fim_flags(result, self.method, self._steps))

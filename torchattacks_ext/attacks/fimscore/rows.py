@@ -1,56 +1,45 @@
-"""How does one batch become rows of a sensitivity result, or directions to step along?"""
+"""How does a scored batch become rows of a sensitivity result?"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..._typing import LogitsFn, Norm, Status
+from ..._typing import Norm, Status
 from ...data.stream import Batch
-from ...errors import BackendError
-from ...models.jvp import model_action
-from ...numerics.fisher.ball import cube_fisher, quadratic
+from ...numerics.fisher.ball import quadratic
 from ...numerics.fisher.factor import Action, softmax_factor
 from ...numerics.fisher.gram import margin_radius
 from ...numerics.fisher.spectral import Ending
-from ...numerics.fisher.top import TopFisher, log_trace, top_fisher
+from ...numerics.fisher.top import TopFisher, log_trace
 from ...results.base.columns import Rows
 from ...results.sensitivity import Sensitivity
 from .scored import TRACE_DRAWS, Scored
-from .smooth import score_smoothed
-
-if TYPE_CHECKING:
-    from .fimscore import FIMScore
+from .settings import FIMSettings
 
 RADIUS_CLASSES = 9
 """Where the gradients of all classes are not there: likeliest other classes that the margin radius
 looks at."""
 
 
-def score(probe: FIMScore, view: LogitsFn, images: Tensor, ids: Tensor) -> Scored:
-    """The score of a batch by the probe's method; `action.passes` says what it took.
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Finished rows of one batch, and what a run counts beside them.
 
-    A model that gives J^T w but no J v keeps the exact method; the Linf value is then missing,
-    as it is where the probe's `kl` is off.
+    backends: what gave J v. step_checks: black-box images by what the check of their step said.
     """
-    if probe.smooth is not None and len(images):
-        return score_smoothed(probe, view, images, ids)
-    action = model_action(view, images, probe.jvp)
-    method: Any = probe.method
-    found = top_fisher(action, method, tol=probe.tol, ids=ids)
-    if not probe.kl:
-        return Scored(action, found, None)
-    try:
-        cube = cube_fisher(action, found.u1, found.log_lam, found.log_cube)
-    except BackendError:
-        cube = None
-    return Scored(action, found, cube)
+
+    rows: Rows
+    backends: frozenset[str] = frozenset()
+    step_checks: Mapping[str, int] = field(default_factory=dict)
 
 
-def sensitivity_rows(probe: FIMScore, batch: Batch, scored: Scored) -> Rows:
-    """Rows of a batch, with what is known beside lambda."""
+def sensitivity_rows(settings: FIMSettings, batch: Batch, scored: Scored) -> Outcome:
+    """Rows of a batch that was scored with gradients, with what is known beside lambda."""
     action, top, cube = scored.action, scored.top, scored.cube
     nan = torch.full_like(top.log_lam, torch.nan)
     spread = nan if scored.spread is None else scored.spread
@@ -62,7 +51,7 @@ def sensitivity_rows(probe: FIMScore, batch: Batch, scored: Scored) -> Rows:
     columns = {
         "log_lam": top.log_lam,
         "log_trace": trace,
-        "margin_radius": _radius(action, top, probe.norm),
+        "margin_radius": _radius(action, top, settings.norm),
         "log_linf": nan if cube is None else cube.log_value,
         "log_linf_upper": nan if cube is None else cube.log_upper,
         "spread": spread,
@@ -72,7 +61,8 @@ def sensitivity_rows(probe: FIMScore, batch: Batch, scored: Scored) -> Rows:
         "n_iterations": top.n_iterations,
         "ending": top.status,
     }
-    return finished(batch, action.logits, columns)
+    rows = finished(batch, action.logits, columns)
+    return Outcome(rows, scored.backends | ({action.backend} - {""}))
 
 
 def finished(batch: Batch, logits: Tensor, columns: dict[str, Any]) -> Rows:
@@ -97,8 +87,8 @@ def finished(batch: Batch, logits: Tensor, columns: dict[str, Any]) -> Rows:
     return Rows(batch.index, _typed(whole))
 
 
-def unreached(batch: Batch) -> Rows:
-    """Rows that the budget ended before."""
+def unreached(batch: Batch, keeps: bool) -> Rows:
+    """Rows that the budget ended before; keeps: whether their images go along, as they came."""
     n = len(batch)
     nan, none = torch.full((n,), torch.nan), torch.full((n,), -1)
     whole = {spec.name: nan for spec in Sensitivity.columns()}
@@ -108,7 +98,7 @@ def unreached(batch: Batch) -> Rows:
     whole |= {"ids": batch.ids, "status": zero + int(Status.NOT_REACHED)}
     if batch.labels is not None:
         whole["reference"] = batch.labels.cpu()
-    return Rows(batch.index, _typed(whole))
+    return Rows(batch.index, _typed(whole), batch.images if keeps else None)
 
 
 def _typed(columns: dict[str, Tensor]) -> dict[str, Tensor]:

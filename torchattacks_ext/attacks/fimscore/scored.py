@@ -1,13 +1,11 @@
-"""What is known of one batch once its score is there, and which way does it point?"""
+"""What is known of one batch once its score is there?"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from ..._typing import Norm
 from ...numerics.fisher.ball import CubeFisher
 from ...numerics.fisher.factor import Action
 from ...numerics.fisher.top import TopFisher
@@ -21,6 +19,7 @@ class Scored:
     """One batch: its logits (B, K), the top of the spectrum, the worst signs (None without J v).
 
     log_trace, spread (B,): where they are known already; else the rows take them from the action.
+    backends: what gave J v beside the action's own.
     """
 
     action: Action
@@ -28,18 +27,4 @@ class Scored:
     cube: CubeFisher | None
     log_trace: Tensor | None = None
     spread: Tensor | None = None
-
-
-def step_direction(scored: Scored, norm: Norm) -> Tensor:
-    """(B, D) steps of norm 1 along which the quadratic rises most: OSSA's, by norm.
-
-    L2: the top eigenvector. Linf: the worst signs (those of the eigenvector without J v). L1: its
-    largest coordinate alone.
-    """
-    u1 = scored.top.u1
-    if norm == "L2":
-        return u1
-    if norm == "Linf":
-        return u1.sign() if scored.cube is None else scored.cube.signs
-    top = u1.abs().argmax(1, keepdim=True)
-    return torch.zeros_like(u1).scatter(1, top, u1.gather(1, top).sign())
+    backends: frozenset[str] = frozenset()

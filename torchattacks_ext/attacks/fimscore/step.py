@@ -2,56 +2,59 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
-from ..._typing import LogitsFn
+from ..._typing import LogitsFn, Norm
+from ...data.stream import Batch
 from ...numerics.losses import margins, target_margins
 from ...numerics.norms import project
-from . import rows as fim_rows
-from .scored import Scored, step_direction
-
-if TYPE_CHECKING:
-    from .fimscore import FIMScore
-
-
-def step_images(
-    probe: FIMScore,
-    view: LogitsFn,
-    images: Tensor,
-    labels: Tensor | None,
-    ids: Tensor,
-) -> Tensor:
-    """The images (B, ...) of a call: the score of a batch, and the step that it suggests."""
-    scored = fim_rows.score(probe, view, images, ids)
-    return better_end(probe, scored, images, labels, ids)
+from .scored import Scored
+from .settings import FIMSettings
 
 
 def better_end(
-    probe: FIMScore,
+    settings: FIMSettings,
+    logits_of: LogitsFn,
     scored: Scored,
-    images: Tensor,
-    labels: Tensor | None,
-    ids: Tensor,
+    batch: Batch,
+    targets: Tensor | None,
 ) -> Tensor:
-    """Of the two ends of the step the one of smaller margin; 2 forward row-passes an image.
+    """Of the two ends of the step (B, ...) the one of smaller margin; 2 forward passes an image.
 
-    To the label, to the clean answer where there are no labels, or (targeted) to the target.
+    To the target where there are some, else to the label, to the clean answer without labels.
+    logits_of: the model as it answers, whatever was done to its logits for the score.
     """
-    wanted = scored.action.logits.argmax(1) if labels is None else labels
-    if probe.targeted:
-        wanted = probe._targets(ids, images, labels)
-    step = step_direction(scored, probe.norm).view_as(images)
+    images, eps, norm = batch.images, float(settings.eps), settings.norm
+    answer = scored.action.logits.argmax(1) if batch.labels is None else batch.labels
+
+    def margin(logits: Tensor) -> Tensor:
+        if targets is None:
+            return margins(logits, answer)
+        return target_margins(logits, targets)
+
+    step = step_direction(scored, norm).view_as(images)
     step = torch.nan_to_num(step).to(images.dtype)
-    eps = float(probe.eps)
     ends = [
-        project(images, images + sign * eps * step, eps, probe.norm, probe.bounds)
+        project(images, images + sign * eps * step, eps, norm, settings.bounds)
         for sign in (1, -1)
     ]
-    measure = target_margins if probe.targeted else margins
     with torch.no_grad():
-        one, two = (measure(probe.get_logits(end), wanted) for end in ends)
+        one, two = (margin(logits_of(end)) for end in ends)
     better = (two < one).reshape(-1, *(1,) * (images.dim() - 1))
     return torch.where(better, ends[1], ends[0])
+
+
+def step_direction(scored: Scored, norm: Norm) -> Tensor:
+    """(B, D) steps of norm 1 along which the quadratic rises most: OSSA's, by norm.
+
+    L2: the top eigenvector. Linf: the worst signs (those of the eigenvector without J v). L1: its
+    largest coordinate alone.
+    """
+    u1 = scored.top.u1
+    if norm == "L2":
+        return u1
+    if norm == "Linf":
+        return u1.sign() if scored.cube is None else scored.cube.signs
+    top = u1.abs().argmax(1, keepdim=True)
+    return torch.zeros_like(u1).scatter(1, top, u1.gather(1, top).sign())

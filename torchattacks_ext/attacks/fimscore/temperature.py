@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ..._typing import LogitsFn
@@ -21,22 +21,6 @@ from ...data.stream import Stream
 from ...errors import ConfigError, InputError, StateError
 
 _LIMITS = (math.log(1e-3), math.log(1e3))
-
-
-class Tempered(nn.Module):
-    """A view whose logits are divided by `temperature`.
-
-    >>> Tempered(lambda images: images, 2.0)(torch.tensor([[4.0, 2.0]]))
-    tensor([[2., 1.]])
-    """
-
-    def __init__(self, view: LogitsFn, temperature: float) -> None:
-        super().__init__()
-        self._view, self.temperature = view, temperature
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, K)."""
-        return self._view(images) / self.temperature
 
 
 def given_temperature(said: Any, fitted: float | None = 1.0) -> float:

@@ -9,7 +9,6 @@ of it is repeated for several partitions, because another partition is another d
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,13 +23,11 @@ from ...engines.joint.runs import JointEngine
 from ...engines.judge.active import Array
 from ...engines.judge.ledger import AttackSpec, Entry
 from ...numerics.streams import uniform
-from ...results.base.facts import Flag
-from . import run as msa_run
+from .protocols import Tally
+from .run import Models, borrowed, drive, judge_of, n_classes_of
+from .scene import Scene
+from .told import Told
 
-if TYPE_CHECKING:
-    from .msa import MSA
-
-NUMBERS = ("clean", "iso", "union", "realised", "bystanders_clean", "bystanders")
 ISO_PLAN = (
     AttackSpec("apgd", on=TARGET, loss="ce", steps=10),
     AttackSpec("apgd", on=TARGET, loss="margin", steps=20),
@@ -42,7 +39,7 @@ BYSTANDERS = 0.5
 """Share of a batch that stays clean beside attackers."""
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Deployed:
     """One batch after its attack; rows are right (True) or not under each protocol, (m,) bool.
 
@@ -76,13 +73,14 @@ class Deployed:
             alone_name(k): v for k, v in self.alone.entries.items()
         }
 
-    def counts(self) -> Array:
-        """How many are right, in the order of `NUMBERS`."""
+    def tally(self) -> Tally:
+        """How many are right under each protocol."""
         rest = ~self.attackers
         realised = int((~self.joint.wrong).sum())
         found = [self.clean.sum(), self.robust("iso").sum(), self.robust("union").sum()]
         found += [realised, self.clean[rest].sum(), rest.sum() - self.rest_wrong]
-        return np.array([int(x) for x in found])
+        counts = np.array([float(x) for x in found])
+        return Tally(counts, len(self.attackers), int(rest.sum()))
 
 
 def alone_name(source: str) -> str:
@@ -118,26 +116,35 @@ def partition(ids: Tensor, seed: int, number: int, size: int) -> list[Tensor]:
     return [whole[start : start + size] for start in range(0, len(whole), size)]
 
 
-def attack_jointly(probe: MSA, images: Tensor, labels: Tensor, ids: Tensor) -> Deployed:
+def attack_jointly(
+    scene: Scene, images: Tensor, labels: Tensor, ids: Tensor
+) -> tuple[Deployed, Told]:
     """One deployed batch (m, ...) under all protocols. Runs inside a session of the target.
 
     Cost: that of the plan (FAB left out), m row-passes for each composed batch, and for ISO about
     ``m (POOL + 2 x 30)`` an image.
     """
-    with msa_run.borrowed(probe) as models:
-        judge = msa_run.judge_of(probe, models, len(images))
-        eps, k = float(probe.eps), msa_run.n_classes_of(models, images)
-        joint = JointLedger.open(judge, images, labels, eps, probe.norm, probe.bounds)
-        _drive(probe, models, joint, ids, k, probe.plan)
+    settings = scene.settings
+    with borrowed(scene) as models:
+        judge = judge_of(settings, models, len(images))
+        ball = float(settings.eps), settings.norm, settings.bounds
+        joint = JointLedger.open(judge, images, labels, *ball)
+        k = n_classes_of(models, images)
+        left_out = _drive(scene, models, joint, ids, k, settings.lines)
         focus.focus(models[TARGET], joint)
         realise.realise(joint)
-        _drive(probe, models, joint, ids, k, (WARM,))
+        left_out |= _drive(scene, models, joint, ids, k, (WARM,))
         realise.realise(joint)
-        alone = _isolated(probe, models[TARGET], joint, ids, k)
-        chosen = uniform(probe.seed, ids, "msa/bystanders", 0, 1)[:, 0] >= BYSTANDERS
-        chosen = chosen.to(images.device)
+        alone, why = _isolated(scene, models[TARGET], joint, ids, k)
+        numbers = uniform(settings.seed, ids, "msa/bystanders", 0, 1)[:, 0]
+        chosen = (numbers >= BYSTANDERS).to(images.device)
         wrong = focus.bystanders(models[TARGET], joint, chosen)
-    return Deployed(joint, alone, chosen.cpu().numpy(), wrong)
+    left = Deployed(joint, alone, chosen.cpu().numpy(), wrong)
+    if settings.engine != "autoattack":
+        left_out |= {
+            f'engine "{settings.engine}" cannot keep batches whole; AutoAttack\'s components ran'
+        }
+    return left, Told(left.entries, joint.n_odd, left_out | why, JOINT_SOURCES)
 
 
 def reserve_of(m: int) -> int:
@@ -156,33 +163,32 @@ def reserve_of(m: int) -> int:
 
 
 def _drive(
-    probe: MSA,
-    models: dict[str, nn.Module],
+    scene: Scene,
+    models: Models,
     ledger: JointLedger,
     ids: Tensor,
     n_classes: int,
-    plan: tuple[AttackSpec, ...],
-) -> None:
+    lines: tuple[AttackSpec, ...],
+) -> frozenset[str]:
     engine = JointEngine(
         models,
         ids,
         n_classes,
-        probe.seed,
-        probe._meter,
-        probe.probe_every,
-        budget=probe._budget,
+        scene.settings.seed,
+        scene.meter,
+        scene.settings.probe_every,
+        budget=scene.budget,
         reserve=reserve_of(len(ledger.images)),
     )
-    msa_run.drive(plan, engine, ledger)
-    probe._left_out |= engine.skipped
+    return drive(lines, engine, ledger)
 
 
 def _isolated(
-    probe: MSA, target: nn.Module, joint: JointLedger, ids: Tensor, n_classes: int
-) -> IsolatedLedger:
+    scene: Scene, target: nn.Module, joint: JointLedger, ids: Tensor, n_classes: int
+) -> tuple[IsolatedLedger, frozenset[str]]:
     """Every row beside clean companions: the pool of the joint attack, then gradients."""
     view = Isolated(target, joint.images)
-    judge = msa_run.judge_of(probe, {TARGET: view}, len(joint.images))
+    judge = judge_of(scene.settings, {TARGET: view}, len(joint.images))
     args = joint.images, joint.labels, joint.eps, joint.norm, joint.bounds
     alone = IsolatedLedger.open(judge, *args)
     view.asked = ~alone.union
@@ -190,52 +196,5 @@ def _isolated(
     for candidate in joint.candidates():
         if bool(alone.alive.any()):
             alone.offer(everyone, candidate, f"{TARGET}/joint")
-    _drive(probe, {TARGET: view}, alone, ids, n_classes, ISO_PLAN)
-    return alone
-
-
-class Tally:
-    """Counts of the deployed batches of one partition.
-
-    >>> Tally().numbers()["iso"]
-    0.0
-    """
-
-    def __init__(self) -> None:
-        self.counts, self.n, self.n_rest = np.zeros(len(NUMBERS)), 0, 0
-
-    def add(self, left: Deployed) -> None:
-        """One more batch."""
-        self.counts += left.counts()
-        self.n += len(left.attackers)
-        self.n_rest += int((~left.attackers).sum())
-
-    def numbers(self) -> dict[str, float]:
-        """Accuracies by name; the bystanders' are shares of the rest, others of all rows."""
-        of = [self.n] * 4 + [self.n_rest] * 2
-        return {
-            name: float(count / max(whole, 1))
-            for name, count, whole in zip(NUMBERS, self.counts, of)
-        }
-
-
-def tell_protocols(probe: MSA, found: list[dict[str, float]], size: int) -> None:
-    """Put the numbers of all partitions and their sentence beside the rows of a result."""
-    probe._facts["protocols"] = {name: [one[name] for one in found] for name in NUMBERS}
-    probe._facts["deployed_batch"] = size
-    probe._doubts.append(protocols_flag(found, probe.headline, size))
-
-
-def protocols_flag(found: list[dict[str, Any]], headline: str, size: int) -> Flag:
-    """All protocols as one sentence; they stand beside every result of such a target."""
-    said = []
-    for name in NUMBERS:
-        values = [one[name] for one in found]
-        low, high = min(values), max(values)
-        spread = f" ({low:.3f} to {high:.3f})" if len(values) > 1 else ""
-        said.append(f"{name.replace('_', ' ')} {values[0]:.3f}{spread}")
-    text = (
-        f"batch-dependent target in batches of {size}, {len(found)} partitions: accuracy "
-        f"{', '.join(said)}; the rows hold {headline} of the first partition"
-    )
-    return Flag("batch_protocols", text, details={"partitions": found})
+    left_out = _drive(scene, {TARGET: view}, alone, ids, n_classes, ISO_PLAN)
+    return alone, left_out

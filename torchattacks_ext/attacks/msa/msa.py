@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
 
 from ..._typing import Norm
-from ...data.stream import Stream
-from ...engines.judge.ledger import AttackSpec, Entry, Ledger
+from ...data.stream import Batch, Stream
+from ...engines.judge.ledger import AttackSpec, Ledger
 from ...errors import InputError
+from ...models.checks import ModelTraits
 from ...models.fingerprint import model_sha256
 from ...models.meter import Budget
 from ...results.attack import AttackResult
@@ -19,11 +19,15 @@ from ...results.base.columns import Rows
 from ...results.base.facts import Flag
 from ...results.base.result import Result
 from ..base.probe import Probe
-from . import plans as msa_plans
-from . import run as msa_run
+from ..base.settings import Setting
+from .batch import batch_rows, best_images
 from .plans import EngineName, Headline, Version
-from .surrogates import named_surrogates
-from .walk import best_images, walk
+from .run import attack_fixed
+from .scene import Scene
+from .settings import MSASettings
+from .told import Told
+from .victims.surrogates import named_surrogates
+from .walk import walk
 
 
 class MSA(Probe):
@@ -91,7 +95,18 @@ class MSA(Probe):
         True
     """
 
+    config: MSASettings
+    version = Setting[Version]()
+    engine = Setting[EngineName]()
+    probe_every = Setting[int]()
+    surrogate_normalization = Setting["str | None"]()
+    deployed_batch = Setting["int | None"]()
+    partitions = Setting[int]()
+    headline = Setting[Headline]()
+    fresh_draws = Setting[int]()
+
     result_type = AttackResult
+    settings_type = MSASettings
     citation = """@misc{msa2026,
   title         = {{HPM} l2-reclassifier and {Mixed Surrogate Attack}},
   year          = {2026},
@@ -126,57 +141,76 @@ class MSA(Probe):
         fresh_draws: int = 100,
         **options: Any,
     ) -> None:
-        super().__init__("MSA", model, eps=eps, norm=norm, seed=seed, **options)
-        self.version, self.plan = version, msa_plans.make_plan(version, plan)
-        self.engine, self.probe_every = engine, probe_every
-        self.surrogate_normalization = surrogate_normalization
-        self.deployed_batch, self.partitions = deployed_batch, partitions
-        self.headline, self.fresh_draws = headline, fresh_draws
-        msa_plans.check_arguments(self)
+        # before the settings: a line of the plan may name a surrogate
         self.surrogates = named_surrogates(model, surrogates)
-        self.is_sequence = version in msa_plans.SEQUENCES
-        self.unit_is_batch = self.is_sequence or engine == "torchattacks"
-        self.sources = msa_plans.sources(version, self.plan, list(self.surrogates))
-        self._books: dict[str, Entry] = {}
-        self._facts: dict[str, Any] = {}
-        self._doubts: list[Flag] = []
-        self._left_out: set[str] = set()
-        self._n_odd = 0
-        self._budget: Budget | None = None
-
-    def settings(self) -> dict[str, Any]:
-        """Every setting that may change a decision."""
-        return (
-            super().settings()
-            | {
-                "version": self.version,
-                "engine": self.engine,
-                "plan": msa_plans.plan_hash(self.version, self.plan),
-                "surrogates": {
-                    name: model_sha256(model) for name, model in self.surrogates.items()
-                },
-                "sources": list(self.sources),
-                "probe_every": self.probe_every,
-                "surrogate_normalization": self.surrogate_normalization,
-            }
-            | ({"batch_size": self.batch_size} if self.unit_is_batch else {})
-            | self._rules()
+        self._told = Told()
+        super().__init__(
+            "MSA",
+            model,
+            eps=eps,
+            norm=norm,
+            seed=seed,
+            version=version,
+            engine=engine,
+            plan=plan,
+            probe_every=probe_every,
+            surrogate_normalization=surrogate_normalization,
+            deployed_batch=deployed_batch,
+            partitions=partitions,
+            headline=headline,
+            fresh_draws=fresh_draws,
+            **options,
         )
 
-    def _rules(self) -> dict[str, Any]:
-        """What decides about the rows of a target that is not fixed."""
-        found: dict[str, Any] = {}
-        if "protocols" in self._facts:
-            found["deployed_batch"] = self._facts["deployed_batch"]
-            found["headline"] = self.headline
-        if "randomised" in self._facts:
-            found["fresh_draws"] = self.fresh_draws
-        return found
+    def _configure(self, config: MSASettings) -> None:
+        config.sources(self.surrogates)  # refuses lines on models that are not there
+        super()._configure(config)
+
+    @property
+    def plan(self) -> tuple[AttackSpec, ...]:
+        """What is run, line by line; of "custom" the lines that were given."""
+        return self.config.lines
+
+    @plan.setter
+    def plan(self, plan: Iterable[AttackSpec | Mapping[str, Any]] | None) -> None:
+        self.change_settings(plan=plan)
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether AutoAttack's own protocol is run, over the whole data set at once."""
+        return self.config.is_sequence
+
+    @property
+    def unit_is_batch(self) -> bool:
+        """Whether what is found of a row depends on the rows that share its batch."""
+        return self.config.unit_is_batch
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Everything that may break a row, "model/attack", the last run's additions included."""
+        own = self.config.sources(self.surrogates)
+        return tuple(dict.fromkeys([*own, *self._told.sources]))
+
+    def settings(self) -> dict[str, Any]:
+        """Every setting that may change a decision, with those that the target's kind asked for."""
+        models = {name: model_sha256(model) for name, model in self.surrogates.items()}
+        return {
+            **super().settings(),
+            "surrogates": models,
+            "sources": list(self.sources),
+            **self._told.rules(self.config),
+        }
 
     def facts(self) -> dict[str, Any]:
         """What was run and what it did, source by source; beside the rows of the result."""
-        books = {name: vars(book) for name, book in self._books.items()}
-        return {"breakdown": books, **self._facts}
+        return self._told.facts(self.config)
+
+    def doubts(self, result: Result) -> tuple[Flag, ...]:
+        """Parts left out, odd candidates, and what the kind of the target asks to be said."""
+        found = self._told.flags(self.config)
+        if isinstance(result, AttackResult):
+            found += self._told.broken_by_square(len(result))
+        return tuple(found)
 
     # ------------------------------------------------------------------ verb one
     def forward(
@@ -185,72 +219,54 @@ class MSA(Probe):
         """The adversarial image of each row, or its candidate of smallest margin."""
         if labels is None:
             raise InputError("labels are needed: pass attack(images, labels)")
-        self._begin()
-        return best_images(self, inputs, labels, self._ids(inputs, labels))
+        self._told = Told()
+        ids, traits = self._ids(inputs, labels), self._look(inputs)
+        return best_images(self._scene(), inputs, labels, ids, traits)
 
     # ------------------------------------------------------------------ verb two
     def _rows(self, stream: Stream) -> Iterator[Rows]:
-        self._begin()
-        yield from walk(self, stream)
+        self._told = Told()
+        for rows, told in walk(self._scene(stream.budget), stream):
+            self._told += told
+            if rows is not None:
+                yield rows
 
-    def _begin(self) -> None:
-        """Empty books, for a new run."""
-        self._books, self._left_out, self._n_odd = {}, set(), 0
-        self._facts, self._doubts = {}, []
+    def _scene(self, budget: Budget | None = None) -> Scene:
+        """What helpers may know of this attack; asked for inside a session."""
+        return Scene(
+            settings=self.config,
+            ask=self.get_logits,
+            model=self.model,
+            surrogates=self.surrogates,
+            meter=self._meter,
+            scale=self.normalize if self._normalization_applied is False else None,
+            budget=budget,
+        )
 
-    @contextlib.contextmanager
-    def _limited(self, budget: Budget | None) -> Iterator[None]:
-        self._budget = budget
-        try:
-            yield
-        finally:
-            self._budget = None
+    # ------------------------------------------------------------------ for a runner
+    def attack_rows(self, batch: Batch, traits: ModelTraits | None = None) -> Rows:
+        """Rows of one batch (checked pixels with labels), with their images.
 
-    def doubts(self, result: Result) -> tuple[Flag, ...]:
-        """Parts that were left out, odd candidates, and what the kind of the target asks to be said."""
-        found = list(self._doubts)
-        if self._n_odd:
-            text = "candidates had NaN or infinite pixels (NaN gradients?); they were left out"
-            found.append(Flag("non_finite_candidates", text, self._n_odd))
-        if self._left_out:
-            why = "; ".join(sorted(self._left_out))
-            found.append(Flag("left_out", f"parts of the plan were left out: {why}"))
-        if isinstance(result, AttackResult):
-            found += _square_flag(result, self._books)
-        return tuple(found)
+        Runs inside the runner's session of the model. traits: what the model showed; None takes it
+        for one that answers each image by itself. A batch of a batch-dependent model is attacked as
+        one deployed batch. `settings`, `facts` and `doubts` then speak of all batches since the
+        last call or `measure`.
+        """
+        rows, told = batch_rows(self._scene(), batch, traits, keep=True)
+        self._told += told
+        return rows
 
-    # ------------------------------------------------------------------ the attack
-    def _attack(
+    def attack_ledger(
         self,
         images: Tensor,
         labels: Tensor,
         ids: Tensor,
         eps: float | Tensor | None = None,
     ) -> Ledger:
-        """A ledger after the whole plan; runs inside a session of the target.
+        """The judge of one batch after the whole plan, for a model that is neither of the others.
 
-        eps: (B,) gives each row a radius of its own; None takes that of the attack.
+        images: pixels (B, ...) on the model's device. eps: (B,) gives each row a radius of its own;
+        None takes that of the attack. What is told is kept nowhere.
         """
-        with msa_run.borrowed(self) as models:
-            ledger = Ledger.open(
-                msa_run.judge_of(self, models),
-                images,
-                labels,
-                float(self.eps) if eps is None else eps,
-                self.norm,
-                self.bounds,
-            )
-            msa_run.attack(self, models, ledger, ids)
-        return ledger
-
-
-def _square_flag(result: AttackResult, books: Mapping[str, Entry]) -> list[Flag]:
-    """AutoAttack's own doubt: Square lowers the accuracy by more than .2 points."""
-    broken = sum(entry.broken for name, entry in books.items() if "square" in name)
-    if broken <= 0.002 * max(len(result), 1):
-        return []
-    text = (
-        "Square, which needs no gradient, broke rows that the gradient attacks had left: gradients "
-        "may be masked; add surrogates, or run Square longer"
-    )
-    return [Flag("square_after_gradients", text, broken)]
+        with self._session():
+            return attack_fixed(self._scene(), images, labels, ids, eps)[0]

@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from ...engines.autoattack.runs import TARGET
 from ...engines.autoattack.sequence import STANDARD
 from ...engines.judge.ledger import AttackSpec
 from ...errors import ConfigError
-
-if TYPE_CHECKING:
-    from .msa import MSA
 
 Version = Literal["autoattack", "paper", "standard", "rand", "quick", "custom"]
 VERSIONS: tuple[str, ...] = get_args(Version)
@@ -54,33 +51,6 @@ PLANS: Mapping[str, tuple[AttackSpec, ...]] = {
     ),
 }
 """Versions that harvest each run, row by row."""
-
-
-def check_arguments(probe: MSA) -> None:
-    """Raises ConfigError for values outside their domains."""
-    for name, domain in (("engine", EngineName), ("headline", Headline)):
-        if getattr(probe, name) not in get_args(domain):
-            raise ConfigError(
-                f"{name}={getattr(probe, name)!r} is not one of {get_args(domain)}"
-            )
-    if probe.engine == "torchattacks" and probe.norm == "L1":
-        raise ConfigError(
-            'engine="torchattacks" has no L1: say engine="autoattack", or another norm'
-        )
-    if not isinstance(probe.probe_every, int) or probe.probe_every < 0:
-        raise ConfigError(
-            f"probe_every={probe.probe_every!r} must be a whole number >= 0"
-        )
-    if probe.surrogate_normalization not in ("same", None):
-        raise ConfigError(
-            f"surrogate_normalization={probe.surrogate_normalization!r} is neither 'same' nor None"
-        )
-    for name in ("deployed_batch", "partitions", "fresh_draws"):
-        value = getattr(probe, name)
-        if value is None and name == "deployed_batch":
-            continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigError(f"{name}={value!r} must be a whole number >= 1")
 
 
 def make_plan(

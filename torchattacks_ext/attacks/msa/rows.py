@@ -15,7 +15,7 @@ from ...engines.judge.ledger import Ledger
 from ...numerics.norms import norm_of
 from ...results.attack import PROTOCOLS, AttackResult
 from ...results.base.columns import Rows
-from .fresh import Fresh
+from .draws import Fresh
 from .joint import Deployed, alone_name
 
 
@@ -42,7 +42,7 @@ def attack_rows(
             "found_norm": nan,
             "first_breaker": whole - 1,
         }
-        return _typed(batch, columns, batch.images if keep else None)
+        return typed_rows(batch, columns, batch.images if keep else None)
     right, broken = ledger.right, ledger.breaker >= 0
     verdict = np.where(broken, int(Verdict.NOT_ROBUST), int(Verdict.UNDECIDED))
     lengths = ledger.lengths()
@@ -60,7 +60,7 @@ def attack_rows(
         "found_norm": np.where(broken, lengths, np.nan),
         "first_breaker": number[ledger.breaker],
     }
-    return _typed(batch, columns, ledger.best if keep else None)
+    return typed_rows(batch, columns, ledger.best if keep else None)
 
 
 def fresh_rows(rows: Rows, found: Fresh) -> Rows:
@@ -128,7 +128,8 @@ def _unused(n: int) -> dict[str, Tensor]:
     }
 
 
-def _typed(batch: Batch, columns: dict[str, Any], images: Any) -> Rows:
+def typed_rows(batch: Batch, columns: dict[str, Any], images: Any) -> Rows:
+    """Rows of a whole batch with every column of the result in its dtype; images may be None."""
     return Rows(batch.index, {**_unused(len(batch)), **_as_tensors(columns)}, images)
 
 

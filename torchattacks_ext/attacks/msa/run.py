@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +21,12 @@ from ...models.adapters.eot import EOT
 from ...models.logits import LogitsView
 from ...models.session import session
 from . import plans as msa_plans
-from .models import Normalised, Target, answers_vary, models_for
-from .shared import shared_peeks
-
-if TYPE_CHECKING:
-    from .msa import MSA
+from .scene import Scene
+from .settings import MSASettings
+from .told import Told
+from .victims.models import Normalised, answers_vary, models_for
+from .victims.shared import shared_peeks
+from .victims.surrogates import Called
 
 SEQUENCES: dict[str, type[StandardSequence]] = {
     "autoattack": StandardSequence,
@@ -39,90 +39,110 @@ ENGINES: dict[str, type[AutoAttackEngine]] = {
 EOT_DRAWS = 20
 """Draws of one gradient in version "rand", as in AutoAttack's version of that name."""
 
+Models = Mapping[str, nn.Module]
+"""Name -> pixels to logits, the target last."""
+
 
 @contextlib.contextmanager
-def borrowed(probe: MSA) -> Iterator[dict[str, nn.Module]]:
-    """Name -> pixels to logits, the target last; surrogates in sessions, random numbers forked."""
+def borrowed(scene: Scene) -> Iterator[Models]:
+    """All models that are attacked; surrogates in sessions, random numbers forked."""
     with contextlib.ExitStack() as stack, torch.enable_grad():
-        for surrogate in probe.surrogates.values():
-            if surrogate is not probe.model:
+        for surrogate in scene.surrogates.values():
+            if surrogate is not scene.model:
                 stack.enter_context(session(surrogate))
-        fork = stack.enter_context(ForkedRng(probe.seed))
-        yield _models(probe, fork)
+        fork = stack.enter_context(ForkedRng(scene.settings.seed))
+        yield _models(scene, fork)
 
 
-def _models(probe: MSA, fork: ForkedRng) -> dict[str, nn.Module]:
+def _models(scene: Scene, fork: ForkedRng) -> Models:
     """All on the victim's random stream."""
     found: dict[str, nn.Module] = {}
-    for name, surrogate in probe.surrogates.items():
-        view: nn.Module = LogitsView(surrogate, probe.outputs, probe._meter)
-        scaled = probe._normalization_applied is False
-        if scaled and probe.surrogate_normalization == "same":
-            view = Normalised(view, probe)
+    same = scene.settings.surrogate_normalization == "same"
+    for name, surrogate in scene.surrogates.items():
+        view: nn.Module = LogitsView(surrogate, scene.settings.outputs, scene.meter)
+        if same and scene.scale is not None:
+            view = Normalised(view, scene.scale)
         found[name] = fork.victim(view)
-    found[TARGET] = fork.victim(Target(probe))
+    found[TARGET] = fork.victim(Called(scene.ask))
     return found
 
 
-def judge_of(
-    probe: MSA, models: dict[str, nn.Module], rows: int | None = None
-) -> Judge:
+def judge_of(settings: MSASettings, models: Models, rows: int | None = None) -> Judge:
     """The judge of the target; rows: of a batch that it must see whole."""
-    once = probe.is_sequence or rows is not None
-    size = probe.batch_size if rows is None else rows
+    once = settings.is_sequence or rows is not None
+    size = settings.batch_size if rows is None else rows
     return Judge(models[TARGET], targeted=False, batch_size=size, rechecks=not once)
 
 
-def n_classes_of(models: dict[str, nn.Module], images: Tensor) -> int:
+def n_classes_of(models: Models, images: Tensor) -> int:
     """K of the target. One forward row-pass."""
     with torch.no_grad():
         return int(models[TARGET](images[:1]).shape[1])
 
 
-def attack(
-    probe: MSA,
-    models: dict[str, nn.Module],
-    ledger: Ledger,
+def attack_fixed(
+    scene: Scene,
+    images: Tensor,
+    labels: Tensor,
     ids: Tensor,
-    reserve: int = 0,
-) -> None:
-    """The whole version on the rows that are alive; reserve: row-passes left for what follows."""
-    n_classes = n_classes_of(models, ledger.images)
-    if probe.version in msa_plans.SEQUENCES:
-        _sequence(probe, models, ledger, n_classes)
-        return
-    peeks = shared_peeks(probe, models)
-    seen = _averaged(models, ledger.images) if probe.version == "rand" else models
-    engine = ENGINES[probe.engine](
-        seen,
+    eps: float | Tensor | None = None,
+) -> tuple[Ledger, Told]:
+    """A ledger after the whole plan, for a target that answers each image by itself.
+
+    eps: (B,) gives each row a radius of its own; None takes that of the settings.
+    """
+    settings = scene.settings
+    radius = float(settings.eps) if eps is None else eps
+    with borrowed(scene) as models:
+        judge = judge_of(settings, models)
+        ball = radius, settings.norm, settings.bounds
+        ledger = Ledger.open(judge, images, labels, *ball)
+        left_out = attack(scene, models, ledger, ids)
+    return ledger, Told(ledger.entries, ledger.n_odd, left_out)
+
+
+def attack(
+    scene: Scene, models: Models, ledger: Ledger, ids: Tensor, reserve: int = 0
+) -> frozenset[str]:
+    """The whole version on the rows that are alive; returns why parts of it were left out.
+
+    reserve: row-passes left for what follows.
+    """
+    settings, n_classes = scene.settings, n_classes_of(models, ledger.images)
+    if settings.is_sequence:
+        return _sequence(scene, models, ledger, n_classes)
+    peeks = shared_peeks(scene, models)
+    averaged = settings.version == "rand"
+    engine = ENGINES[settings.engine](
+        _averaged(models, ledger.images) if averaged else models,
         ids,
         n_classes,
-        probe.seed,
-        probe._meter,
-        probe.probe_every,
-        budget=probe._budget,
+        settings.seed,
+        scene.meter,
+        settings.probe_every,
+        budget=scene.budget,
         peeks=peeks,
-        draws=EOT_DRAWS if probe.version == "rand" else 1,
+        draws=EOT_DRAWS if averaged else 1,
         reserve=reserve,
     )
-    drive(probe.plan, engine, ledger)
-    probe._left_out |= engine.skipped
+    return drive(settings.lines, engine, ledger)
 
 
 def drive(
-    plan: tuple[AttackSpec, ...], engine: AutoAttackEngine, ledger: Ledger
-) -> None:
-    """The plan, line by line, each run watched."""
-    for spec in plan:
+    lines: tuple[AttackSpec, ...], engine: AutoAttackEngine, ledger: Ledger
+) -> frozenset[str]:
+    """The plan, line by line, each run watched; returns why parts of it were left out."""
+    for spec in lines:
         for name in models_for(spec, engine.models):
             if not bool(ledger.alive.any()):
-                return
+                return frozenset(engine.skipped)
             engine.run(name, spec, ledger)
             if isinstance(ledger, ScreenLedger):
                 ledger.settle()
+    return frozenset(engine.skipped)
 
 
-def _averaged(models: dict[str, nn.Module], images: Tensor) -> dict[str, nn.Module]:
+def _averaged(models: Models, images: Tensor) -> Models:
     """Models that answer at random as the mean of their logits over fresh draws."""
     return {
         name: EOT(model, EOT_DRAWS) if answers_vary(model, images) else model
@@ -131,21 +151,24 @@ def _averaged(models: dict[str, nn.Module], images: Tensor) -> dict[str, nn.Modu
 
 
 def _sequence(
-    probe: MSA, models: dict[str, nn.Module], ledger: Ledger, n_classes: int
-) -> None:
+    scene: Scene, models: Models, ledger: Ledger, n_classes: int
+) -> frozenset[str]:
     """AutoAttack's own protocol, on each surrogate and then on the target."""
-    on_surrogates, on_target = msa_plans.SEQUENCES[probe.version]
-    steps = 40 if probe.version == "paper" else 100
+    settings = scene.settings
+    on_surrogates, on_target = msa_plans.SEQUENCES[settings.version]
+    steps = 40 if settings.version == "paper" else 100
+    left_out: set[str] = set()
     for name, model in models.items():
-        sequence = SEQUENCES[probe.engine](
+        sequence = SEQUENCES[settings.engine](
             name,
             model,
             n_classes,
-            probe.seed,
-            probe.batch_size,
-            probe._meter,
+            settings.seed,
+            settings.batch_size,
+            scene.meter,
             steps,
-            budget=probe._budget,
+            budget=scene.budget,
         )
         attacks = on_target if name == TARGET else on_surrogates
-        probe._left_out |= set(sequence.run(attacks, ledger))
+        left_out.update(sequence.run(attacks, ledger))
+    return frozenset(left_out)

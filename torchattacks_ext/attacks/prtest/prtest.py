@@ -18,20 +18,21 @@ from ...engines.judge.active import Judge, keyed
 from ...errors import InputError, ReliabilityWarning, StatusError
 from ...models.checks import ModelTraits
 from ...numerics.rates.rules import Rule
-from ...numerics.rates.splitting import LastParticle
 from ...results.base.columns import Rows
 from ...results.base.facts import Flag
 from ...results.base.result import Result
 from ...results.prob_robustness import ProbRobustness
-from ...samplers.choose import choose_sampler
+from ...samplers.base import Sampler
 from ..base.probe import Probe
+from ..base.settings import Setting
 from . import design as design
 from .design import CleanPolicy, Reference, Test
 from .search import predictions, worst_draws
+from .settings import PRTestSettings
 from .splitting import Splitting
 from .walk import Walk
 
-DEFAULT_QUERIES, N_MEAN = 100, 16
+DEFAULT_QUERIES = 100
 
 
 class PRTest(Probe):
@@ -102,6 +103,8 @@ class PRTest(Probe):
     """
 
     result_type = ProbRobustness
+    settings_type = PRTestSettings
+    config: PRTestSettings
     citation = """@inproceedings{mu2024precise,
   author    = {Mu, Wenchuan and Lim, Kwan Hui},
   title     = {Towards Precise Observations of Neural Model Robustness in Classification},
@@ -110,6 +113,17 @@ class PRTest(Probe):
   doi       = {10.1145/3639478.3643519},
   note      = {arXiv:2404.16457}
 }"""
+
+    sampler = Setting[Sampler]("law")
+    tolerance = Setting[float]()
+    significance = Setting[float]()
+    n_max = Setting[int]("most_draws")
+    reference = Setting[Reference]()
+    test = Setting[Test]()
+    clean_policy = Setting[CleanPolicy]()
+    n_mean = Setting[int]("mean_draws")
+    shared_noise = Setting[bool]()
+    n_moves = Setting[int]()
 
     def __init__(
         self,
@@ -132,61 +146,28 @@ class PRTest(Probe):
         n_moves: int = 20,
         **options: Any,
     ) -> None:
-        super().__init__("PRTest", model, eps=eps, norm=norm, seed=seed, **options)
+        own: dict[str, Any] = dict(sampler=sampler, tolerance=tolerance, test=test)
+        own |= dict(significance=significance, n_max=n_max, reference=reference)
+        own |= dict(clean_policy=clean_policy, n_mean=n_mean, n_moves=n_moves)
+        own |= dict(shared_noise=shared_noise, n_systems=n_systems)
+        own |= dict(n_particles=n_particles)
+        super().__init__(
+            "PRTest", model, eps=eps, norm=norm, seed=seed, **own, **options
+        )
         self.supported_mode = ["default", "targeted"]
-        design.choose("reference", reference, Reference)
-        design.choose("test", test, Test)
-        design.choose("clean_policy", clean_policy, CleanPolicy)
-        if n_mean is None:
-            n_mean = N_MEAN if clean_policy == "sample" else 0
-        design.whole("n_mean", n_mean, 0)
-        self.sampler = choose_sampler(sampler, eps, norm, self.bounds)
-        self.tolerance, self.significance = tolerance, significance
-        self.reference, self.test = reference, test
-        self.clean_policy, self.n_mean = clean_policy, n_mean
-        self.shared_noise = bool(shared_noise)
-        design.whole("n_moves", n_moves, 1)
-        self.n_moves = n_moves
-        if test == "splitting":
-            self._engine: Rule | LastParticle = design.make_splitting(
-                self.sampler, tolerance, significance, n_systems, n_particles
-            )
-        else:
-            self._engine = design.make_rule(test, tolerance, significance, n_max)
-            self.resumable = ("n_max",) * self._engine.anytime
-        self.n_max = design.most_draws(self._engine, n_max, n_moves)
-        self._doubts = design.doubts(self._engine, self.n_max, n_moves)
-        for flag in self._doubts:
+        for flag in self.config.doubts():
             # true of every such run: the result says it
             if flag.code != "ideal_kernel":
                 warnings.warn(flag.message, ReliabilityWarning, stacklevel=2)
 
+    def _configure(self, config: PRTestSettings) -> None:
+        super()._configure(config)
+        self.resumable = ("n_max",) * config.anytime
+
     @property
     def draws_to_certify(self) -> int:
         """Draws of an image that never fails (splitting: evaluations), at most `n_max`."""
-        return design.draws_to_certify(self._engine, self.n_max, self.n_moves)
-
-    def settings(self) -> dict[str, Any]:
-        """Every setting that may change a decision; `n_max` is the effective cap, a look."""
-        found: dict[str, Any] = super().settings() | {
-            "sampler": self.sampler.settings(),
-            "test": self.test,
-            "tolerance": self.tolerance,
-            "significance": self.significance,
-            "reference": self.reference,
-            "clean_policy": self.clean_policy,
-            "n_mean": self.n_mean,
-            "shared_noise": self.shared_noise,
-            "guarantee": "ideal-kernel" if self.test == "splitting" else "exact",
-        }
-        if isinstance(self._engine, Rule):
-            return found | {"n_max": self._engine.boundaries.n_max}
-        return found | {
-            "n_max": self.n_max,
-            "n_systems": self._engine.n_systems,
-            "n_particles": self._engine.n_particles,
-            "n_moves": self.n_moves,
-        }
+        return self.config.draws_to_certify
 
     def _needs_labels(self) -> bool:
         if self.targeted:
@@ -194,8 +175,8 @@ class PRTest(Probe):
         return self.reference == "label"
 
     def doubts(self, result: Result) -> tuple[Flag, ...]:
-        """A law that draws its own numbers, designs with caveats, and what the rows themselves show."""
-        found = list(self._doubts)
+        """A law that draws its own numbers, designs with caveats, and what only the rows show."""
+        found = list(self.config.doubts())
         if not self.sampler.replayable and len(result):
             found.append(design.NOT_REPLAYABLE)
         if isinstance(result, ProbRobustness):
@@ -276,10 +257,13 @@ class PRTest(Probe):
 
     # ------------------------------------------------------------------ verb two
     def _rows(self, stream: Stream) -> Iterator[Rows]:
-        yield from self._walk().rows(stream)
+        yield from self.walk().rows(stream)
 
-    def _walk(self, **changes: Any) -> Walk | Splitting:
-        """What walks through the stream; `changes` replace its settings."""
+    def walk(self, **changes: Any) -> Walk | Splitting:
+        """What walks through a stream inside a session; `changes` replace its settings.
+
+        For a runner that knows more than the test: its judge, or the judged clean images.
+        """
         known: dict[str, Any] = dict(
             judge=Judge(self.get_logits, self.targeted, self.batch_size),
             sampler=self.sampler,
@@ -290,11 +274,10 @@ class PRTest(Probe):
             clean_known=not self.targeted and self.reference == "label",
             tests_wrong=self.clean_policy == "sample" and not self.targeted,
             n_mean=self.n_mean,
-            keeps=self.keep != "none",
+            keeps=self.config.keeps,
         )
         known |= changes
-        if isinstance(self._engine, Rule):
-            return Walk(rule=self._engine, shared_noise=self.shared_noise, **known)
-        return Splitting(
-            law=self._engine, n_moves=self.n_moves, n_max=self.n_max, **known
-        )
+        engine = self.config.engine
+        if isinstance(engine, Rule):
+            return Walk(rule=engine, shared_noise=self.shared_noise, **known)
+        return Splitting(law=engine, n_moves=self.n_moves, n_max=self.n_max, **known)

@@ -42,7 +42,7 @@ def apgd(
         loss = "ce" if n_classes < 4 else "dlr"
     stack = rows.repeat(n)
     tap.watch(stack, n)
-    images, labels = ledger.images[stack].contiguous(), ledger.labels[stack]
+    images, labels = ledger.part(stack)
     attack = aa.make_apgd(
         tap,
         _stacked(eps, n),
@@ -72,26 +72,48 @@ def fab(
     2 M (steps + 1) forward and M steps backward row-passes.
     """
     ledger, n = tap.ledger, len(ranks)
-    with torch.no_grad():
-        right = tap.surrogate(ledger.images[rows]).argmax(1)
-    rows = rows[right == ledger.labels[rows]]
+    rows = tap.right(rows)
     if not len(rows):
         return
     stack = rows.repeat(n)
     tap.watch(stack, n)
-    images, labels = ledger.images[stack].contiguous(), ledger.labels[stack]
+    images, labels = ledger.part(stack)
     attack = aa.make_fab(tap, eps, ledger.norm, spec.steps, images.device)
     targeted = ranks[0] > 0
     attack.targeted, attack.target_class = targeted, max(ranks[0], 2)
     if n > 1:
         numbers = torch.tensor(ranks, device=rows.device)
         attack.target_class = 2
-        attack._predict_fn = _Second(tap, numbers.repeat_interleave(len(rows)))
-        attack._get_predicted_label = lambda x: _label(tap, x)
+        attack.rank_by(_Second(tap, numbers.repeat_interleave(len(rows))))
     found = attack.attack_single_run(
         images, labels, use_rand_start=False, is_targeted=targeted
     )
     tap.offer(stack, found)
+
+
+def square(
+    tap: Tap,
+    spec: AttackSpec,
+    rows: Tensor,
+    eps: float,
+    seed: int,
+    ids: Tensor,
+    whole: bool,
+) -> None:
+    """Square on rows (M,) with ids (M,); what it found is offered.
+
+    whole: rows that are wrong are asked on, beside the others. M (steps + 1) forward row-passes.
+    """
+    ledger = tap.ledger
+    images, labels = ledger.part(rows)
+    torch.manual_seed(seed)  # of the fork around the attack
+    attack = aa.make_square(
+        tap, eps, ledger.norm, spec.steps, images.device, seed=seed, ids=ids
+    )
+    attack.whole = whole
+    attack.init_hyperparam(images)
+    _, found = attack.attack_single_run(images, labels)
+    ledger.offer(rows, found, tap.source)
 
 
 class _Second:
@@ -114,12 +136,6 @@ class _Second:
             scores[rows, wanted],
         )
         return found
-
-
-def _label(model: nn.Module, images: Tensor) -> Tensor:
-    with torch.no_grad():
-        scores: Tensor = model(images)
-    return scores.argmax(1)
 
 
 def _stacked(eps: Any, n: int) -> Any:

@@ -10,7 +10,8 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,8 @@ from .starts import column, first_point
 
 TARGET = "target"
 """The name of the target among the models that are attacked."""
+Run = Callable[[Tensor, Any], None]
+"""One run on rows (M,) of the tap's ledger, with their radius: a float, or (M, 1, ...)."""
 
 
 @dataclass
@@ -37,8 +40,11 @@ class AutoAttackEngine:
     peeks: name of a surrogate -> images to the target's logits, at next to no cost after that
     surrogate was asked about the same images (:mod:`~torchattacks_ext.engines.judge.harvest`).
     draws: forward passes of one query, where models are means over draws. reserve: row-passes of
-    the budget that runs must leave for what comes after them.
+    the budget that runs must leave for what comes after them. whole: queries of Square are whole
+    batches, rows that are wrong among them.
     """
+
+    whole: ClassVar[bool] = False
 
     models: Mapping[str, nn.Module]
     ids: Tensor
@@ -63,7 +69,7 @@ class AutoAttackEngine:
                     self._noise(source, spec, ledger)
                 return
             tap = self._tap(surrogate, source, ledger)
-            for run in self._runs(tap, surrogate, spec, ledger):
+            for run in self._runs(tap, surrogate, spec):
                 rows = self._rows(surrogate, spec, ledger)
                 tries = len(rows) * self.copies
                 if not tries or not self._affords(tries, surrogate, spec):
@@ -104,10 +110,7 @@ class AutoAttackEngine:
         entry, before = ledger.entry(source), self.meter.snapshot()
         started = time.perf_counter()
         yield
-        spent = self.meter.since(before)
-        entry.forward += spent.forward
-        entry.backward += spent.backward
-        entry.seconds += time.perf_counter() - started
+        entry.pay(self.meter.since(before, time.perf_counter() - started))
 
     def _tap(self, surrogate: str, source: str, ledger: Ledger) -> Tap:
         return Tap(
@@ -119,28 +122,20 @@ class AutoAttackEngine:
             self.peeks.get(surrogate),
         )
 
-    def _runs(
-        self, tap: Tap, surrogate: str, spec: AttackSpec, ledger: Ledger
-    ) -> Iterator[Callable[[Tensor, Any], None]]:
-        """One function of (rows, radius) for each restart and target."""
+    def _runs(self, tap: Tap, surrogate: str, spec: AttackSpec) -> Iterator[Run]:
+        """One run for each restart and target."""
+        ranks = range(2, aa.n_targets(spec.targets, self.n_classes) + 2)
         if spec.kind == "square":
-            yield lambda rows, eps: self._square(tap, spec, ledger, rows, eps)
+            yield partial(self._square, tap, spec)
         elif spec.kind in ("apgd", "warm"):
             for number in range(spec.restarts):
-                yield lambda rows, eps, number=number: self._apgd(  # type: ignore[misc]
-                    tap, surrogate, spec, ledger, rows, eps, number, None
-                )
+                yield partial(self._apgd, tap, spec, [number])
         elif spec.kind == "apgd-t":
-            for rank in range(2, aa.n_targets(spec.targets, self.n_classes) + 2):
-                yield lambda rows, eps, rank=rank: self._apgd(  # type: ignore[misc]
-                    tap, surrogate, spec, ledger, rows, eps, rank, rank
-                )
+            for rank in ranks:
+                yield partial(self._apgd, tap, spec, [rank])
         else:
-            last = aa.n_targets(spec.targets, self.n_classes) + 2
-            for rank in range(2, last) if spec.kind == "fab-t" else (0,):
-                yield lambda rows, eps, rank=rank: self._fab(  # type: ignore[misc]
-                    tap, spec, ledger, rows, eps, rank
-                )
+            for rank in ranks if spec.kind == "fab-t" else [0]:
+                yield partial(self._fab, tap, spec, [rank])
 
     # ------------------------------------------------------------------ the kinds
     def _noise(self, source: str, spec: AttackSpec, ledger: Ledger) -> None:
@@ -160,75 +155,46 @@ class AutoAttackEngine:
     def _apgd(
         self,
         tap: Tap,
-        surrogate: str,
         spec: AttackSpec,
-        ledger: Ledger,
-        rows: Tensor,
-        eps: Any,
-        number: int,
-        rank: int | None,
-    ) -> None:
-        """One APGD run, from starts of its number; rank: of the classes that it aims at."""
-        self._apgd_stack(
-            tap, surrogate, spec, ledger, rows, eps, [number], rank is not None
-        )
-
-    def _apgd_stack(
-        self,
-        tap: Tap,
-        surrogate: str,
-        spec: AttackSpec,
-        ledger: Ledger,
-        rows: Tensor,
-        eps: Any,
         numbers: Sequence[int],
-        targeted: bool,
+        rows: Tensor,
+        eps: Any,
     ) -> None:
-        """Runs of several numbers at once; a sample's starts are its own, or (warm) its best."""
-        images, starts = ledger.images[rows], []
+        """APGD runs of these numbers at once; of "apgd-t" they are ranks of what is aimed at.
+
+        A sample's starts are its own, or (warm) its best.
+        """
+        ledger, starts = tap.ledger, []
+        images = ledger.images[rows]
         for number in numbers:
             start = ledger.best[rows]
             if spec.kind != "warm" or number:
                 start = self._start(images, rows, ledger, f"{tap.source}/{number}")
             starts.append(start)
-        ranks = numbers if targeted else ()
+        ranks = numbers if spec.kind == "apgd-t" else ()
         parts.apgd(tap, spec, rows, eps, self.n_classes, starts, ranks)
 
     def _fab(
-        self,
-        tap: Tap,
-        spec: AttackSpec,
-        ledger: Ledger,
-        rows: Tensor,
-        eps: Any,
-        rank: int,
+        self, tap: Tap, spec: AttackSpec, ranks: Sequence[int], rows: Tensor, eps: Any
     ) -> None:
-        """One FAB run."""
-        parts.fab(tap, spec, rows, eps, [rank])
+        """FAB at each of the ranks, 0 for none."""
+        parts.fab(tap, spec, rows, eps, ranks)
 
-    def _square(
-        self, tap: Tap, spec: AttackSpec, ledger: Ledger, rows: Tensor, eps: Any
-    ) -> None:
-        """Square, whose own path is not watched: it drops rows as it goes."""
-        tap.rest()
-        why = aa.square_misfit(ledger.images, ledger.norm)
+    def _square(self, tap: Tap, spec: AttackSpec, rows: Tensor, eps: Any) -> None:
+        """Square; its own path is not watched where it drops rows as it goes."""
+        if not self.whole:
+            tap.rest()
+        why = self._square_misfit(tap.ledger)
         if why:
             self.skipped.add(why)
-            return
-        images, labels = ledger.images[rows].contiguous(), ledger.labels[rows]
-        torch.manual_seed(self.seed)  # of the fork around the attack
-        attack = aa.make_square(
-            tap,
-            eps,
-            ledger.norm,
-            spec.steps,
-            images.device,
-            seed=self.seed,
-            ids=self.ids[rows],
-        )
-        attack.init_hyperparam(images)
-        _, found = attack.attack_single_run(images, labels)
-        ledger.offer(rows, found, tap.source)
+        else:
+            self._square_run(tap, spec, rows, eps)
+
+    def _square_misfit(self, ledger: Ledger) -> str:
+        return aa.square_misfit(ledger.images, ledger.norm)
+
+    def _square_run(self, tap: Tap, spec: AttackSpec, rows: Tensor, eps: Any) -> None:
+        parts.square(tap, spec, rows, eps, self.seed, self.ids[rows], self.whole)
 
     def _start(
         self, images: Tensor, rows: Tensor, ledger: Ledger, purpose: str

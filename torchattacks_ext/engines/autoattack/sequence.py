@@ -67,14 +67,11 @@ class StandardSequence:
                 if not self._affords(attack, len(part)):
                     return tuple(left_out)
                 entry.tried += len(part)
-                images, labels = ledger.images[part], ledger.labels[part]
+                images, labels = ledger.part(part)
                 found = self._perturb(attack, images, labels, ledger)
                 entry.fooled += int((found != images).flatten(1).any(1).sum())
                 ledger.offer(part, found, source)
-            spent = self.meter.since(before)
-            entry.forward += spent.forward
-            entry.backward += spent.backward
-            entry.seconds += time.perf_counter() - started
+            entry.pay(self.meter.since(before, time.perf_counter() - started))
         if self._graded.blind:
             left_out.append(f"{self.name} gives no gradient to attack it by")
         return tuple(left_out)

@@ -6,17 +6,14 @@ that does not fill the machine. Here runs share batches, as many as the judge's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
-
-from torch import Tensor
+from functools import partial
 
 from ..judge.harvest import Tap
-from ..judge.ledger import AttackSpec, Ledger
-from . import components as parts
+from ..judge.ledger import AttackSpec
 from . import upstream as aa
-from .runs import AutoAttackEngine
+from .runs import AutoAttackEngine, Run
 
 
 @dataclass
@@ -31,6 +28,7 @@ class StackedEngine(AutoAttackEngine):
 
     >>> import torch
     >>> from torchattacks_ext.engines.judge.active import Judge
+    >>> from torchattacks_ext.engines.judge.ledger import Ledger
     >>> from torchattacks_ext.models import LogitsView, Meter
     >>> from torchattacks_ext.testing import small_net
     >>> meter, images = Meter(), torch.full((2, 1, 8, 8), 0.5)
@@ -42,42 +40,21 @@ class StackedEngine(AutoAttackEngine):
     (6, [True, True])
     """
 
-    def _runs(
-        self, tap: Tap, surrogate: str, spec: AttackSpec, ledger: Ledger
-    ) -> Iterator[Callable[[Tensor, Any], None]]:
-        """One function of (rows, radius) for each stack of runs."""
-        numbers: Sequence[int] = range(
-            2, aa.n_targets(spec.targets, self.n_classes) + 2
-        )
+    def _runs(self, tap: Tap, surrogate: str, spec: AttackSpec) -> Iterator[Run]:
+        """One run for each stack of targets or restarts."""
+        if spec.kind not in ("warm", "apgd-t", "fab-t"):
+            yield from super()._runs(tap, surrogate, spec)
+            return
+        numbers = range(2, aa.n_targets(spec.targets, self.n_classes) + 2)
         if spec.kind == "warm":
             numbers = range(spec.restarts)
-        if spec.kind not in ("warm", "apgd-t", "fab-t"):
-            yield from super()._runs(tap, surrogate, spec, ledger)
-            return
+        stack = self._fab if spec.kind == "fab-t" else self._apgd
         try:
             while len(numbers):
-                n_rows = max(1, len(self._rows(surrogate, spec, ledger)))
-                self.copies = max(1, ledger.judge.batch_size // n_rows)
+                n_rows = max(1, len(self._rows(surrogate, spec, tap.ledger)))
+                self.copies = max(1, tap.ledger.judge.batch_size // n_rows)
                 self.copies = min(self.copies, len(numbers))
                 now, numbers = numbers[: self.copies], numbers[self.copies :]
-                yield lambda rows, eps, now=now: self._stack(  # type: ignore[misc]
-                    tap, surrogate, spec, ledger, rows, eps, now
-                )
+                yield partial(stack, tap, spec, now)
         finally:
             self.copies = 1
-
-    def _stack(
-        self,
-        tap: Tap,
-        surrogate: str,
-        spec: AttackSpec,
-        ledger: Ledger,
-        rows: Tensor,
-        eps: Any,
-        numbers: Sequence[int],
-    ) -> None:
-        if spec.kind == "fab-t":
-            parts.fab(tap, spec, rows, eps, numbers)
-            return
-        targeted = spec.kind == "apgd-t"
-        self._apgd_stack(tap, surrogate, spec, ledger, rows, eps, numbers, targeted)

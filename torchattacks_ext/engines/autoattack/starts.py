@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..._typing import Norm
 from ...numerics.gaussian import normals
-from ...numerics.norms import norm_of
+from ...numerics.norms import norm_of, per_row
 from ...numerics.streams import uniform
 from . import upstream as aa
 
@@ -20,7 +20,7 @@ def column(values: float | Tensor, like: Tensor) -> float | Tensor:
     """
     if not isinstance(values, Tensor):
         return values
-    return values.to(like.dtype).reshape(-1, *(1,) * (like.dim() - 1))
+    return per_row(values.to(like.dtype), like)
 
 
 def first_point(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..._typing import Norm
 from ...errors import MissingExtra
+from ...numerics.losses import margins, target_margins
 from ...numerics.streams import uniform
 
 PACKAGES = ("pyautoattack", "autoattack")
@@ -89,14 +90,8 @@ def make_apgd(
     else:
         attack.loss = "dlr" if loss == "margin" else loss
         if loss == "margin":
-            attack.dlr_loss = _negative_margin
+            attack.dlr_loss = target_margins
     return attack
-
-
-def _negative_margin(logits: Tensor, labels: Tensor) -> Tensor:
-    index = labels[:, None]
-    own = logits.gather(1, index)[:, 0]
-    return logits.scatter(1, index, float("-inf")).amax(1) - own
 
 
 def make_fab(
@@ -122,6 +117,21 @@ def _quiet_fab() -> Any:
 
     class QuietFAB(base):  # type: ignore[misc]
         """FAB that asks for the gradient of the images alone."""
+
+        ranks: Any = None
+
+        def rank_by(self, ranks: Any) -> None:
+            """Choose targets by these scores of images; the answers stay the model's."""
+            self.ranks = ranks
+
+        def _predict_fn(self, x: Tensor) -> Any:
+            return self.predict(x) if self.ranks is None else self.ranks(x)
+
+        def _get_predicted_label(self, x: Tensor) -> Any:
+            if self.ranks is None:
+                return super()._get_predicted_label(x)
+            with torch.no_grad():
+                return self.predict(x).argmax(1)
 
         def get_diff_logits_grads_batch(self, imgs: Tensor, la: Tensor) -> Any:
             """Logits and gradients of all classes, less those of the label."""
@@ -246,7 +256,7 @@ def _keyed_square() -> Any:
             self.started = True
             logits = self.predict(x)
             odd = ~torch.isfinite(logits).all(1)
-            loss = torch.where(odd, -1.0, -_negative_margin(logits, y))
+            loss = torch.where(odd, -1.0, margins(logits, y))
             tiny = torch.finfo(loss.dtype).tiny
             right = (logits.argmax(1) == y) & ~odd
             if self.whole:

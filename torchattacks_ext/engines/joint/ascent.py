@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ...numerics.losses import margins
-from ...numerics.norms import project
+from ...numerics.norms import per_row, project
 from .ledgers import JointLedger
 
 SOURCE = "target/focused"
@@ -52,7 +52,7 @@ def ascend(
         gradient = torch.nan_to_num(torch.autograd.grad(loss, asked)[0])
         moved = batch - 2.5 * eps / steps * _direction(gradient, ledger.norm)
         moved = project(images, moved, eps, ledger.norm, ledger.bounds)
-        batch = torch.where(wide(free, images), moved, batch)
+        batch = torch.where(per_row(free, images), moved, batch)
 
 
 def focus(model: nn.Module, ledger: JointLedger) -> None:
@@ -96,19 +96,13 @@ def bystanders(model: nn.Module, ledger: JointLedger, attackers: Tensor) -> int:
     rest = ~attackers
     if not bool(rest.any()):
         return 0
-    start = torch.where(wide(attackers, ledger.images), ledger.best, ledger.images)
+    start = torch.where(per_row(attackers, ledger.images), ledger.best, ledger.images)
     seen = ascend(model, ledger, start, attackers, rest)
     return max(int((wrong & rest).sum()) for _, wrong in seen)
-
-
-def wide(rows: Tensor, like: Tensor) -> Tensor:
-    """(B,) as (B, 1, ...), to choose among images."""
-    return rows.reshape(-1, *(1,) * (like.dim() - 1))
 
 
 def _direction(gradient: Tensor, norm: str) -> Tensor:
     if norm == "Linf":
         return gradient.sign()
     length = gradient.flatten(1).norm(dim=1).clamp_min(1e-12)
-    found: Tensor = gradient / length.reshape(-1, *(1,) * (gradient.dim() - 1))
-    return found
+    return gradient / per_row(length, gradient)

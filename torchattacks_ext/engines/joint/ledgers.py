@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..._typing import LogitsFn
 from ...errors import InputError
-from ...numerics.norms import project
+from ...numerics.norms import per_row, project
 from ..judge.active import Array, Judged
 from ..judge.ledger import Ledger
 
@@ -46,17 +46,17 @@ class JointLedger(Ledger):
     ([True, True], 2)
     """
 
-    union: Tensor = field(default_factory=lambda: torch.zeros(0))
-    pool: Tensor = field(default_factory=lambda: torch.zeros(0))
-    pool_margin: Array = field(default_factory=lambda: np.zeros(0))
-    wrong: Tensor = field(default_factory=lambda: torch.zeros(0))
-    witness: Tensor = field(default_factory=lambda: torch.zeros(0))
-    best_margin: Array = field(default_factory=lambda: np.zeros(0))
-    best_prediction: Array = field(default_factory=lambda: np.zeros(0))
-    n_errors: int = 0
+    union: Tensor = field(init=False)
+    pool: Tensor = field(init=False)
+    pool_margin: Array = field(init=False)
+    wrong: Tensor = field(init=False)
+    witness: Tensor = field(init=False)
+    best_margin: Array = field(init=False)
+    best_prediction: Array = field(init=False)
+    n_errors: int = field(init=False)
     together: bool = True
 
-    def _opened(self) -> None:
+    def __post_init__(self) -> None:
         if self.judge.batch_size < len(self.images):
             raise InputError(
                 f"the judge asks {self.judge.batch_size} rows at a time, the batch has "
@@ -92,7 +92,7 @@ class JointLedger(Ledger):
         self.entry(source).offers += 1
         whole = torch.isfinite(candidates).flatten(1).all(1)
         self.n_odd += int((~whole).sum())
-        keep = whole.reshape(-1, *(1,) * (candidates.dim() - 1))
+        keep = per_row(whole, candidates)
         found = torch.where(keep, candidates.detach(), self.images)
         found = found.to(self.images.dtype)
         inside = project(self.images, found, self.eps, self.norm, self.bounds)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .ascent import wide
+from ...numerics.norms import per_row
 from .ledgers import JointLedger
 
 SOURCE = "target/composed"
@@ -27,7 +27,7 @@ def realise(ledger: JointLedger, rounds: int = 3) -> Tensor:
     """
     ledger.entry(SOURCE)
     for candidate in ledger.candidates():
-        composed = torch.where(wide(ledger.wrong, candidate), ledger.best, candidate)
+        composed = torch.where(per_row(ledger.wrong, candidate), ledger.best, candidate)
         for batch in (candidate, composed):
             ledger.note(batch, ledger.look(batch), SOURCE)
     for _ in range(rounds):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from ..autoattack import upstream as aa
-from ..autoattack.runs import TARGET, AutoAttackEngine
+from ..autoattack.runs import TARGET, AutoAttackEngine, Run
 from ..judge.harvest import AllBroken, Tap
 from ..judge.ledger import AttackSpec, Ledger
 from .ledgers import JointLedger
@@ -41,8 +39,10 @@ class JointEngine(AutoAttackEngine):
 
     As :class:`~torchattacks_ext.engines.autoattack.runs.AutoAttackEngine`, with a JointLedger.
     Lines on "best" run on the target alone, FAB is left out (it takes rows out of the batch), and
-    Square goes on with rows that are wrong, so that its queries stay whole batches.
+    Square goes on with rows that are wrong, so that its queries stay whole batches, and watched.
     """
+
+    whole: ClassVar[bool] = True
 
     def _tap(self, surrogate: str, source: str, ledger: Ledger) -> Tap:
         is_target = surrogate == TARGET
@@ -54,34 +54,8 @@ class JointEngine(AutoAttackEngine):
         rows = ledger.rows()
         return rows if spec.on != "best" or surrogate == TARGET else rows[:0]
 
-    def _runs(
-        self, tap: Tap, surrogate: str, spec: AttackSpec, ledger: Ledger
-    ) -> Iterator[Callable[[Tensor, Any], None]]:
+    def _runs(self, tap: Tap, surrogate: str, spec: AttackSpec) -> Iterator[Run]:
         if spec.kind in ("fab", "fab-t"):
             self.skipped.add(f"{spec.kind} takes rows out of the batch")
             return
-        yield from super()._runs(tap, surrogate, spec, ledger)
-
-    def _square(
-        self, tap: Tap, spec: AttackSpec, ledger: Ledger, rows: Tensor, eps: Any
-    ) -> None:
-        """Square, every query of which is a whole batch, and watched."""
-        why = aa.square_misfit(ledger.images, ledger.norm)
-        if why:
-            self.skipped.add(why)
-            return
-        images, labels = ledger.images.contiguous(), ledger.labels
-        torch.manual_seed(self.seed)  # of the fork around the attack
-        attack = aa.make_square(
-            tap,
-            eps,
-            ledger.norm,
-            spec.steps,
-            images.device,
-            seed=self.seed,
-            ids=self.ids[rows],
-        )
-        attack.whole = True
-        attack.init_hyperparam(images)
-        _, found = attack.attack_single_run(images, labels)
-        ledger.offer(rows, found, tap.source)
+        yield from super()._runs(tap, surrogate, spec)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..._typing import LogitsFn
 from ...numerics.losses import margins
-from ...numerics.norms import norm_of
+from ...numerics.norms import norm_of, per_row
 from .ledger import Ledger
 
 _SLACK = 1e-4, 1e-6
@@ -92,6 +92,12 @@ class Tap(nn.Module):
         self.refused = torch.zeros_like(rows, dtype=torch.bool)
         if self.glance is not None:
             self.glance.begin(self.ledger, rows)
+
+    def right(self, rows: Tensor) -> Tensor:
+        """Of these rows (M,) those that the surrogate gets right. M forward row-passes."""
+        with torch.no_grad():
+            said = self.surrogate(self.ledger.images[rows]).argmax(1)
+        return rows[said == self.ledger.labels[rows]]
 
     @property
     def n_fooled(self) -> int:
@@ -198,8 +204,8 @@ class Glance:
         odd = ~torch.isfinite(margin)
         nearer = ~odd & (margin < self.margin) & _inside(ledger, rows, images)
         self.margin = torch.where(nearer, margin, self.margin)
-        wide = nearer.reshape(-1, *(1,) * (images.dim() - 1))
-        self.images = torch.where(wide, images.to(self.images.dtype), self.images)
+        seen = images.to(self.images.dtype)
+        self.images = torch.where(per_row(nearer, images), seen, self.images)
         return (logits.argmax(1) != labels) | odd
 
 

@@ -18,7 +18,8 @@ from torch import Tensor
 from ..._typing import Norm
 from ...errors import ConfigError, InputError
 from ...numerics.norms import Bounds, norm_of, project
-from .active import Array, Judge
+from ...results.base.facts import Cost
+from .active import Array, Judge, Judged
 
 LedgerT = TypeVar("LedgerT", bound="Ledger")
 Kind = Literal["noise", "apgd", "apgd-t", "fab-t", "fab", "square", "warm"]
@@ -102,6 +103,12 @@ class Entry:
     backward: int = 0
     seconds: float = 0.0
 
+    def pay(self, spent: Cost) -> None:
+        """Add what was spent."""
+        self.forward += spent.forward
+        self.backward += spent.backward
+        self.seconds += spent.seconds
+
     def __add__(self, other: Entry) -> Entry:
         pairs = zip(asdict(self).items(), asdict(other).values())
         return Entry(**{name: one + two for (name, one), two in pairs})
@@ -169,7 +176,7 @@ class Ledger:
         with torch.no_grad():
             seen = judge.judge(len(images), lambda p: (images[p], labels[p]), None)
         assert seen is not None  # no budget was given
-        found = cls(
+        return cls(
             judge=judge,
             images=images,
             labels=labels,
@@ -185,11 +192,6 @@ class Ledger:
             alive=torch.from_numpy(~seen.failed).to(images.device),
             breaker=np.full(len(images), -1, dtype=np.int64),
         )
-        found._opened()
-        return found
-
-    def _opened(self) -> None:
-        """What a kind of ledger adds after the look at the clean images."""
 
     def rows(self, gate: float = float("inf")) -> Tensor:
         """Positions of the rows that are still to be broken, those beyond the gate left out."""
@@ -197,6 +199,10 @@ class Ledger:
         if gate != float("inf"):
             alive = alive & (self.margin < gate * self.clean_margin)
         return torch.from_numpy(np.flatnonzero(alive)).to(self.images.device)
+
+    def part(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (M, ...), contiguous, and labels (M,) of these rows (M,)."""
+        return self.images[rows].contiguous(), self.labels[rows]
 
     def led_by(self, model: str) -> Array:
         """(B,) bool: rows whose best candidate comes from an attack on this model."""
@@ -238,27 +244,20 @@ class Ledger:
                 len(place), lambda part: (inside[part], wanted[part]), None
             )
         assert seen is not None  # no budget was given
-        self._record(place, inside, seen.margin, seen.failed, seen.prediction, source)
+        self._record(place, inside, seen, source)
         return self.alive[rows]
 
-    def _record(
-        self,
-        place: Tensor,
-        inside: Tensor,
-        margin: Array,
-        failed: Array,
-        prediction: Array,
-        source: str,
-    ) -> None:
-        at = place.cpu().numpy()
-        better = (margin < self.margin[at]) | failed
+    def _record(self, place: Tensor, inside: Tensor, seen: Judged, source: str) -> None:
+        """Write down what was seen of candidates (M, ...) of the rows at `place` (M,)."""
+        at, failed = place.cpu().numpy(), seen.failed
+        better = (seen.margin < self.margin[at]) | failed
         chosen, there = at[better], torch.from_numpy(np.flatnonzero(better))
         self.best[torch.from_numpy(chosen).to(place.device)] = inside[
             there.to(place.device)
         ]
-        self.margin[chosen] = margin[better]
+        self.margin[chosen] = seen.margin[better]
         self.lead[chosen] = self.sources.index(source)
-        self.prediction[chosen] = prediction[better]
+        self.prediction[chosen] = seen.prediction[better]
         self.breaker[at[failed]] = self.sources.index(source)
         self.entry(source).broken += int(failed.sum())
         dead = torch.from_numpy(at[failed]).to(place.device)

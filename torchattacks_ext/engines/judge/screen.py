@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..._typing import LogitsFn
 from ...numerics.losses import margins
-from .active import Array
+from .active import Array, Judged
 from .ledger import Ledger
 
 POOL = 5
@@ -82,15 +82,15 @@ class ScreenLedger(Ledger):
     ([False], True)
     """
 
-    pool: Tensor = field(default_factory=lambda: torch.zeros(0))
-    pool_margin: Array = field(default_factory=lambda: np.zeros(0))
-    pool_source: Array = field(default_factory=lambda: np.zeros(0))
-    pool_prediction: Array = field(default_factory=lambda: np.zeros(0))
-    waiting: Array = field(default_factory=lambda: np.zeros(0))
-    share: Array = field(default_factory=lambda: np.zeros(0))
-    score: Array = field(default_factory=lambda: np.zeros(0))
+    pool: Tensor = field(init=False)
+    pool_margin: Array = field(init=False)
+    pool_source: Array = field(init=False)
+    pool_prediction: Array = field(init=False)
+    waiting: Array = field(init=False)
+    share: Array = field(init=False)
+    score: Array = field(init=False)
 
-    def _opened(self) -> None:
+    def __post_init__(self) -> None:
         n = len(self.images)
         self.pool = self.images.unsqueeze(1).repeat_interleave(POOL, 1)
         self.pool_margin = np.full((n, POOL), np.inf)
@@ -104,19 +104,12 @@ class ScreenLedger(Ledger):
         self.right = right.copy()
         self.alive = torch.from_numpy(right.copy()).to(self.images.device)
 
-    def _record(
-        self,
-        place: Tensor,
-        inside: Tensor,
-        margin: Array,
-        failed: Array,
-        prediction: Array,
-        source: str,
-    ) -> None:
-        at, number = place.cpu().numpy(), self.sources.index(source)
+    def _record(self, place: Tensor, inside: Tensor, seen: Judged, source: str) -> None:
+        at, margin = place.cpu().numpy(), seen.margin
+        number = self.sources.index(source)
         slot = self.pool_margin[at, :-1].argmax(1)
         better = margin < self.pool_margin[at, slot]
-        kept = Offered(inside, margin, prediction, number)
+        kept = Offered(inside, margin, seen.prediction, number)
         self._keep(at[better], slot[better], kept, np.flatnonzero(better))
         everyone = np.arange(len(at))
         self._keep(at, np.full(len(at), POOL - 1), kept, everyone)

@@ -2,7 +2,8 @@
 
 The attack proposes, somebody else judges: what comes back are candidates, neither clipped nor
 projected nor checked for success. What the attack would leave behind is undone: global random
-numbers (see :mod:`.fork`), text on stdout, train/eval modes, dependence on the memory layout.
+numbers (see :mod:`~torchattacks_ext.engines.fork`), text on stdout, train/eval modes, dependence on
+the memory layout.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ one batch. The loops are torchattacks' own. Mended is what crashes or leaves tra
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,12 +19,14 @@ from torch.nn import functional
 
 from ..._typing import Norm
 from ...errors import ConfigError
+from ...numerics.losses import target_margins
 from ..autoattack import upstream as aa
 from .attack import quiet
 
 STEPS, TARGETS, QUERIES = 100, 9, 5000
 """AutoAttack's: iterations of APGD and FAB, classes tried by targeted attacks, Square's queries."""
 NORMS = ("Linf", "L2")
+_APGD_OPTIONS = {"eot_iter": 1, "rho": 0.75}
 
 
 def check_norm(norm: str) -> None:
@@ -68,9 +71,7 @@ class _MarginAPGD(_APGD):
 
     def dlr_loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Loss (N,) of logits (N, K) and labels (N,)."""
-        index = y[:, None]
-        other = x.scatter(1, index, float("-inf")).amax(1)
-        return other - x.gather(1, index)[:, 0]
+        return target_margins(x, y)
 
 
 class _APGDT(_Part, torchattacks.APGDT):  # type: ignore[misc]
@@ -135,128 +136,109 @@ class _Square(_Part, torchattacks.Square):  # type: ignore[misc]
     """torchattacks' Square."""
 
 
-def _built(kind: Any, model: nn.Module, like: Tensor, options: dict[str, Any]) -> Any:
-    """A component without its words; its device is that of the images, for any model."""
-    check_norm(options["norm"])
-    with quiet():
-        part = kind(model, n_restarts=1, verbose=False, **options)
-    part.shape = tuple(like.shape[1:])
-    part.set_device(like.device)
-    return part
+@dataclass(frozen=True, eq=False)
+class Components:
+    """Builds torchattacks' components for one model, one batch, one ball.
 
-
-def make_apgd(
-    model: nn.Module,
-    like: Tensor,
-    eps: float,
-    norm: Norm,
-    steps: int = STEPS,
-    loss: str = "ce",
-    *,
-    n_classes: int = 10,
-    seed: int = 0,
-) -> Any:
-    """APGD with `loss` "ce", "dlr" or "margin"; in two classes "dlr" is "margin".
-
-    model: pixels to logits (N, K). like (N, ...): the images it will be run on, for their shape and
-    device; hand it :func:`as_pictures` of them, contiguous, in [0, 1]. eps > 0; norm "Linf" or
-    "L2", else ConfigError. `seed` is that of `perturb`; `attack_single_run` draws from the global
-    generator as it stands. A run costs steps + 1 forward and backward row-passes a row.
+    Arguments:
+        model (Module): pixels to logits (N, K).
+        like (Tensor): images (N, ...) of the shape and on the device of those that are attacked.
+        eps (float): radius.
+        norm (str): "Linf" or "L2"; ConfigError for another.
+        n_classes (int): K >= 2. (Default: 10)
+        seed (int): of `perturb`, which seeds the global generator. (Default: 0)
 
     >>> from torchattacks_ext.testing import small_net
-    >>> images, labels = torch.full((2, 1, 8, 8), 0.5), torch.tensor([0, 1])
-    >>> attack = make_apgd(small_net().eval(), images, 0.1, "Linf", 3)
-    >>> best, robust, loss, adversarial = attack.attack_single_run(images, labels)
-    >>> best.shape, bool((best - images).abs().max() <= 0.1 + 1e-6)
-    (torch.Size([2, 1, 8, 8]), True)
+    >>> build = Components(small_net(), torch.zeros(1, 1, 8, 8), 0.1, "Linf", n_classes=3)
+    >>> build.apgd().steps, build.apgd_targeted().n_target_classes
+    (100, 2)
     """
-    margin = loss == "margin" or (loss == "dlr" and n_classes < 3)
-    options = _gradient_options(eps, norm, steps, seed)
-    options["loss"] = "dlr" if margin else loss
-    return _built(_MarginAPGD if margin else _APGD, model, like, options)
 
+    model: nn.Module
+    like: Tensor
+    eps: float
+    norm: Norm
+    n_classes: int = 10
+    seed: int = 0
 
-def make_apgd_targeted(
-    model: nn.Module,
-    like: Tensor,
-    eps: float,
-    norm: Norm,
-    steps: int = STEPS,
-    *,
-    n_classes: int = 10,
-    targets: int = TARGETS,
-    seed: int = 0,
-) -> Any:
-    """APGD on its targeted DLR for min(targets, K - 1) classes; cross-entropy below four classes.
+    def __post_init__(self) -> None:
+        check_norm(self.norm)
 
-    Arguments and errors as :func:`make_apgd`. `perturb` tries the classes in order of their logits;
-    before `attack_single_run` set `target_class` to 2 (the second largest logit), 3, and so on. A
-    run costs steps + 2 forward and steps + 1 backward row-passes a row. In L2 torchattacks moves
-    all rows of a batch by the step size of its first row: halved when that row oscillates.
+    def apgd(self, steps: int = STEPS, loss: str = "ce") -> Any:
+        """APGD with `loss` "ce", "dlr" or "margin"; in two classes "dlr" is "margin".
 
-    >>> from torchattacks_ext.testing import small_net
-    >>> attack = make_apgd_targeted(small_net(), torch.zeros(1, 1, 8, 8), 0.1, "L2", n_classes=3)
-    >>> attack.n_target_classes, attack.steps
-    (2, 100)
-    """
-    options = _gradient_options(eps, norm, steps, seed)
-    options["n_classes"] = aa.n_targets(targets, n_classes) + 1
-    kind = _APGDT if n_classes >= 4 else _FewAPGDT
-    return _built(kind, model, like, options)
+        Hand it :func:`as_pictures` of the images, contiguous, in [0, 1]. `attack_single_run` draws
+        from the global generator as it stands. A run costs steps + 1 forward and backward
+        row-passes a row.
 
+        >>> from torchattacks_ext.testing import small_net
+        >>> images, labels = torch.full((2, 1, 8, 8), 0.5), torch.tensor([0, 1])
+        >>> attack = Components(small_net().eval(), images, 0.1, "Linf").apgd(3)
+        >>> best, robust, loss, adversarial = attack.attack_single_run(images, labels)
+        >>> best.shape, bool((best - images).abs().max() <= 0.1 + 1e-6)
+        (torch.Size([2, 1, 8, 8]), True)
+        """
+        kind = _APGD
+        if loss == "margin" or (loss == "dlr" and self.n_classes < 3):
+            loss, kind = "dlr", _MarginAPGD
+        return self._built(kind, steps=steps, loss=loss, **_APGD_OPTIONS)
 
-def make_fab(
-    model: nn.Module,
-    like: Tensor,
-    eps: float,
-    norm: Norm,
-    steps: int = STEPS,
-    *,
-    n_classes: int = 10,
-    targets: int = TARGETS,
-    seed: int = 0,
-) -> Any:
-    """FAB for min(targets, K - 1) classes in turn.
+    def apgd_targeted(self, steps: int = STEPS, targets: int = TARGETS) -> Any:
+        """APGD on its targeted DLR for min(targets, K - 1) classes; cross-entropy for K < 4.
 
-    Arguments and errors as :func:`make_apgd`; images of any shape. One class:
-    `attack_single_run_targeted` with `target_class` 2, 3, ...; none: `attack_single_run`. A
-    targeted run costs 2 steps + 2 forward and `steps` backward row-passes a row, an untargeted one
-    K times as many backward. Candidates may lie outside the ball.
+        As :meth:`apgd`. `perturb` tries the classes in order of their logits; before
+        `attack_single_run` set `target_class` to 2 (the second largest logit), 3, and so on. A run
+        costs steps + 2 forward and steps + 1 backward row-passes a row. In L2 torchattacks moves
+        all rows of a batch by the step size of its first row: halved when that row oscillates.
+        """
+        kind = _APGDT if self.n_classes >= 4 else _FewAPGDT
+        classes = self._classes(targets)
+        return self._built(kind, steps=steps, n_classes=classes, **_APGD_OPTIONS)
 
-    >>> from torchattacks_ext.testing import small_net
-    >>> attack = make_fab(small_net(), torch.zeros(1, 1, 8, 8), 0.1, "Linf", n_classes=1000)
-    >>> attack.n_target_classes, attack.multi_targeted
-    (9, True)
-    """
-    options: dict[str, Any] = {"eps": eps, "norm": norm, "steps": steps, "seed": seed}
-    options["n_classes"] = aa.n_targets(targets, n_classes) + 1
-    return _built(_FAB, model, like, options | {"multi_targeted": True})
+    def fab(self, steps: int = STEPS, targets: int = TARGETS) -> Any:
+        """FAB for min(targets, K - 1) classes in turn; images of any shape.
 
+        One class: `attack_single_run_targeted` with `target_class` 2, 3, ...; none:
+        `attack_single_run`. A targeted run costs 2 steps + 2 forward and `steps` backward
+        row-passes a row, an untargeted one K times as many backward. Candidates may lie outside
+        the ball.
 
-def make_square(
-    model: nn.Module,
-    like: Tensor,
-    eps: float,
-    norm: Norm,
-    queries: int = QUERIES,
-    *,
-    seed: int = 0,
-) -> Any:
-    """Square with the schedule of 10,000 queries whatever `queries` is, as AutoAttack runs it.
+        >>> from torchattacks_ext.testing import small_net
+        >>> build = Components(small_net(), torch.zeros(1, 1, 8, 8), 0.1, "Linf", n_classes=1000)
+        >>> build.fab().n_target_classes, build.fab().multi_targeted
+        (9, True)
+        """
+        classes = self._classes(targets)
+        return self._built(_FAB, steps=steps, n_classes=classes, multi_targeted=True)
 
-    Arguments and errors as :func:`make_apgd`; images (N, C, H, W), see :func:`square_misfit`. Call
-    `init_hyperparam(images)` before `attack_single_run`. A row that withstands costs
-    `queries` + 1 forward row-passes. A row whose label shares the largest logit with another class
-    counts as done, whatever argmax says.
+    def square(self, queries: int = QUERIES) -> Any:
+        """Square with the schedule of 10,000 queries whatever `queries` is, as AutoAttack runs it.
 
-    >>> from torchattacks_ext.testing import small_net
-    >>> attack = make_square(small_net(), torch.zeros(1, 1, 8, 8), 0.1, "Linf")
-    >>> attack.n_queries, attack.rescale_schedule
-    (5000, False)
-    """
-    options: dict[str, Any] = {"eps": eps, "norm": norm, "seed": seed}
-    options |= {"n_queries": queries, "resc_schedule": False, "p_init": 0.8}
-    return _built(_Square, model, like, options | {"loss": "margin"})
+        Images (N, C, H, W), see :func:`square_misfit`. Call `init_hyperparam(images)` before
+        `attack_single_run`. A row that withstands costs `queries` + 1 forward row-passes. A row
+        whose label shares the largest logit with another class counts as done, whatever argmax
+        says.
+
+        >>> from torchattacks_ext.testing import small_net
+        >>> attack = Components(small_net(), torch.zeros(1, 1, 8, 8), 0.1, "Linf").square()
+        >>> attack.n_queries, attack.rescale_schedule
+        (5000, False)
+        """
+        options = {"resc_schedule": False, "p_init": 0.8, "loss": "margin"}
+        return self._built(_Square, n_queries=queries, **options)
+
+    def _classes(self, targets: int) -> int:
+        """What torchattacks takes for K so that it tries so many targets."""
+        return aa.n_targets(targets, self.n_classes) + 1
+
+    def _built(self, kind: Any, **options: Any) -> Any:
+        """A component without its words; its device is that of the images, for any model."""
+        options |= {"eps": self.eps, "norm": self.norm, "seed": self.seed}
+        with quiet():
+            part = kind(self.model, n_restarts=1, verbose=False, **options)
+        part.shape = tuple(self.like.shape[1:])
+        part.set_device(self.like.device)
+        return part
 
 
 def square_misfit(images: Tensor, norm: Norm) -> str:
@@ -275,9 +257,3 @@ def square_misfit(images: Tensor, norm: Norm) -> str:
     return (
         f"square in L2 has no window that fits into images of {height} x {width} pixels"
     )
-
-
-def _gradient_options(eps: float, norm: str, steps: int, seed: int) -> dict[str, Any]:
-    """What both forms of APGD are given."""
-    found: dict[str, Any] = {"eps": eps, "norm": norm, "steps": steps, "seed": seed}
-    return found | {"eot_iter": 1, "rho": 0.75}

@@ -8,7 +8,7 @@ run.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
-from ..autoattack.runs import AutoAttackEngine
+from ..autoattack.runs import AutoAttackEngine, Run
 from ..judge.harvest import Tap
 from ..judge.ledger import AttackSpec, Ledger
 from . import components as zoo
@@ -68,14 +68,12 @@ class ZooEngine(AutoAttackEngine):
             )
         super().run(surrogate, spec, ledger)
 
-    def _runs(
-        self, tap: Tap, surrogate: str, spec: AttackSpec, ledger: Ledger
-    ) -> Iterator[Callable[[Tensor, Any], None]]:
+    def _runs(self, tap: Tap, surrogate: str, spec: AttackSpec) -> Iterator[Run]:
         if spec.kind == "warm":
             why = "warm needs a start, which torchattacks' APGD does not take"
             self.skipped.add(why)
             return
-        yield from super()._runs(tap, surrogate, spec, ledger)
+        yield from super()._runs(tap, surrogate, spec)
 
     def _seed(self, source: str, number: int) -> None:
         """Seed the global generators (of the fork around the attack) for one run."""
@@ -83,74 +81,56 @@ class ZooEngine(AutoAttackEngine):
         digest = hashlib.blake2b(text, digest_size=4).digest()
         torch.manual_seed(int.from_bytes(digest, "little"))
 
+    def _components(self, tap: Tap, images: Tensor, eps: float) -> zoo.Components:
+        return zoo.Components(tap, images, eps, tap.ledger.norm, self.n_classes)
+
     def _apgd(
         self,
         tap: Tap,
-        surrogate: str,
         spec: AttackSpec,
-        ledger: Ledger,
+        numbers: Sequence[int],
         rows: Tensor,
         eps: Any,
-        number: int,
-        rank: int | None,
     ) -> None:
-        """One APGD run from random starts; rank: of the class that it aims at."""
-        images, labels = ledger.images[rows].contiguous(), ledger.labels[rows]
-        shared: dict[str, Any] = {"n_classes": self.n_classes}
-        if rank is None:
-            attack = zoo.make_apgd(
-                tap, images, eps, ledger.norm, spec.steps, spec.loss, **shared
-            )
+        """One APGD run from random starts; its number is the rank of what "apgd-t" aims at."""
+        (number,) = numbers
+        images, labels = tap.ledger.part(rows)
+        of_kind = self._components(tap, images, eps)
+        if spec.kind == "apgd-t":
+            attack = of_kind.apgd_targeted(spec.steps)
+            attack.target_class = number
         else:
-            attack = zoo.make_apgd_targeted(
-                tap, images, eps, ledger.norm, spec.steps, **shared
-            )
-            attack.target_class = rank
+            attack = of_kind.apgd(spec.steps, spec.loss)
         self._seed(tap.source, number)
         best, _, _, adversarial = attack.attack_single_run(
             zoo.as_pictures(images), labels
         )
         for found in (adversarial, best):
-            ledger.offer(rows, found.detach().reshape(images.shape), tap.source)
+            tap.ledger.offer(rows, found.detach().reshape(images.shape), tap.source)
 
     def _fab(
-        self,
-        tap: Tap,
-        spec: AttackSpec,
-        ledger: Ledger,
-        rows: Tensor,
-        eps: Any,
-        rank: int,
+        self, tap: Tap, spec: AttackSpec, ranks: Sequence[int], rows: Tensor, eps: Any
     ) -> None:
         """One FAB run on the rows that the surrogate gets right (FAB leaves others alone)."""
-        with torch.no_grad():
-            right = tap.surrogate(ledger.images[rows]).argmax(1)
-        rows = rows[right == ledger.labels[rows]]
+        (rank,), rows = ranks, tap.right(rows)
         if not len(rows):
             return
         tap.watch(rows)
-        images, labels = ledger.images[rows].contiguous(), ledger.labels[rows]
-        attack = zoo.make_fab(
-            tap, images, eps, ledger.norm, spec.steps, n_classes=self.n_classes
-        )
+        images, labels = tap.ledger.part(rows)
+        attack = self._components(tap, images, eps).fab(spec.steps)
         attack.target_class = rank
         run = attack.attack_single_run_targeted if rank else attack.attack_single_run
         with torch.no_grad():
             found = run(images, labels, use_rand_start=False)
-        ledger.offer(rows, found, tap.source)
+        tap.ledger.offer(rows, found, tap.source)
 
-    def _square(
-        self, tap: Tap, spec: AttackSpec, ledger: Ledger, rows: Tensor, eps: Any
-    ) -> None:
-        """Square, whose own path is not watched: it drops rows as it goes."""
-        tap.rest()
-        why = zoo.square_misfit(ledger.images, ledger.norm)
-        if why:
-            self.skipped.add(why)
-            return
-        images, labels = ledger.images[rows].contiguous(), ledger.labels[rows]
-        attack = zoo.make_square(tap, images, eps, ledger.norm, spec.steps)
+    def _square_misfit(self, ledger: Ledger) -> str:
+        return zoo.square_misfit(ledger.images, ledger.norm)
+
+    def _square_run(self, tap: Tap, spec: AttackSpec, rows: Tensor, eps: Any) -> None:
+        images, labels = tap.ledger.part(rows)
+        attack = self._components(tap, images, eps).square(spec.steps)
         attack.init_hyperparam(images)
         self._seed(tap.source, 0)
         _, found = attack.attack_single_run(images, labels)
-        ledger.offer(rows, found, tap.source)
+        tap.ledger.offer(rows, found, tap.source)

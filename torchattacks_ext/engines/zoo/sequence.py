@@ -76,21 +76,18 @@ class ZooSequence(StandardSequence):
         self, attack: str, images: Tensor, labels: Tensor, ledger: Ledger
     ) -> Tensor:
         """One component on one batch, with the settings of version "standard"."""
-        eps, norm, model = float(ledger.eps), ledger.norm, self._graded
-        shared = {"n_classes": self.n_classes, "seed": self.seed}
+        eps, norm = float(ledger.eps), ledger.norm
+        build = zoo.Components(
+            self._graded, images, eps, norm, self.n_classes, self.seed
+        )
         if attack == "apgd-t":
-            part = zoo.make_apgd_targeted(
-                model, images, eps, norm, self.steps, **shared
-            )
+            part = build.apgd_targeted(self.steps)
         elif attack.startswith("apgd"):
-            loss = attack.removeprefix("apgd-")
-            part = zoo.make_apgd(model, images, eps, norm, self.steps, loss, **shared)
+            part = build.apgd(self.steps, attack.removeprefix("apgd-"))
         elif attack == "fab-t":
-            part = zoo.make_fab(model, images, eps, norm, self.steps, **shared)
+            part = build.fab(self.steps)
         else:
-            part = zoo.make_square(
-                model, images, eps, norm, self.n_queries, seed=self.seed
-            )
+            part = build.square(self.n_queries)
         given = images.contiguous().clone()
         if not attack.startswith("apgd"):
             found: Tensor = part.perturb(given, labels.clone())

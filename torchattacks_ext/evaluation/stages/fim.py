@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,13 +11,12 @@ import torch
 from ...attacks.fimscore.fimscore import FIMScore
 from ...data.stream import Batch
 from ...errors import ConfigError
-from ...models.fingerprint import describe_model
-from ...results.base.columns import Rows, Table
-from ...results.base.facts import versions
+from ...results.base.columns import Table
 from ...results.base.result import Result
 from ...results.sensitivity import Sensitivity
-from ..plan import Plan, did_you_mean
+from ..plan import Plan
 from .base import RowStage, Shared, StageRows
+from .probing import common_settings, origin_of, refuse_unknown, stand_in
 
 ARGUMENTS = (
     "method",
@@ -49,16 +49,10 @@ class FIMStage(RowStage):
 
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
         super().__init__(label, plan, settings)
-        for name in settings:
-            if name not in ARGUMENTS:
-                hint = did_you_mean(name, ARGUMENTS)
-                raise ConfigError(
-                    f"stage 'fim' has no argument {name!r}{hint}; it takes "
-                    f"{', '.join(ARGUMENTS)}"
-                )
+        refuse_unknown("fim", settings, ARGUMENTS)
         self._probe = _build(plan, settings)
         self.settings = {"estimator": self._probe.method} | self.settings
-        self._origin: dict[str, Any] = {}
+        self._origin: Mapping[str, Any] = {}
 
     @property
     def cost_per_image(self) -> float | None:
@@ -70,20 +64,10 @@ class FIMStage(RowStage):
         probe = self._probe
         if not self._origin:
             probe.set_model(shared.view.model, shared.view.meter)
-            self._origin = {
-                "model": describe_model(shared.view.model),
-                "device": str(batch.images.device),
-                "batch_size": self.plan.batch_size,
-                "normalised_input": False,
-                "versions": versions(),
-            }
-        view, table = probe._scored(), Table()
-        size, everyone = probe.batch_size, torch.arange(len(batch))
-        for start in range(0, len(batch), size):
-            part = everyone[start : start + size]
-            table.append(_at(probe._batch(view, _take(batch, part)), part))
+            self._origin = origin_of(shared, batch.images.device, self.plan)
+        whole = replace(batch, index=torch.arange(len(batch)))
         result = Sensitivity.from_table(
-            table,
+            Table(probe.score_batch(whole)),
             settings=probe.settings(),
             provenance=self._origin,
             sidecars=(),
@@ -108,25 +92,5 @@ def _build(plan: Plan, settings: Mapping[str, Any]) -> FIMScore:
         known["dtype"] = {"float64": torch.float64, "float32": torch.float32}.get(
             known["dtype"], known["dtype"]
         )
-    return FIMScore(
-        lambda images: images,
-        eps=plan.eps,
-        norm=plan.norm,
-        seed=plan.seed,
-        batch_size=min(plan.batch_size, 64),
-        bounds=plan.bounds,
-        outputs=plan.outputs,
-        **known,
-    )
-
-
-def _take(batch: Batch, part: torch.Tensor) -> Batch:
-    rows = part.to(batch.images.device)
-    labels = None if batch.labels is None else batch.labels[rows]
-    ids = batch.ids[part.to(batch.ids.device)]
-    return Batch(ids, batch.images[rows], labels, batch.index[part])
-
-
-def _at(rows: Rows, part: torch.Tensor) -> Rows:
-    """The rows at their places in the batch."""
-    return Rows(part, rows.columns)
+    common = common_settings(plan) | {"batch_size": min(plan.batch_size, 64)}
+    return FIMScore(stand_in, **common, **known)

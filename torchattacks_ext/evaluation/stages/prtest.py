@@ -13,14 +13,13 @@ from ...attacks.base.measuring import Keeper
 from ...attacks.prtest.prtest import PRTest
 from ...data.stream import Batch, Stream
 from ...engines.judge.active import keyed
-from ...errors import ConfigError, ReliabilityWarning
-from ...models.fingerprint import describe_model
+from ...errors import ReliabilityWarning
 from ...results.base.columns import Rows, Table
-from ...results.base.facts import versions
 from ...results.prob_robustness import ProbRobustness
-from ..plan import Plan, did_you_mean
+from ..plan import Plan
 from .base import RowStage, Shared, StageRows
 from .clean import labels_of
+from .probing import common_settings, origin_of, refuse_unknown, stand_in
 
 ARGUMENTS = (
     "sampler",
@@ -56,13 +55,7 @@ class PRTestStage(RowStage):
 
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
         super().__init__(label, plan, settings)
-        for name in settings:
-            if name not in ARGUMENTS:
-                hint = did_you_mean(name, ARGUMENTS)
-                raise ConfigError(
-                    f"stage 'prtest' has no argument {name!r}{hint}; it takes "
-                    f"{', '.join(ARGUMENTS)}"
-                )
+        refuse_unknown("prtest", settings, ARGUMENTS)
         self._probe = _build(plan, settings)
         self.guarantee = _guarantee(self._probe)
         self.settings = {
@@ -70,7 +63,7 @@ class PRTestStage(RowStage):
             "significance": self._probe.significance,
             "n_max": self._probe.n_max,
         } | self.settings
-        self._provenance: dict[str, Any] | None = None
+        self._provenance: Mapping[str, Any] | None = None
 
     @property
     def cost_per_image(self) -> float | None:
@@ -114,28 +107,22 @@ class PRTestStage(RowStage):
 
         return StageRows(result, worst)
 
-    def _begin(self, batch: Batch, shared: Shared) -> dict[str, Any]:
+    def _begin(self, batch: Batch, shared: Shared) -> Mapping[str, Any]:
         """Once, with the first batch: the model, and whether a user's law repeats itself."""
-        probe, model = self._probe, shared.view.model
-        probe.set_model(model, shared.view.meter)
+        probe = self._probe
+        probe.set_model(shared.view.model, shared.view.meter)
         law, few = probe.sampler, batch.images[:2]
         if not law.replayable:
             ids = torch.arange(len(few), device=few.device)
             law.check_replayable(few, keyed(probe.seed, ids, 0, law.name))
-        return {
-            "model": describe_model(model),
-            "device": str(batch.images.device),
-            "batch_size": self.plan.batch_size,
-            "normalised_input": False,
-            "versions": versions(),
-        }
+        return origin_of(shared, batch.images.device, self.plan)
 
     def _walk(self, stream: Stream, shared: Shared) -> Iterator[Rows]:
         """The rows of `PRTest.measure`; where labels count, from the shared clean answers on."""
         probe = self._probe
         if probe.reference != "label":
-            return probe._rows(stream)
-        walk = probe._walk(judge=shared.judge, asks=0, clean=shared.clean)
+            return probe.walk().rows(stream)
+        walk = probe.walk(judge=shared.judge, asks=0, clean=shared.clean)
         return walk.rows(stream)
 
 
@@ -143,16 +130,7 @@ def _build(plan: Plan, settings: Mapping[str, Any]) -> PRTest:
     """The test on a stand-in for the model: wrong settings fail here. Its doubts become flags."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ReliabilityWarning)
-        return PRTest(
-            _stand_in,
-            eps=plan.eps,
-            norm=plan.norm,
-            seed=plan.seed,
-            batch_size=plan.batch_size,
-            bounds=plan.bounds,
-            outputs=plan.outputs,
-            **settings,
-        )
+        return PRTest(stand_in, **common_settings(plan), **settings)
 
 
 def _guarantee(probe: PRTest) -> str:
@@ -166,7 +144,3 @@ def _guarantee(probe: PRTest) -> str:
         "splitting": " if the moves of the particles were ideal, which is not verified",
     }[probe.test]
     return f"{each}{when}; a claim about random draws only, not about an adversary"
-
-
-def _stand_in(images: Tensor) -> Tensor:
-    return images.flatten(1)[:, :2]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ...errors import ConfigError, ModelContractError
 from ...numerics.gaussian import normals
 from ...numerics.ids import content_hashes
+from ...numerics.norms import per_row
 from ...numerics.streams import uniform
 from ..logits import to_logits
 from .bpda import value_with_vjp
@@ -97,10 +98,9 @@ class NESGrad(nn.Module):
         if images.numel() == 0:
             return total
         ids = content_hashes(images, None, None).to(images.device)
-        shape = (-1, *(1,) * (images.ndim - 1))
         for i in range(self.n):
             v = self._directions(images, ids, i)
             up, down = (self._value(images + s * v) for s in (self.sigma, -self.sigma))
             slope = (gradient * (up - down)).sum(1)
-            total += slope.to(images.dtype).view(shape) * v
+            total += per_row(slope.to(images.dtype), images) * v
         return total / (2 * self.n * self.sigma)

@@ -165,7 +165,8 @@ class HeadView(nn.Module):
 def _add_weights(module: nn.Module, found: list[Any]) -> None:
     """Modes, and of each tensor of the module what changes when it does; asked at every query.
 
-    Module.parameters() would take ten times as long.
+    torch's own tables and its count of writes: Module.parameters() would take ten times as long,
+    and the count has no public name.
     """
     found.append(module.training)
     for tensors in (module._parameters, module._buffers):

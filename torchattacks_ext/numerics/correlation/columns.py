@@ -7,13 +7,15 @@ Of n rows (x_i, y_i), with midranks R (tied values share the mean of their place
     kendall:   tau-b = (C - D) / sqrt((P - T_x)(P - T_y)),
 
 C, D concordant and discordant pairs, P all pairs, T pairs that are tied (Kendall 1945). Intervals
-are those of :mod:`.resampling`; resamples are ranked anew, by the sums of :mod:`.weighted`.
+are those of :mod:`~torchattacks_ext.numerics.resampling`; resamples are ranked anew, by the sums of
+:mod:`.weighted`.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from functools import reduce
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -22,7 +24,6 @@ from scipy import stats
 
 from ...errors import ConfigError, InputError
 from ..incbeta import FloatArray
-from ..resampling import bootstrap as bootstrap  # noqa: F401
 from ..resampling import check_settings, column, percentiles
 from .weighted import resampled, scaled
 
@@ -142,22 +143,10 @@ def correlate(
         >>> correlate([1, 1, 1], [1, 2, 3]).reason
         'x is constant'
     """
-    _check(coefficient, confidence, n_resamples)
-    (a, b), dropped = _rows({"x": x, "y": y})
-    facts = _facts(coefficient, confidence, len(a), dropped, n_resamples)
-    if reason := _obstacle({"x": a, "y": b}, coefficient):
-        return Association(
-            value=math.nan, low=math.nan, high=math.nan, reason=reason, **facts
-        )
-    (found,) = resampled([a], b, coefficient, n_resamples, seed)
-    low, high = percentiles(found, confidence)
-    return Association(
-        value=_value(a, b, coefficient),
-        low=low,
-        high=high,
-        n_constant=int(np.isnan(found).sum()),
-        **facts,
+    facts, (value,) = _estimate(
+        {"x": x, "y": y}, coefficient, confidence, n_resamples, seed
     )
+    return Association(value=value, **facts)
 
 
 def compare(
@@ -192,40 +181,41 @@ def compare(
         >>> found.difference, found.low, found.high
         (0.0, 0.0, 0.0)
     """
-    _check(coefficient, confidence, n_resamples)
     named = {"first": first, "second": second, "outcome": outcome}
-    (a, b, y), dropped = _rows(named)
-    facts = _facts(coefficient, confidence, len(y), dropped, n_resamples)
-    if reason := _obstacle(dict(zip(named, (a, b, y))), coefficient):
-        names = ("first", "second", "difference", "low", "high")
-        facts |= dict.fromkeys(names, math.nan)
-        return Comparison(reason=reason, **facts)
-    of_first, of_second = resampled([a, b], y, coefficient, n_resamples, seed)
-    gaps = of_first - of_second
-    low, high = percentiles(gaps, confidence)
-    one, two = _value(a, y, coefficient), _value(b, y, coefficient)
-    return Comparison(
-        first=one,
-        second=two,
-        difference=one - two,
-        low=low,
-        high=high,
-        n_constant=int(np.isnan(gaps).sum()),
-        **facts,
-    )
+    facts, (one, two) = _estimate(named, coefficient, confidence, n_resamples, seed)
+    return Comparison(first=one, second=two, difference=one - two, **facts)
 
 
-def _facts(
-    coefficient: str, confidence: float, n: int, dropped: int, n_resamples: int
-) -> dict[str, Any]:
-    """What both kinds of results say beside their numbers."""
-    return {
+def _estimate(
+    named: dict[str, ArrayLike],
+    coefficient: Coefficient,
+    confidence: float,
+    n_resamples: int,
+    seed: int,
+) -> tuple[dict[str, Any], list[float]]:
+    """What both kinds of results say beside their values, and each predictor's coefficient.
+
+    named: the predictors, one or two, and the outcome last. The interval is that of the one
+    coefficient, or of the difference of the two.
+    """
+    _check(coefficient, confidence, n_resamples)
+    (*predictors, outcome), dropped = _rows(named)
+    facts: dict[str, Any] = {
         "coefficient": coefficient,
         "confidence": confidence,
-        "n": n,
+        "n": len(outcome),
         "n_dropped": dropped,
         "n_resamples": n_resamples,
     }
+    columns = dict(zip(named, (*predictors, outcome)))
+    if reason := _obstacle(columns, coefficient):
+        nothing = {"low": math.nan, "high": math.nan, "reason": reason}
+        return facts | nothing, [math.nan] * len(predictors)
+    drawn = resampled(predictors, outcome, coefficient, n_resamples, seed)
+    found = reduce(np.subtract, drawn)
+    low, high = percentiles(found, confidence)
+    facts |= {"low": low, "high": high, "n_constant": int(np.isnan(found).sum())}
+    return facts, [_value(values, outcome, coefficient) for values in predictors]
 
 
 def _check(coefficient: str, confidence: float, n_resamples: int) -> None:

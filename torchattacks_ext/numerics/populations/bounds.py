@@ -15,6 +15,7 @@ from __future__ import annotations
 from operator import index
 
 from ...errors import ConfigError
+from ..arguments import check_probabilities, is_whole
 from ..rates.binomial import least_s_to_refute, lower_bound, upper_bound
 
 _ERROR_MAX = 0.25
@@ -48,7 +49,7 @@ def count_bound(certified: int, m: int, significance: float, error: float) -> in
         [117, 15, 3]
     """
     _check_counts(m, certified=certified)
-    _check_probabilities(significance=significance, error=error)
+    check_probabilities(significance=significance, error=error)
     false_certificates = least_s_to_refute(m, significance, error) - 1
     return max(index(certified) - false_certificates, 0)
 
@@ -89,7 +90,7 @@ def population_bounds(
             f"certified={certified} and refuted={refuted} are more than all m={m} images; an "
             "image has one verdict"
         )
-    _check_probabilities(significance=significance, error=error)
+    check_probabilities(significance=significance, error=error)
     at_least = lower_bound([certified, refuted], m, error)
     robust, not_robust = ((at_least - significance) / (1 - significance)).clip(0, 1)
     return float(robust), float(1 - not_robust)
@@ -165,11 +166,7 @@ def pra_to_mean(pra: float, tolerance: float) -> float:
 
 def _check_counts(most: int, total: str = "m", **counts: int) -> None:
     for name, count in {total: most, **counts}.items():
-        try:
-            whole = not isinstance(count, bool) and index(count) >= 0
-        except TypeError:
-            whole = False
-        if not whole:
+        if not is_whole(count, 0):
             raise ConfigError(
                 f"{name}={count!r} is not an integer of at least 0; give a count"
             )
@@ -181,11 +178,3 @@ def _check_counts(most: int, total: str = "m", **counts: int) -> None:
         raise ConfigError(
             f"{total}={most} is not at least 1; there is nothing to count"
         )
-
-
-def _check_probabilities(**values: float) -> None:
-    for name, value in values.items():
-        if not 0 < value < 1:
-            raise ConfigError(
-                f"{name}={value!r} is not in (0, 1); give a probability, for example 0.01"
-            )

@@ -84,7 +84,8 @@ def adjust_e(log_e: ArrayLike) -> FloatArray:
     It needs ``mean of E <= 1`` under each null. E at the draw where the image stopped has it
     (optional stopping). The running maximum over the draws has not, although ``1 / max E`` is a
     p-value (Ville): e-BH on maxima does not bound the share (arXiv:2501.19360). So give
-    :func:`.evalues.log_e_low` of the counts at the stop, never the greatest value on the way.
+    :func:`~torchattacks_ext.numerics.rates.evalues.log_e_low` of the counts at the stop, never the
+    greatest value on the way.
 
     Args:
         log_e: ln E at the stopping time, any shape; -inf is E = 0, +inf is E without bound.

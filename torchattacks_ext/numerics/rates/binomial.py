@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from ...errors import ConfigError
+from ..arguments import check_confidence, check_probabilities
 from ..incbeta import FloatArray, Tail
 
 IntArray = NDArray[np.int64]
@@ -50,10 +51,7 @@ def clopper_pearson(
         >>> lower.round(4), upper.round(4)
         (array([0.    , 0.0164]), array([0.3085, 0.1128]))
     """
-    if not 0 < confidence < 1:
-        raise ConfigError(
-            f"confidence={confidence!r} is not in (0, 1); give for example 0.95"
-        )
+    check_confidence(confidence)
     half = (1 - confidence) / 2
     return lower_bound(successes, n, half), upper_bound(successes, n, half)
 
@@ -68,7 +66,7 @@ def upper_bound(s: ArrayLike, n: ArrayLike, significance: float) -> FloatArray:
         >>> upper_bound([0, 100], 100, 0.05).round(6)
         array([0.029513, 1.      ])
     """
-    _check(significance=significance)
+    check_probabilities(significance=significance)
     s, n = _counts(s, n)
     inside = s < n
     bound = special.betainccinv(s + 1, np.where(inside, n - s, 1), significance)
@@ -84,7 +82,7 @@ def lower_bound(s: ArrayLike, n: ArrayLike, significance: float) -> FloatArray:
         >>> lower_bound([0, 100], 100, 0.05).round(6)
         array([0.      , 0.970487])
     """
-    _check(significance=significance)
+    check_probabilities(significance=significance)
     s, n = _counts(s, n)
     inside = s > 0
     bound = special.betaincinv(np.where(inside, s, 1), n - s + 1, significance)
@@ -101,7 +99,7 @@ def zero_failure_n(tolerance: float, significance: float) -> int:
         >>> zero_failure_n(0.01, 0.01)
         459
     """
-    _check(tolerance=tolerance, significance=significance)
+    check_probabilities(tolerance=tolerance, significance=significance)
     per_draw, needed = np.log1p(-tolerance), np.log(significance)
     n = int(np.ceil(needed / per_draw))
     # The quotient may round up past a whole n.
@@ -136,7 +134,7 @@ def binomial_p_value(
         >>> binomial_p_value([20, 0], 1000, 0.01, side="above").round(4)
         array([0.0033, 1.    ])
     """
-    _check(tolerance=tolerance)
+    check_probabilities(tolerance=tolerance)
     if side not in get_args(Tail):
         raise ConfigError(
             f"side={side!r} is neither 'below' nor 'above'; name the side of the tolerance on "
@@ -163,7 +161,7 @@ def greatest_s_to_certify(n: int, tolerance: float, significance: float) -> int:
         >>> [greatest_s_to_certify(n, 0.01, 0.05) for n in (298, 299, 1000)]
         [-1, 0, 4]
     """
-    _check(tolerance=tolerance, significance=significance)
+    check_probabilities(tolerance=tolerance, significance=significance)
     n = int(_counts(0, n)[1])
 
     def too_many(s: int) -> bool:
@@ -182,7 +180,7 @@ def least_s_to_refute(n: int, tolerance: float, significance: float) -> int:
         >>> [least_s_to_refute(n, 0.01, 0.001) for n in (1, 2, 1000)]
         [2, 2, 22]
     """
-    _check(tolerance=tolerance, significance=significance)
+    check_probabilities(tolerance=tolerance, significance=significance)
     n = int(_counts(0, n)[1])
 
     def enough(s: int) -> bool:
@@ -217,7 +215,7 @@ def fixed_design(
         >>> fixed_design(0.001, 0.0005, 0.01, 0.01)
         (63222, 45)
     """
-    _check(tolerance=tolerance, significance=significance, miss=miss)
+    check_probabilities(tolerance=tolerance, significance=significance, miss=miss)
     if not 0 <= alternative < tolerance:
         raise ConfigError(
             f"alternative={alternative!r} is not in [0, {tolerance!r}), below the tolerance; give "
@@ -272,14 +270,6 @@ def _tail(s: IntArray | int, n: IntArray | int, p: float, side: Tail) -> FloatAr
         inside = np.greater(s, 0)
         tail = special.betainc(np.where(inside, s, 1), np.subtract(n, s) + 1, p)
     return np.where(inside, tail, 1.0)
-
-
-def _check(**settings: float) -> None:
-    for name, value in settings.items():
-        if not 0 < value < 1:
-            raise ConfigError(
-                f"{name}={value!r} is not in (0, 1); give a probability, for example 0.01"
-            )
 
 
 def _counts(s: ArrayLike, n: ArrayLike) -> tuple[IntArray, IntArray]:

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import index
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..._typing import Verdict
 from ...errors import ConfigError
+from ..arguments import is_whole
 from .evalues import (
     IntArray,
     as_counts,
@@ -253,11 +253,7 @@ def check_design(tolerance: float, significance: float, n_max: int) -> int:
         >>> check_design(0.01, 0.001, 20_000)
         744
     """
-    try:
-        valid = not isinstance(n_max, bool) and index(n_max) >= 1
-    except TypeError:
-        valid = False
-    if not valid:
+    if not is_whole(n_max, 1):
         raise ConfigError(
             f"n_max={n_max!r} is not an integer of at least 1; give the greatest number "
             "of draws an image may cost, for example 20_000"

@@ -8,6 +8,7 @@ are here. A bound that falls into one is *not achieved* integrity: see :data:`SI
 from __future__ import annotations
 
 from ...errors import ConfigError
+from ..arguments import check_confidence
 from .binomial import zero_failure_n
 
 SIL_UPPER_EDGES: dict[int, float] = {4: 1e-4, 3: 1e-3, 2: 1e-2, 1: 1e-1}
@@ -85,8 +86,5 @@ def zero_failure_demands(band: int, confidence: float) -> int:
         raise ConfigError(
             f"band={band!r} is not one of {tuple(SIL_UPPER_EDGES)}; the standard has these four"
         )
-    if not 0 < confidence < 1:
-        raise ConfigError(
-            f"confidence={confidence!r} is not in (0, 1); give for example 0.95"
-        )
+    check_confidence(confidence)
     return zero_failure_n(SIL_UPPER_EDGES[band], 1 - confidence)

@@ -5,8 +5,6 @@ Nothing of the size of images is inside; kept images lie in side-cars (:mod:`.si
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -18,6 +16,7 @@ from ...errors import InputError, StateError, StatusError
 from ...numerics.ids import from_hex, to_hex
 from . import codec, frames, words
 from .columns import ColumnSpec, Table, column_specs, present
+from .document import Document
 from .facts import Cost, Flag, merge_flags
 from .groups import check_groups, join_groups, read_groups
 from .sidecar import SideCar, lookup
@@ -30,7 +29,7 @@ ResultT = TypeVar("ResultT", bound="Result")
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Result:
+class Result(Document):
     """Base of all results; one row an image, in input order, tensors on the CPU.
 
     Arguments:
@@ -265,25 +264,16 @@ class Result:
             **values,
         )
 
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """JSON text; with `path` also written there (UTF-8, replaced in one step)."""
-        text = json.dumps(self.to_dict(), allow_nan=False, indent=1)
-        if path is not None:
-            codec.write_text(path, text)
-        return text
-
-    @classmethod
-    def from_json(cls: type[ResultT], source: str | os.PathLike[str]) -> ResultT:
-        """From JSON text or a file's path. Raises InputError if it is neither."""
-        return cls.from_dict(codec.read_json(source))
+    def _filled(self) -> frames.Columns:
+        return [(spec, getattr(self, spec.name)) for spec in self.columns()]
 
     def to_records(self) -> list[dict[str, Any]]:
         """One dict a row: id, group (if any) and columns, in the form of :meth:`to_dict`."""
-        return frames.to_records(self)
+        return frames.to_records(self.ids, self.groups, self._filled())
 
     def to_frame(self) -> pandas.DataFrame:
         """A pandas DataFrame indexed by id. Raises MissingExtra without pandas."""
-        return frames.to_frame(self)
+        return frames.to_frame(self.ids, self.groups, self._filled())
 
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
         """The numbers of the whole data set. confidence: of each interval, in (0, 1)."""

@@ -12,7 +12,7 @@ from torchattacks_ext.numerics.fisher.blackbox.differences import (
     central_differences,
     check_images,
 )
-from torchattacks_ext.numerics.fisher.blackbox.directions import orthonormal, signs
+from torchattacks_ext.numerics.fisher.blackbox.directions import Directions
 
 SLOPES = torch.linspace(-2, 3, 36, dtype=torch.float64).view(12, 3)
 
@@ -33,7 +33,7 @@ def test_a_linear_function_has_its_slopes_even_at_the_border(
     n: int, max_rows: int
 ) -> None:
     x = border_images()
-    v = orthonormal(0, torch.arange(2), "test", 0, n, 12, torch.float64)
+    v = Directions(0, torch.arange(2), "test", 12, torch.float64).orthonormal(0, n)
     found = central_differences(linear, x, v, 1e-3, max_rows=max_rows)
     torch.testing.assert_close(found, v @ SLOPES, rtol=1e-9, atol=1e-9)
 
@@ -50,7 +50,7 @@ def test_no_query_leaves_the_box(
         return linear(x)
 
     x = border_images(dtype)
-    v = orthonormal(0, torch.arange(2), "test", 0, 12, 12, dtype)
+    v = Directions(0, torch.arange(2), "test", 12, dtype).orthonormal(0, 12)
     central_differences(spy, x, v, 0.02, bounds=bounds)
     asked = torch.cat(seen)
     assert 0 <= float(asked.min()) and float(asked.max()) <= 1
@@ -73,7 +73,7 @@ def test_grey_queries_are_whole_grey_levels_in_the_box() -> None:
         seen.append(x.clone())
         return linear(x.double())
 
-    v = signs(0, torch.tensor([4]), "test", 0, 20, 12)
+    v = Directions(0, torch.tensor([4]), "test", 12).signs(0, 20)
     for step in (1, 2):
         found = central_differences(spy, x, v, 9.0, grey_levels=step)
         torch.testing.assert_close(found, v.double() @ SLOPES, rtol=0, atol=1e-4)

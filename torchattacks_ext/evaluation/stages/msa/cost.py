@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from ....attacks.msa.msa import MSA
 from ....attacks.msa.plans import SEQUENCES
+from ....attacks.msa.settings import MSASettings
 from ....engines.judge.ledger import AttackSpec
 
 _FOLLOWED = ("apgd-ce", "apgd-dlr")
 """Names in AutoAttack's own sequence of what is kind "apgd" in a plan."""
 
 
-def passes_of(probe: MSA) -> float:
+def passes_of(settings: MSASettings, n: int) -> float:
     """Row-passes of one image, forward and backward, that everything tries in vain; ten classes.
 
-    >>> passes_of(MSA(lambda images: images, version="quick"))
+    n: of surrogates.
+
+    >>> passes_of(MSASettings(eps=0.1, norm="Linf", version="quick"), 0)
     600.0
     """
-    n = len(probe.surrogates)
-    if probe.version in SEQUENCES:
-        on_surrogates, on_target = SEQUENCES[probe.version]
-        steps = 40 if probe.version == "paper" else 100
+    if settings.is_sequence:
+        on_surrogates, on_target = SEQUENCES[settings.version]
+        steps = 40 if settings.version == "paper" else 100
         each = sum(_passes(_line(name, steps)) for name in on_surrogates)
         return n * each + sum(_passes(_line(name, steps)) for name in on_target)
     models = {"each": n + 1, "surrogates": n, "best": min(n + 1, 2)}
-    return sum((models.get(line.on, 1) * _passes(line) for line in probe.plan), 0.0)
+    return sum((models.get(line.on, 1) * _passes(line) for line in settings.lines), 0.0)
 
 
 def _line(name: str, steps: int) -> AttackSpec:

@@ -8,28 +8,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from ...._typing import Status, Verdict
-from ....attacks.base.measuring import Keeper
+from ....attacks.msa.batch import kind_of
 from ....attacks.msa.msa import MSA
-from ....attacks.msa.rows import attack_rows
 from ....data.stream import Batch
-from ....engines.judge.active import Array, Judged
-from ....engines.judge.ledger import add_entries
 from ....errors import ConfigError
-from ....models.fingerprint import describe_model
-from ....numerics.norms import norm_of
 from ....results.attack import AttackResult
 from ....results.base.columns import Rows
-from ....results.base.facts import versions
 from ....results.base.result import Result
-from ...plan import Plan, did_you_mean
+from ...plan import Plan
 from ..base import RowStage, Shared, StageRows
-from ..clean import labels_of, status_of
+from ..clean import labels_of
+from ..probing import common_settings, origin_of, refuse_unknown, stand_in
 from .cost import passes_of
 from .judge import judge_again, unsure
-from .kinds import Kinds, result_of
+from .results import judged_rows, result_of
 
 
 class MSAStage(RowStage):
@@ -60,13 +53,7 @@ class MSAStage(RowStage):
 
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
         super().__init__(label, plan, settings)
-        for name in settings:
-            if name not in self.takes:
-                hint = did_you_mean(name, self.takes)
-                raise ConfigError(
-                    f"stage {self.name!r} has no argument {name!r}{hint}; it takes "
-                    f"{', '.join(self.takes)}{self._otherwise()}"
-                )
+        refuse_unknown(self.name, settings, self.takes, self._otherwise())
         if plan.bounds != (0.0, 1.0):
             raise ConfigError(
                 f"bounds={plan.bounds}: AutoAttack clips to [0, 1], so {self.name} needs bounds "
@@ -77,9 +64,8 @@ class MSAStage(RowStage):
         known = dict(self._given)
         if self._asks:
             known.pop("surrogates")
-        self._probe = _make(_stand_in, plan, known)
-        self._origin: dict[str, Any] = {}
-        self._kinds = Kinds()
+        self._probe = MSA(stand_in, **common_settings(plan), **known)
+        self._origin: Mapping[str, Any] = {}
         said = {"method": "MSA", "version": self._probe.version}
         self.settings = said | self.settings
 
@@ -108,7 +94,7 @@ class MSAStage(RowStage):
         """Forward and backward row-passes of an image of ten classes that withstands everything."""
         if self._asks:
             return None
-        return 2.0 + passes_of(self._probe)
+        return 2.0 + passes_of(self._probe.config, len(self._probe.surrogates))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -127,17 +113,19 @@ class MSAStage(RowStage):
 
     # ------------------------------------------------------------------ the rows
     def rows(self, batch: Batch, shared: Shared) -> StageRows:
-        """Attack the rows that are still right; the others are MISCLASSIFIED and cost nothing."""
+        """Attack the rows that are still right; the others are MISCLASSIFIED and cost nothing.
+
+        Rows of a target that is not fixed are what the votes of fresh draws, or the last pass of
+        the whole batch, say; there all rows are attacked.
+        """
         if not self._origin:
             self._begin(shared, batch.images.device)
-        special = self._kinds.rows(self._probe, batch, shared)
-        if special is None:
+        if kind_of(self._probe.config, shared.traits) == "fixed":
             return self._fixed(batch, shared)
-        result, images = (
-            result_of(special, self._probe, self._origin),
-            special.images,
-        )
-        assert images is not None  # asked to keep them
+        rows = self._probe.attack_rows(batch, shared.traits)
+        images = rows.images
+        assert images is not None  # a runner's rows bring them
+        result = self._result(rows)
         return StageRows(result, lambda rows: images[rows], result.prediction)
 
     def _fixed(self, batch: Batch, shared: Shared) -> StageRows:
@@ -153,13 +141,14 @@ class MSAStage(RowStage):
                 labels_of(batch)[place],
                 torch.arange(len(place)),
             )
-            found = self._attack(part)
-            assert found.images is not None  # asked to keep them
+            found = self._probe.attack_rows(part)
+            assert found.images is not None  # a runner's rows bring them
             odd = int((found.columns["clean_correct"] == 0).sum())
             best[place] = found.images.to(best.dtype)
             breaker[right] = found.columns["first_breaker"].numpy()
             seen = judge_again(best, batch, shared, right)
-        result = self._result(batch, shared, seen, best, breaker)
+        norm = self.plan.norm
+        result = self._result(judged_rows(batch, shared, seen, best, breaker, norm))
         if odd:
             result = result.with_flags([unsure(odd)])
         return StageRows(result, lambda rows: best[rows], result.prediction)
@@ -168,67 +157,17 @@ class MSAStage(RowStage):
         """Once, with the first batch: the model is known, and its meter."""
         model = shared.view.model
         if self._asks:
-            self._probe = _make(model, self.plan, self._given)
+            self._probe = MSA(model, **common_settings(self.plan), **self._given)
         self._probe.set_model(model, shared.view.meter)
-        self._origin = {
-            "model": describe_model(model),
-            "device": str(device),
-            "batch_size": self.plan.batch_size,
-            "normalised_input": False,
-            "versions": versions(),
-        }
+        self._origin = origin_of(shared, device, self.plan)
 
-    def _attack(self, part: Batch) -> Rows:
-        """MSA on rows that are right; its books go on."""
-        probe = self._probe
-        assert part.labels is not None
-        ledger = probe._attack(part.images, part.labels, part.ids)
-        probe._books = add_entries(probe._books, ledger.entries)
-        probe._n_odd += ledger.n_odd
-        return attack_rows(part, ledger, probe.sources, True)
-
-    def _result(
-        self,
-        batch: Batch,
-        shared: Shared,
-        seen: Judged,
-        best: Tensor,
-        breaker: Array,
-    ) -> AttackResult:
-        """Rows as the runner's judge sees them: what it does not call wrong is not broken."""
-        wrong, keeper = shared.clean.failed, Keeper(self._probe.keep)
-        broken = seen.failed & ~wrong
-        verdict = np.where(broken, int(Verdict.NOT_ROBUST), int(Verdict.UNDECIDED))
-        verdict[wrong] = int(Verdict.MISCLASSIFIED)
-        status = status_of(shared.clean)
-        status[torch.from_numpy(~seen.finite)] = int(Status.NON_FINITE)
-        length = self._lengths(best, batch)
-        ids = batch.ids.cpu()
-        keeper.add(Rows(batch.index, {"ids": ids}, best))
-        return AttackResult(
-            ids=ids,
-            settings=self._probe.settings(),
-            provenance=self._origin,
-            verdict=torch.from_numpy(verdict.astype(np.int8)),
-            status=status,
-            reference=labels_of(batch).cpu(),
-            clean_correct=torch.from_numpy(~wrong).to(torch.int8),
-            prediction=torch.from_numpy(seen.prediction),
-            margin=torch.from_numpy(seen.margin),
-            clean_margin=torch.from_numpy(shared.clean.margin),
-            norm=torch.from_numpy(length),
-            found_norm=torch.from_numpy(np.where(broken, length, np.nan)),
-            first_breaker=torch.from_numpy(np.where(broken, breaker, -1)),
-            sidecars=keeper.finish(),
-        )
-
-    def _lengths(self, best: Tensor, batch: Batch) -> Array:
-        found = norm_of(best - batch.images, self.plan.norm)
-        return np.asarray(found.double().cpu().numpy())
+    def _result(self, rows: Rows) -> AttackResult:
+        """The rows of one batch; images are kept as the plan says."""
+        settings, keep = self._probe.settings(), self._probe.keep
+        return result_of(rows, keep, settings=settings, provenance=self._origin)
 
     def finish(self, result: Result) -> Result:
         """The books of all batches go into the provenance; doubts about the whole are added."""
-        self._kinds.tell(self._probe)
         facts = {**result.provenance, **self._probe.facts()}
         result = replace(result, provenance=facts)
         return result.with_flags(self._probe.doubts(result))
@@ -259,24 +198,6 @@ class AutoAttackStage(MSAStage):
             "which runs 10 steps"
         )
         yield from super()._caveats()
-
-
-def _make(model: Any, plan: Plan, settings: Mapping[str, Any]) -> MSA:
-    """The attack; on a stand-in for the model wrong settings fail before any pass."""
-    return MSA(
-        model,
-        eps=plan.eps,
-        norm=plan.norm,
-        seed=plan.seed,
-        batch_size=plan.batch_size,
-        bounds=plan.bounds,
-        outputs=plan.outputs,
-        **settings,
-    )
-
-
-def _stand_in(images: Tensor) -> Tensor:
-    return images.flatten(1)[:, :2]
 
 
 def _without_nothing(line: Mapping[str, Any]) -> dict[str, Any]:

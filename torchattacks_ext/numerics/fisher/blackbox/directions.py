@@ -13,6 +13,7 @@ and order do not matter, and a run can be continued by counting on.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -50,96 +51,86 @@ def unseen_share(n_directions: int, size: int) -> float:
     return max(0.0, 1.0 - seen)
 
 
-def orthonormal(
-    seed: int,
-    ids: Tensor,
-    purpose: str,
-    first: int,
-    stop: int,
-    size: int,
-    dtype: torch.dtype = torch.float32,
-) -> Tensor:
-    """Directions first..stop-1 of every sample: (B, stop - first, size), rows of length sqrt(size).
+@dataclass(frozen=True, eq=False)
+class Directions:
+    """Directions of every sample, numbered from 0: whichever kind, of the same numbers.
 
-    ids: (B,) int64. Each direction is, up to its sign, uniform on the sphere; those of one
-    block (:func:`block_size`) are orthogonal, blocks are independent. They are the
-    orthonormal factor of a Gaussian matrix (QR), whose column i depends on the columns up
-    to i alone: asking in parts gives the same directions up to rounding. Raises ConfigError
-    unless 0 <= first < stop. Cost: the normal numbers of the block up to ``stop`` (20 us for
-    3072) and 4 D m^2 operations for its m directions.
+    Each kind gives first..stop-1 of them, (B, stop - first, size), and raises ConfigError unless
+    0 <= first < stop.
 
-    >>> v = orthonormal(0, torch.tensor([7]), "demo", 0, 3, 3)[0]
-    >>> torch.allclose(v @ v.T, 3 * torch.eye(3), atol=1e-5)
-    True
+    Arguments:
+        seed (int): any integer.
+        ids (Tensor): (B,) int64.
+        purpose (str): another word gives other directions.
+        size (int): D, numbers of a direction.
+        dtype (torch.dtype): of the answers. (Default: torch.float32)
     """
-    _check(first, stop)
-    block, parts = block_size(size), []
-    for start in range(first - first % block, stop, block):
-        end = min(start + block, stop)
-        gauss = _gaussian(seed, ids, purpose, start, end, size).to(dtype)
-        basis = torch.linalg.qr(gauss.mT).Q.mT
-        parts.append(basis[:, max(first - start, 0) :] * math.sqrt(size))
-    return torch.cat(parts, 1)
 
+    seed: int
+    ids: Tensor
+    purpose: str
+    size: int
+    dtype: torch.dtype = torch.float32
 
-def signs(
-    seed: int,
-    ids: Tensor,
-    purpose: str,
-    first: int,
-    stop: int,
-    size: int,
-    dtype: torch.dtype = torch.float32,
-) -> Tensor:
-    """Directions first..stop-1 whose every number is -1 or 1 with probability 1/2.
+    def orthonormal(self, first: int, stop: int) -> Tensor:
+        """Rows of length sqrt(size), orthogonal to each other within a block.
 
-    Arguments, shape and errors as for :func:`orthonormal`; the length is sqrt(size) too, but
-    directions are independent. For inputs that move in whole steps.
+        Each direction is, up to its sign, uniform on the sphere; those of one block
+        (:func:`block_size`) are orthogonal, blocks are independent. They are the orthonormal
+        factor of a Gaussian matrix (QR), whose column i depends on the columns up to i alone:
+        asking in parts gives the same directions up to rounding. Cost: the normal numbers of
+        the block up to ``stop`` (20 us for 3072) and 4 D m^2 operations for its m directions.
 
-    >>> v = signs(0, torch.tensor([7]), "demo", 0, 2, 3)
-    >>> v.shape, v.abs().unique().tolist()
-    (torch.Size([1, 2, 3]), [1.0])
-    """
-    _check(first, stop)
-    rows, draws = _counters(ids, first, stop)
-    u = uniform(seed, rows, purpose, draws, size)
-    return (u >= 0.5).to(dtype).mul_(2).sub_(1).view(len(ids), stop - first, size)
+        >>> v = Directions(0, torch.tensor([7]), "demo", 3).orthonormal(0, 3)[0]
+        >>> torch.allclose(v @ v.T, 3 * torch.eye(3), atol=1e-5)
+        True
+        """
+        _check(first, stop)
+        block, parts = block_size(self.size), []
+        for start in range(first - first % block, stop, block):
+            gauss = self._gaussian(start, min(start + block, stop))
+            basis = torch.linalg.qr(gauss.mT).Q.mT
+            parts.append(basis[:, max(first - start, 0) :] * math.sqrt(self.size))
+        return torch.cat(parts, 1)
 
+    def signs(self, first: int, stop: int) -> Tensor:
+        """Rows whose every number is -1 or 1 with probability 1/2.
 
-def unit_gaussian(
-    seed: int,
-    ids: Tensor,
-    purpose: str,
-    first: int,
-    stop: int,
-    size: int,
-    dtype: torch.dtype = torch.float32,
-) -> Tensor:
-    """Independent Gaussian directions first..stop-1 divided by their length: (B, n, size).
+        Their length is sqrt(size) too, but they are independent. For inputs that move in whole
+        steps.
 
-    Arguments and errors as for :func:`orthonormal`. Note the length, 1: E[v v^T] = I / size.
+        >>> v = Directions(0, torch.tensor([7]), "demo", 3).signs(0, 2)
+        >>> v.shape, v.abs().unique().tolist()
+        (torch.Size([1, 2, 3]), [1.0])
+        """
+        _check(first, stop)
+        u = self._uniform(first, stop, self.size)
+        return self._shaped((u >= 0.5).to(self.dtype).mul_(2).sub_(1))
 
-    >>> unit_gaussian(0, torch.tensor([7]), "demo", 0, 2, 4).norm(dim=2)
-    tensor([[1.0000, 1.0000]])
-    """
-    _check(first, stop)
-    gauss = _gaussian(seed, ids, purpose, first, stop, size).to(dtype)
-    return torch.nn.functional.normalize(gauss, dim=2)
+    def unit_gaussian(self, first: int, stop: int) -> Tensor:
+        """Independent Gaussian directions divided by their length: 1, so E[v v^T] = I / size.
+
+        >>> Directions(0, torch.tensor([7]), "demo", 4).unit_gaussian(0, 2).norm(dim=2)
+        tensor([[1.0000, 1.0000]])
+        """
+        _check(first, stop)
+        return torch.nn.functional.normalize(self._gaussian(first, stop), dim=2)
+
+    def _gaussian(self, first: int, stop: int) -> Tensor:
+        u = self._uniform(first, stop, self.size + self.size % 2)
+        return self._shaped(normals(u)[:, : self.size]).to(self.dtype)
+
+    def _uniform(self, first: int, stop: int, size: int) -> Tensor:
+        """(B n, size) numbers in [0, 1), the n = stop - first directions of a sample in turn."""
+        rows = self.ids.repeat_interleave(stop - first)
+        draws = torch.arange(first, stop, device=rows.device).repeat(len(self.ids))
+        return uniform(self.seed, rows, self.purpose, draws, size)
+
+    def _shaped(self, rows: Tensor) -> Tensor:
+        """(B n, size) as (B, n, size)."""
+        return rows.view(len(self.ids), -1, self.size)
 
 
 def _check(first: int, stop: int) -> None:
     if not 0 <= first < stop:
         raise ConfigError(f"first={first} and stop={stop} must be 0 <= first < stop")
-
-
-def _counters(ids: Tensor, first: int, stop: int) -> tuple[Tensor, Tensor]:
-    draws = torch.arange(first, stop, device=ids.device)
-    return ids.repeat_interleave(stop - first), draws.repeat(len(ids))
-
-
-def _gaussian(
-    seed: int, ids: Tensor, purpose: str, first: int, stop: int, size: int
-) -> Tensor:
-    rows, draws = _counters(ids, first, stop)
-    u = uniform(seed, rows, purpose, draws, size + size % 2)
-    return normals(u)[:, :size].view(len(ids), stop - first, size)

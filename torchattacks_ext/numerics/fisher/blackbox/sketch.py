@@ -1,12 +1,12 @@
 """How sensitive is a model that only answers? An unbiased sketch of the Fisher information.
 
 Directions (:mod:`.directions`) are asked in pairs (:mod:`.differences`), and their slopes give
-the largest eigenvalue with an interval (:mod:`.sketch_judge`, where the equations are). Here is
+the largest eigenvalue with an interval (:mod:`.judge`, where the equations are). Here is
 the order of asking: in rounds, images that are sure enough drop out, a quarter of each round is
 asked again with twice the step.
 
 Source: the score is arXiv:2606.04767, eq. 6. Its own black-box algorithm, the maximum over
-directions, is too small by about (2 ln m)/D (:mod:`.srp_blackbox`); the sketch is ours.
+directions, is too small by about (2 ln m)/D (:mod:`.srp`); the sketch is ours.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ....errors import ConfigError, InputError
 from ...norms import Bounds
 from ..spectral import Ending
 from .differences import LEVELS, Scores, ask, central_differences, check_images
-from .directions import orthonormal, signs, unseen_share
+from .directions import Directions, unseen_share
 from .judge import Sketch, judge
 
 _GROUP_NUMBERS = 1 << 24  # of direction entries held at a time
@@ -178,12 +178,13 @@ class _Asker:
         """Slopes (n, stop - first, K) with step h, and (n, q, K) with 2 h of the first quarter."""
         size, near, far = self.images[0].numel(), [], []
         quarter = -(-(stop - first) // 4) if self.check else 0
-        draw = signs if self.grey else orthonormal
         n_rows = max(1, _GROUP_NUMBERS // (size * stop))
         for start in range(0, len(rows), n_rows):
             group = rows[start : start + n_rows].to(self.images.device)
             x, ids = self.images[group], self.ids.to(group.device)[group]
-            v = draw(self.seed, ids, "sketch", first, stop, size, x.dtype)
+            space = Directions(self.seed, ids, "sketch", size, x.dtype)
+            draw = space.signs if self.grey else space.orthonormal
+            v = draw(first, stop)
             near.append(self._slopes(x, v, 1))
             far.append(
                 self._slopes(x, v[:, :quarter], 2) if quarter else near[-1][:, :0]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .differences import Scores, ask, central_differences, check_images
-from .directions import unit_gaussian
+from .directions import Directions
 
 
 @torch.no_grad()
@@ -44,7 +44,8 @@ def srp_blackbox(
     found = []
     for i in range(len(images)):
         x, name = images[i : i + 1], ids[i : i + 1].to(images.device)
-        v = unit_gaussian(seed, name, "srp", 0, n_directions, x[0].numel(), x.dtype)
+        space = Directions(seed, name, "srp", x[0].numel(), x.dtype)
+        v = space.unit_gaussian(0, n_directions)
         a = central_differences(log_probs, x, v, h, bounds=None, max_rows=max_rows)
         p = log_probs(x).exp()
         found.append((p.unsqueeze(1) * a.square()).sum(2).amax(1))

@@ -8,9 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from torchattacks_ext.attacks.msa import shared as msa_shared
 from torchattacks_ext.attacks.msa.msa import MSA
-from torchattacks_ext.attacks.msa.shared import find_peeks, head_of, shared_peeks
+from torchattacks_ext.attacks.msa.scene import Scene
+from torchattacks_ext.attacks.msa.settings import MSASettings
+from torchattacks_ext.attacks.msa.victims import shared as msa_shared
+from torchattacks_ext.attacks.msa.victims.shared import (
+    find_peeks,
+    head_of,
+    shared_peeks,
+)
 from torchattacks_ext.models.adapters.shared_trunk import SharedTrunk
 from torchattacks_ext.models.logits import LogitsView
 from torchattacks_ext.models.meter import Meter
@@ -149,5 +155,7 @@ def test_with_a_normalisation_features_are_shared_or_there_is_no_peek(
 
 def test_no_peeks_for_models_that_are_not_attacked() -> None:
     shared = relatives()
-    attack = MSA(shared.head("hard"), {"a": shared.head("a"), "b": shared.head("b")})
-    assert list(shared_peeks(attack, {"a": nn.Flatten()})) == ["a"]
+    target, surrogates = shared.head("hard"), {name: shared.head(name) for name in "ab"}
+    settings = MSASettings(eps=EPS, norm="Linf")
+    scene = Scene(settings, target, target, surrogates, Meter())
+    assert list(shared_peeks(scene, {"a": nn.Flatten()})) == ["a"]

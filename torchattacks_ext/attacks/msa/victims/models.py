@@ -7,31 +7,19 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from ...data.stream import Batch
-from ...engines.autoattack.runs import TARGET
-from ...engines.judge.ledger import AttackSpec
-from ...errors import ConfigError
-from ..base.probe import Probe
-
-
-class Target(nn.Module):
-    """The target as a module: pixels to logits, through the probe's own view."""
-
-    def __init__(self, probe: Probe) -> None:
-        super().__init__()
-        self._ask = probe.get_logits
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, K)."""
-        return self._ask(images)
+from ...._typing import LogitsFn
+from ....data.stream import Batch
+from ....engines.autoattack.runs import TARGET
+from ....engines.judge.ledger import AttackSpec
+from ....errors import ConfigError
 
 
 class Normalised(nn.Module):
-    """A surrogate that wants its inputs as the target does."""
+    """A surrogate that wants its inputs as the target does; scale: pixels to those."""
 
-    def __init__(self, view: nn.Module, probe: Probe) -> None:
+    def __init__(self, view: nn.Module, scale: LogitsFn) -> None:
         super().__init__()
-        self.view, self._scale = view, probe.normalize
+        self.view, self._scale = view, scale
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K)."""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
-from ..._typing import LogitsFn
-from ...models.adapters.shared_trunk import HeadView, SharedTrunk
-from ...models.logits import LogitsView
-from ...models.meter import Meter
-
-if TYPE_CHECKING:
-    from .msa import MSA
+from ...._typing import LogitsFn
+from ....models.adapters.shared_trunk import HeadView, SharedTrunk
+from ....models.logits import LogitsView
+from ....models.meter import Meter
+from ..scene import Scene
 
 
 class Peek(nn.Module):
@@ -79,19 +77,20 @@ def find_peeks(
     }
 
 
-def shared_peeks(probe: MSA, models: Mapping[str, nn.Module]) -> dict[str, LogitsFn]:
-    """The peeks of a probe inside its session; models: those that are attacked, by name.
+def shared_peeks(scene: Scene, models: Mapping[str, nn.Module]) -> dict[str, LogitsFn]:
+    """The peeks of a run; models: those that are attacked, by name.
 
     Empty where surrogates are given other inputs than the target, and for version "rand", whose
     surrogates are means over many passes.
     """
-    scaled = probe._normalization_applied is False
-    if probe.version == "rand" or (scaled and probe.surrogate_normalization is None):
+    settings, scale = scene.settings, scene.scale
+    apart = scale is not None and settings.surrogate_normalization is None
+    if settings.version == "rand" or apart:
         return {}
     return find_peeks(
-        probe.model,
-        {name: one for name, one in probe.surrogates.items() if name in models},
-        probe._meter,
-        probe.outputs,
-        probe.normalize if scaled else lambda images: images,
+        scene.model,
+        {name: one for name, one in scene.surrogates.items() if name in models},
+        scene.meter,
+        settings.outputs,
+        scale or (lambda images: images),
     )

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from ...engines.autoattack.runs import TARGET
-from ...errors import ConfigError
+from ....engines.autoattack.runs import TARGET
+from ....errors import ConfigError
 
 RESERVED = (TARGET, "each", "surrogates", "best")
 """Names that a surrogate cannot have: a plan uses them."""

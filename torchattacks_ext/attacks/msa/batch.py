@@ -1,0 +1,99 @@
+"""By which rules is one batch attacked? Those of the kind of target that the model showed to be."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ...data.stream import Batch
+from ...models.checks import ModelTraits
+from ...results.base.columns import Rows
+from .fresh import attack_at_random
+from .joint import attack_jointly
+from .rows import attack_rows, fresh_rows, joint_rows
+from .run import attack_fixed
+from .scene import Scene
+from .settings import MSASettings
+from .told import Told
+
+Kind = Literal["fixed", "randomised", "coupled"]
+
+
+def kind_of(settings: MSASettings, traits: ModelTraits | None) -> Kind:
+    """By which rules a target is attacked that showed these traits; None: nothing is known of it.
+
+    AutoAttack's own protocol takes batch-dependent targets for fixed ones, and version "rand" all
+    targets for randomised ones.
+
+    >>> kind_of(MSASettings(eps=0.1, norm="Linf", version="rand"), None)
+    'randomised'
+    """
+    if settings.version == "rand" or (traits is not None and traits.randomised):
+        return "randomised"
+    if traits is not None and traits.batch_dependent and not settings.is_sequence:
+        return "coupled"
+    return "fixed"
+
+
+def batch_rows(
+    scene: Scene, batch: Batch, traits: ModelTraits | None, keep: bool
+) -> tuple[Rows, Told]:
+    """One batch with labels, attacked as it is given; of a batch-dependent target as deployed."""
+    kind = kind_of(scene.settings, traits)
+    if kind == "randomised":
+        return random_rows(scene, batch, keep)
+    if kind == "coupled":
+        return coupled_rows(scene, batch, torch.arange(len(batch)), 0, keep)
+    assert batch.labels is not None
+    ledger, told = attack_fixed(scene, batch.images, batch.labels, batch.ids)
+    return attack_rows(batch, ledger, scene.sources, keep), told
+
+
+def best_images(
+    scene: Scene,
+    images: Tensor,
+    labels: Tensor,
+    ids: Tensor,
+    traits: ModelTraits,
+) -> Tensor:
+    """One batch, attacked as it is given: the images (B, ...) that do most harm.
+
+    Of a batch-dependent target the batch with most rows wrong at once.
+    """
+    kind = kind_of(scene.settings, traits)
+    if kind == "randomised":
+        return attack_at_random(scene, images, labels, ids)[0].best
+    if kind == "coupled":
+        return attack_jointly(scene, images, labels, ids)[0].joint.best
+    return attack_fixed(scene, images, labels, ids)[0].best
+
+
+def random_rows(scene: Scene, batch: Batch, keep: bool) -> tuple[Rows, Told]:
+    """Rows of one batch of a randomised target, and their votes."""
+    assert batch.labels is not None
+    ledger, fresh, told = attack_at_random(scene, batch.images, batch.labels, batch.ids)
+    rows = attack_rows(batch, ledger, scene.sources, keep)
+    return fresh_rows(rows, fresh), told
+
+
+def coupled_rows(
+    scene: Scene, batch: Batch, part: Tensor, number: int, keep: bool
+) -> tuple[Rows, Told]:
+    """The attack on the rows at positions `part`, as one deployed batch in this order."""
+    own = rows_of(batch, part)
+    assert own.labels is not None
+    left, told = attack_jointly(scene, own.images, own.labels, own.ids)
+    told += Told(tallies={number: left.tally()})
+    sources = tuple(dict.fromkeys([*scene.sources, *told.sources]))
+    headline = scene.settings.headline
+    return joint_rows(batch, part, left, sources, headline, keep), told
+
+
+def rows_of(batch: Batch, part: Tensor) -> Batch:
+    """The rows at positions `part`."""
+    assert batch.labels is not None
+    rows = part.to(batch.images.device)
+    ids = batch.ids[part.to(batch.ids.device)]
+    return Batch(ids, batch.images[rows], batch.labels[rows], batch.index[part])

@@ -1,0 +1,106 @@
+"""What does a run tell beside its rows? Accounts, left-out parts, and numbers that add up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...engines.judge.ledger import Entry, add_entries
+from ...results.base.facts import Flag
+from .draws import Fresh
+from .protocols import NUMBERS, Tally, finished, protocols_flag
+from .settings import MSASettings
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What the attack on some rows has to say; of several batches by `+`.
+
+    books: the account of each source. n_odd: candidates with NaN or infinite pixels. left_out: why
+    parts of the plan did not run. sources: what may break a row beside the lines of the plan.
+    fresh: votes of a randomised target. tallies: number of a partition -> counts of its deployed
+    batches, for a batch-dependent target. doubts: what else speaks against the rows.
+
+    >>> (Told(n_odd=1) + Told(n_odd=2, left_out=frozenset(["square"]))).n_odd
+    3
+    """
+
+    books: Mapping[str, Entry] = field(default_factory=dict)
+    n_odd: int = 0
+    left_out: frozenset[str] = frozenset()
+    sources: tuple[str, ...] = ()
+    fresh: Fresh | None = None
+    tallies: Mapping[int, Tally] = field(default_factory=dict)
+    doubts: tuple[Flag, ...] = ()
+
+    def __add__(self, other: Told) -> Told:
+        fresh = self.fresh or other.fresh
+        if self.fresh is not None and other.fresh is not None:
+            fresh = self.fresh + other.fresh
+        empty, mine, theirs = Tally(), self.tallies, other.tallies
+        return Told(
+            books=add_entries(self.books, other.books),
+            n_odd=self.n_odd + other.n_odd,
+            left_out=self.left_out | other.left_out,
+            sources=tuple(dict.fromkeys([*self.sources, *other.sources])),
+            fresh=fresh,
+            tallies={
+                number: mine.get(number, empty) + theirs.get(number, empty)
+                for number in dict.fromkeys([*mine, *theirs])
+            },
+            doubts=(*self.doubts, *other.doubts),
+        )
+
+    def rules(self, settings: MSASettings) -> dict[str, Any]:
+        """Settings that decide about the rows of a target that is not fixed, in JSON types."""
+        found: dict[str, Any] = {}
+        if self.tallies:
+            found["deployed_batch"] = settings.deployed_rows
+            found["headline"] = settings.headline
+        if self.fresh is not None:
+            found["fresh_draws"] = settings.fresh_draws
+        return found
+
+    def facts(self, settings: MSASettings) -> dict[str, Any]:
+        """What was run and what it did, source by source, and the numbers of the whole."""
+        found: dict[str, Any] = {
+            "breakdown": {name: vars(book) for name, book in self.books.items()}
+        }
+        if self.fresh is not None:
+            found["randomised"] = self.fresh.facts()
+        if self.tallies:
+            partitions = finished(self.tallies.values())
+            found["protocols"] = {n: [one[n] for one in partitions] for n in NUMBERS}
+            found["deployed_batch"] = settings.deployed_rows
+        return found
+
+    def flags(self, settings: MSASettings) -> list[Flag]:
+        """The same as sentences, then odd candidates and parts that were left out."""
+        found = list(self.doubts)
+        if self.fresh is not None:
+            found.append(self.fresh.flag())
+        if self.tallies:
+            partitions = finished(self.tallies.values())
+            args = settings.headline, settings.deployed_rows
+            found.append(protocols_flag(partitions, *args))
+        if self.n_odd:
+            text = "candidates had NaN or infinite pixels (NaN gradients?); they were left out"
+            found.append(Flag("non_finite_candidates", text, self.n_odd))
+        if self.left_out:
+            why = "; ".join(sorted(self.left_out))
+            found.append(Flag("left_out", f"parts of the plan were left out: {why}"))
+        return found
+
+    def broken_by_square(self, n: int) -> list[Flag]:
+        """AutoAttack's own doubt: Square lowers the accuracy of n rows by more than .2 points."""
+        broken = sum(
+            book.broken for name, book in self.books.items() if "square" in name
+        )
+        if broken <= 0.002 * max(n, 1):
+            return []
+        text = (
+            "Square, which needs no gradient, broke rows that the gradient attacks had left: "
+            "gradients may be masked; add surrogates, or run Square longer"
+        )
+        return [Flag("square_after_gradients", text, broken)]

@@ -1,0 +1,1 @@
+"""What MSA attacks: `surrogates` by name, all as `models`, heads that are `shared`."""

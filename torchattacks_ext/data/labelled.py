@@ -1,0 +1,49 @@
+"""What is a data set with a name? Labelled images, and where they come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+UNKNOWN = "not stated"
+
+
+@dataclass(frozen=True, eq=False)
+class NamedData:
+    """Labelled images with their origin.
+
+    name: for people. dataset: item i is (image (C, H, W) float32 in [0, 1], label). n:
+    its length. n_total: images in the source. n_classes: None where the source does not
+    say. source, licence: for the report; "not stated" where nobody knows.
+    """
+
+    name: str
+    dataset: Dataset[Any]
+    n: int
+    n_total: int
+    n_classes: int | None = None
+    source: str = UNKNOWN
+    licence: str = UNKNOWN
+
+    def loader(self, batch_size: int) -> DataLoader[Any]:
+        """Batches (images (B, C, H, W), labels (B,)) in the order of the data.
+
+        A loader draws a seed for workers each time it starts: here not from the global
+        generator.
+        """
+        own = torch.Generator()
+        return DataLoader(self.dataset, batch_size=batch_size, generator=own)
+
+    def facts(self) -> dict[str, Any]:
+        """Everything but the images, in JSON types."""
+        return {
+            "name": self.name,
+            "n": self.n,
+            "n_total": self.n_total,
+            "n_classes": self.n_classes,
+            "source": self.source,
+            "licence": self.licence,
+        }
