@@ -122,7 +122,9 @@ def test_rows_hold_the_first_partition_under_every_protocol() -> None:
     assert found.summary()["protocols"] == found.protocols
 
 
-@pytest.mark.parametrize("headline", ["iso", "union", "realised"])
+@pytest.mark.parametrize(
+    "headline", ["iso", pytest.param("union", marks=pytest.mark.slow), "realised"]
+)
 def test_the_headline_says_what_the_rows_are(headline: Any) -> None:
     found = measure(CentredHalfSpace(), middle(), headline=headline, partitions=1)
     kept = getattr(found, f"{headline}_correct")
@@ -136,6 +138,7 @@ def test_the_headline_says_what_the_rows_are(headline: Any) -> None:
     assert len(names) == int((found.verdict == 2).sum()) or headline == "realised"
 
 
+@pytest.mark.slow
 def test_data_order_and_batches_of_the_loader_change_nothing() -> None:
     victim, images = CentredHalfSpace(), middle()
     labels, order = torch.zeros(N, dtype=torch.long), torch.randperm(N)
