@@ -15,6 +15,7 @@ import pytest
 import torch
 
 NO_DATA = "data test: "
+MOST_WORKERS = 8  # each imports torch and collects every test: a ninth would not pay
 
 # A fixed example sequence: a run that passes here passes elsewhere, and a slow
 # neighbour on the same machine is not a failure.
@@ -84,6 +85,24 @@ def torch_state_is_given_back() -> Iterator[None]:
     torch.set_default_dtype(before[0])
     torch.set_grad_enabled(before[1])
     assert after == before, f"(default dtype, grad mode) went from {before} to {after}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Whole folders are shared out among the cores, as by `-n auto --dist worksteal`.
+
+    A `-n` in setup.cfg would fail where xdist is not loaded (`-p no:xdist`). Files and single
+    tests stay in this process, which is quicker than to start workers. `-n 0` says no to all.
+    """
+    folders = all(os.path.isdir(place) for place in config.getoption("file_or_dir"))
+    # a worker that starts workers never ends
+    nested = "PYTEST_XDIST_WORKER" in os.environ
+    if folders and not nested and config.getoption("numprocesses", default=0) is None:
+        config.option.numprocesses = "auto"  # 0 with --pdb
+        config.option.maxprocesses = config.option.maxprocesses or MOST_WORKERS
+        # neighbours stay together: they share fixtures
+        config.option.dist = "worksteal"
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of numpy's, in each worker
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -63,20 +63,29 @@ IntArray = NDArray[np.int64]
 def run_test(
     rng: Generator, p: float, size: int, significance: float
 ) -> NDArray[np.int8]:
-    """Verdicts of `size` images with failure rate p: the three-way test, look by look."""
+    """Verdicts of `size` images with failure rate p: the three-way test, look by look.
+
+    Images with as many failures are one another's equals: how many of them fail how often until
+    the next look is one multinomial draw, and a shuffle says in the end which images they were.
+    """
     table = boundaries(TOLERANCE, significance, 20_000)
-    verdicts = np.full(size, Verdict.UNDECIDED, dtype=np.int8)
-    open_, failures, n = np.arange(size), np.zeros(size, dtype=np.int64), 0
+    images = np.array([size])  # by failures so far
+    ended, n = {verdict: 0 for verdict in Verdict}, 0
     for look, low, high in zip(
         table.looks.tolist(), table.certify_at.tolist(), table.refute_at.tolist()
     ):
-        failures += rng.binomial(look - n, p, open_.size)
-        n = look
-        verdicts[open_[failures <= low]] = Verdict.ROBUST
-        verdicts[open_[failures >= high]] = Verdict.NOT_ROBUST
-        still = (failures > low) & (failures < high)
-        open_, failures = open_[still], failures[still]
-    return verdicts
+        chances = stats.binom.pmf(np.arange(look - n + 1), look - n, p)
+        after = np.zeros(len(images) + look - n, dtype=np.int64)
+        for failures, row in enumerate(rng.multinomial(images, chances)):
+            after[failures : failures + len(row)] += row
+        ended[Verdict.ROBUST] += after[: low + 1].sum()
+        ended[Verdict.NOT_ROBUST] += after[high:].sum()
+        after[: low + 1] = 0
+        images, n = after[:high], look
+    ended[Verdict.UNDECIDED] = images.sum()
+    verdicts = np.repeat(list(ended), list(ended.values())).astype(np.int8)
+    assert len(verdicts) == size
+    return rng.permutation(verdicts)
 
 
 @lru_cache(maxsize=None)
