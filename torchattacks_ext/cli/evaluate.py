@@ -174,10 +174,10 @@ def _model(
     if mean is not None and std is not None:
         moments = common.numbers(mean, "--mean"), common.numbers(std, "--std")
         channels = data.dataset[0][0].shape[0]
-        if any(len(side) != channels for side in moments):
+        if any(len(side) not in (1, channels) for side in moments):
             raise ConfigError(
                 f"--mean {mean} --std {std}: the images have {channels} channels; "
-                "give one number a channel"
+                "give one number a channel, or one for all"
             )
         model = NormalizedModel(model, *moments)
     try:
