@@ -5,16 +5,16 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from torch.utils.data import TensorDataset
-
 from ..errors import ConfigError
 from ..numerics.arguments import parse_whole
 from . import digits
 from .folder import load_folder
+from .labelled import LabelledTensors
 from .labelled import NamedData as NamedData
 from .npz import load_npz
 
 KINDS = ("digits", "npz:PATH", "imagefolder:PATH")
+DIGITS = tuple(map(str, range(digits.N_CLASSES)))
 
 
 def load_data(
@@ -61,7 +61,7 @@ def _digits(n: int | None) -> NamedData:
     images, labels = digits.load_digits("test")
     return NamedData(
         name="digits",
-        dataset=TensorDataset(images[:n], labels[:n]),
+        dataset=LabelledTensors(images[:n], labels[:n], DIGITS),
         n=len(labels[:n]),
         n_total=len(labels),
         n_classes=digits.N_CLASSES,

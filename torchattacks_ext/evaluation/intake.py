@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..data.batches import RawBatch
 from ..data.door import check_images
-from ..data.stream import Batch, RawBatch, Stream
+from ..data.stream import Batch, Stream
 from ..errors import InputError
 from ..models.checks import ModelTraits, inspect_model
 from ..models.logits import LogitsView, working_dtype
