@@ -123,7 +123,7 @@ class Spring:
 )
 def test_nothing_else_is_unpickled(content: Any, workshop: Path) -> None:
     torch.save(content, "trap.pt")
-    with pytest.raises(InputError, match="pickled objects .*could run code; save the"):
+    with pytest.raises(InputError, match="pickled objects.*could run code.*; save the"):
         load_model("trap.pt", "shed:build")
     assert not (workshop / "sprung").exists()
 
@@ -146,7 +146,9 @@ def test_whole_programs_are_refused_in_our_words() -> None:
         for arch in (None, "shed:build"):
             with pytest.raises(InputError, match=said):
                 load_model(name, arch)
-    with pytest.raises(InputError, match=r"pickled objects.*such as torch.nn.*weights only"):
+    with pytest.raises(
+        InputError, match=r"pickled objects.*such as torch.nn.*weights only"
+    ):
         load_model("whole.pt", "shed:build")
     for name in ("script.pt", "whole.pt"):
         with pytest.raises(InputError) as caught:

@@ -86,7 +86,9 @@ def test_images_are_not_cast_to_what_only_stores(dtype: Any, others: Any) -> Non
 
         def __init__(self) -> None:
             super().__init__()
-            self.weight = nn.Parameter((8 * torch.eye(3, 64)).to(dtype), requires_grad=False)
+            self.weight = nn.Parameter(
+                (8 * torch.eye(3, 64)).to(dtype), requires_grad=False
+            )
             if others is not None:
                 self.scale = nn.Parameter(torch.ones(1, dtype=others))
 

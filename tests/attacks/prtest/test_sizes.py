@@ -69,7 +69,7 @@ def test_protocols_that_pack_all_images_refuse_before_the_work() -> None:
             asked.append(len(images))
             return super().forward(images)
 
-    attack = MSA(Counting(), eps=0.1, version="rand-plus")
+    attack = MSA(Counting(), eps=0.1, version="paper")
     with pytest.raises(InputError, match="unequal sizes"):
         attack.measure(batches())
     assert sum(asked) <= 65  # the look at the model
