@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
+from torchattacks_ext.data.batches import open_batch
 from torchattacks_ext.data.door import as_bounds, check_images
-from torchattacks_ext.data.stream import Batch, Stream, open_batch
+from torchattacks_ext.data.stream import Batch, Stream
 from torchattacks_ext.errors import InputError, StateError
 from torchattacks_ext.models.checks import ModelTraits
 from torchattacks_ext.numerics.ids import IdBook

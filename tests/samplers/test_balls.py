@@ -205,7 +205,7 @@ def test_latent_sizes() -> None:
 
 @pytest.mark.parametrize("kind", BALLS)
 def test_bad_settings_are_named(kind: Any) -> None:
-    for eps in (0.0, -1.0, math.nan, math.inf, "8/255", None, True, [1]):
+    for eps in (0.0, -1.0, math.nan, math.inf, "8 of 255", None, True, [1]):
         with pytest.raises(
             ConfigError, match="eps=.* must be a positive number; eps is the"
         ):

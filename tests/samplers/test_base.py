@@ -182,13 +182,16 @@ def test_noise_is_added_in_float32_or_float64_and_rounded_once() -> None:
     assert wide.dtype == torch.float64 and float(wide) == 0.5
 
 
-@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), float("inf"), "1", None])
+@pytest.mark.parametrize(
+    "value", [-0.1, 1.1, float("nan"), float("inf"), "one", True, None]
+)
 def test_numbers_outside_their_domain_are_named(value: Any) -> None:
     with pytest.raises(
         ConfigError, match="share=.* must be a number >= 0 and <= 1; so"
     ):
         check_real("share", value, 0, 1, "so")
     assert check_real("share", torch.tensor(0.5), 0, 1, "so") == 0.5
+    assert check_real("share", "1/2", 0, 1, "so") == 0.5
     with pytest.raises(ConfigError, match="must be a positive number and <= 1"):
         check_real("share", 0, 0, 1, "so", above=True)
     with pytest.raises(ConfigError, match="must be a number > 1 and <= 2"):

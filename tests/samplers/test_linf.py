@@ -190,7 +190,7 @@ def test_settings_are_json() -> None:
 
 
 def test_bad_settings_are_named() -> None:
-    for eps in (0.0, -1.0, float("nan"), float("inf"), "8/255"):
+    for eps in (0.0, -1.0, float("nan"), float("inf"), "8 of 255"):
         with pytest.raises(ConfigError, match="must be a positive number; say 8/255"):
             LinfUniform(eps)  # type: ignore[arg-type]
     with pytest.raises(

@@ -41,6 +41,15 @@ def evaluate(
     arch: Annotated[
         str | None, typer.Option(help="package.module:factory for FILE.pt.")
     ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Key of the weights in FILE.pt, say model_ema.")
+    ] = None,
+    outputs: Annotated[
+        str | None, typer.Option(help="What the model gives: logits or probs. [logits]")
+    ] = None,
+    output_key: Annotated[
+        str | None, typer.Option(help="Name or number of the scores among its outputs.")
+    ] = None,
     plan: Annotated[
         Path | None, typer.Option(help="Plan as YAML or JSON; other options override.")
     ] = None,
@@ -111,7 +120,8 @@ def evaluate(
 ) -> int:
     """Measure a model: accuracy, attacks, PRTest. Exit 1 if a stage failed."""
     common.check_folder(out)
-    settings = {"norm": norm, "seed": seed, "batch_size": batch_size}
+    settings: dict[str, Any] = {"norm": norm, "seed": seed, "batch_size": batch_size}
+    settings |= {"outputs": outputs, "output_key": _key(output_key)}
     arguments = {
         "tolerance": _number(tolerance, "--tolerance"),
         "significance": _number(significance, "--significance"),
@@ -126,8 +136,9 @@ def evaluate(
         radius = {"eps": _number(eps, "--eps")}
         checked = build_plan(base, settings | radius, attacks, arguments, fim)
         named = _data(data, n, resize)
-        victim = _model(model, arch, mean, std, device, named)
-        task = Task(_label(model), victim, named, checked)
+        victim, label = load_model(model, arch, weights)
+        victim = _on_pixels(victim, mean, std, device, named)
+        task = Task(label, victim, named, checked)
         facts = dry_facts(task)
         if not dry_run:
             report = run_task(task)
@@ -143,9 +154,10 @@ def _number(text: str | None, option: str) -> float | None:
     return None if text is None else common.number(text, option)
 
 
-def _label(spec: str) -> str:
-    """The model's name in the report: the factory as given, or the file's name."""
-    return spec if ":" in spec and not Path(spec).exists() else Path(spec).name
+def _key(text: str | None) -> str | int | None:
+    """A number where it is written as one: the place of the scores in a tuple."""
+    digits = text is not None and text.removeprefix("-").isdigit()
+    return int(text) if digits and text is not None else text
 
 
 def _data(spec: str, n: int | None, resize: int | None) -> NamedData:
@@ -157,9 +169,8 @@ def _data(spec: str, n: int | None, resize: int | None) -> NamedData:
         raise type(error)(f"--data: {error}") from error
 
 
-def _model(
-    spec: str,
-    arch: str | None,
+def _on_pixels(
+    model: nn.Module,
     mean: str | None,
     std: str | None,
     device: str | None,
@@ -170,14 +181,13 @@ def _model(
 
     if (mean is None) != (std is None):
         raise ConfigError("--mean and --std belong together; give both or neither")
-    model = load_model(spec, arch)
     if mean is not None and std is not None:
         moments = common.numbers(mean, "--mean"), common.numbers(std, "--std")
         channels = data.dataset[0][0].shape[0]
-        if any(len(side) != channels for side in moments):
+        if any(len(side) not in (1, channels) for side in moments):
             raise ConfigError(
                 f"--mean {mean} --std {std}: the images have {channels} channels; "
-                "give one number a channel"
+                "give one number a channel, or one for all"
             )
         model = NormalizedModel(model, *moments)
     try:

@@ -7,208 +7,116 @@ PyTorch's restricted reader, which builds tensors and runs nothing.
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import os
-import pickle
-import sys
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, InputError
-from .common import one_line
+from .checkpoints import SUFFIXES, Weights, few, read_weights, refuse_other_formats
+from .factories import call_factory
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
-SUFFIXES = (".pt", ".pth", ".th", ".ckpt")
+State = dict[str, Any]
+_PREFIXES = ("module.", "_orig_mod.", "model.")
 _WRAPPERS = ("module.", "_orig_mod.")
-_SHOWN = 3
+"""Prefixes of DataParallel, DDP and torch.compile, which no model of a user's has by itself."""
+_AVERAGED = "n_averaged"
+"""What torch.optim.swa_utils counts beside the weights."""
 
 
-def load_model(spec: str, arch: str | None = None) -> nn.Module:
-    """The model that `spec` names, in eval mode.
+def load_model(
+    spec: str, arch: str | None = None, weights: str | None = None
+) -> tuple[nn.Module, str]:
+    """The model that `spec` names, in eval mode, and its name in a report.
 
     spec: "package.module:factory", or a file (.pt, .pth, .th, .ckpt) with a state_dict
-    (or {"state_dict": ...}), which needs `arch`, the factory of the empty model.
-    Factories are called without arguments; the current folder is searched first. Raises
-    ConfigError and InputError.
+    or a container of one, which needs `arch`, the factory of the empty model, and may
+    need `weights`, the key of those that are meant. Factories are called without
+    arguments; the current folder is searched first. Raises ConfigError and InputError.
     """
-    if Path(spec).suffix.lower() not in SUFFIXES and not Path(spec).is_file():
-        if arch is not None:
-            raise ConfigError(
-                f"--arch {arch} belongs to a file of weights ({', '.join(SUFFIXES)}), "
-                f"--model is {spec!r}"
-            )
-        return call_factory(spec, "--model").eval()
+    path = Path(spec)
+    if path.suffix.lower() not in SUFFIXES and not path.is_file():
+        for option, value in (("--arch", arch), ("--weights", weights)):
+            if value is not None:
+                raise ConfigError(
+                    f"{option} {value} belongs to a file of weights ({', '.join(SUFFIXES)}), "
+                    f"--model is {spec!r}"
+                )
+        return call_factory(spec, "--model").eval(), spec
+    refuse_other_formats(path)
     if arch is None:
         raise ConfigError(
             f"--model {spec} holds weights only; say which model they belong to: "
             "--arch package.module:factory"
         )
-    state = read_state(Path(spec))
+    found = read_weights(path, weights)
     model = call_factory(arch, "--arch")
-    _fill(model, state, spec, arch)
-    return model.eval()
+    _fill(model, fitted(found.state, model.state_dict()), spec, arch)
+    return model.eval(), _name(path, found)
 
 
-def call_factory(spec: str, option: str) -> nn.Module:
-    """Import "package.module:factory" and call it. ConfigError or InputError."""
-    module_name, _, name = spec.partition(":")
-    if not module_name or not name:
-        raise ConfigError(
-            f"{option} {spec!r} is neither package.module:factory nor a file of "
-            f"weights ({', '.join(SUFFIXES)})"
-        )
-    with _current_folder_first():
-        factory = _find(module_name, name, option)
-        model = _guarded(factory, f"{option} {spec}")
-    from torch import nn
-
-    if not isinstance(model, nn.Module):
-        raise InputError(
-            f"{option} {spec} returned {type(model).__name__}, expected a "
-            "torch.nn.Module"
-        )
-    return model
+def _name(path: Path, found: Weights) -> str:
+    """The file; where it holds several weights, also which were taken and which not."""
+    if not found.others:
+        return path.name
+    return f"{path.name}: {found.taken} (not {few(list(found.others))})"
 
 
-@contextlib.contextmanager
-def _current_folder_first() -> Iterator[None]:
-    """Search the current folder first while the user's module is imported, and last
-    from then on.
+def fitted(state: State, wanted: State) -> State:
+    """`state` under the names of the model, where taking prefixes off makes all of them fit.
 
-    First for all of the process, a stray `queue.py` there would replace the standard
-    library's.
+    Else without the prefixes of wrappers, so that what does not fit can be named.
+
+    >>> fitted({"module.a": 1, "module.b": 2}, {"a": 0, "b": 0})
+    {'a': 1, 'b': 2}
     """
-    here = os.getcwd()
-    sys.path.insert(0, here)
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        sys.path.remove(here)
-        if here not in sys.path:
-            sys.path.append(here)
+    for one in _renamed(state):
+        if one.keys() == wanted.keys():
+            return one
+    return _unwrapped(state)
 
 
-def _find(module_name: str, name: str, option: str) -> Callable[[], Any]:
-    where = f"{option} {module_name}:{name}"
-    try:
-        module = _guarded(lambda: importlib.import_module(module_name), where)
-    except InputError as error:
-        cause = error.__cause__
-        lost = getattr(cause, "name", None) or ""
-        whole = module_name == lost or module_name.startswith(f"{lost}.")
-        if isinstance(cause, ModuleNotFoundError) and lost and whole:
-            raise InputError(
-                f"{where}: there is no module {lost!r}, neither installed nor in "
-                f"{os.getcwd()}"
-            ) from cause
-        raise
-    found = module
-    for part in name.split("."):
-        if not hasattr(found, part):
-            public = [key for key in vars(module) if not key.startswith("_")]
-            known = (
-                ", ".join(k for k in public if callable(getattr(module, k))) or "none"
-            )
-            raise InputError(
-                f"{where}: {module_name} has no {name!r}; its callables: {known}"
-            )
-        found = getattr(found, part)
-    from torch import nn
-
-    if isinstance(found, nn.Module) or not callable(found):
-        raise InputError(
-            f"{where} is a {type(found).__name__}, expected a function without "
-            "arguments that returns the model"
-        )
-    factory: Callable[[], Any] = found
-    return factory
+def _renamed(state: State) -> Iterator[State]:
+    """The state as it is, and with up to three prefixes off, in any order they come in."""
+    yield state
+    counted = {k: v for k, v in state.items() if k != _AVERAGED}
+    if len(counted) < len(state):
+        yield from _renamed(counted)
+    for prefix in _PREFIXES:
+        if state and all(key.startswith(prefix) for key in state):
+            yield from _renamed({k.removeprefix(prefix): v for k, v in state.items()})
+    inner = {key.replace("_orig_mod.", ""): value for key, value in state.items()}
+    if inner.keys() != state.keys() and len(inner) == len(state):
+        yield inner
 
 
-def _guarded(call: Callable[[], Any], where: str) -> Any:
-    """Run the user's code; what it raises becomes an InputError, sys.exit too."""
-    try:
-        return call()
-    except (Exception, SystemExit) as error:
-        raise InputError(f"{where} failed with {_named(error)}") from error
-
-
-def _named(error: BaseException) -> str:
-    said = one_line(error)
-    kind = type(error).__name__
-    return said if said.startswith(kind) else f"{kind}: {said}"
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The state_dict in a file, without the prefixes of DataParallel, DDP and
-    torch.compile.
-
-    Raises InputError for a missing or damaged file, pickled objects, and anything but
-    named tensors.
-    """
-    import torch
-
-    if not path.is_file():
-        raise InputError(f"--model {path} is not a file")
-    try:
-        raw = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if not zipfile.is_zipfile(path):  # older than PyTorch 1.6, or anything
-            raise InputError(f"{path} is not a file of torch.save") from error
-        raise InputError(
-            f"{path} holds pickled objects, which could run code; save the weights "
-            "only: torch.save(model.state_dict(), PATH)"
-        ) from error
-    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path} is not a file of torch.save or is damaged ({one_line(error)})"
-        ) from error
-    state = raw.get("state_dict", raw) if isinstance(raw, Mapping) else raw
-    named = isinstance(state, Mapping) and all(isinstance(key, str) for key in state)
-    if not named or not all(
-        isinstance(value, torch.Tensor) for value in state.values()
-    ):
-        keys = (
-            f" with the keys {_few([*map(str, raw)])}"
-            if isinstance(raw, Mapping)
-            else ""
-        )
-        raise InputError(
-            f"{path} holds a {type(raw).__name__}{keys}, expected a state_dict or "
-            '{"state_dict": ...}: torch.save(model.state_dict(), PATH)'
-        )
-    found = dict(state)
+def _unwrapped(state: State) -> State:
     for prefix in _WRAPPERS:
-        if found and all(key.startswith(prefix) for key in found):
-            found = {key[len(prefix) :]: value for key, value in found.items()}
-    return found
+        if state and all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
 
 
-def _fill(model: nn.Module, state: dict[str, Tensor], spec: str, arch: str) -> None:
+def _fill(model: nn.Module, state: State, spec: str, arch: str) -> None:
     """Load the weights; InputError names the first keys and shapes that do not fit."""
     wanted = model.state_dict()
     missing = [key for key in wanted if key not in state]
     unexpected = [key for key in state if key not in wanted]
     odd = [
-        f"{key} {tuple(value.shape)} in the file, {tuple(wanted[key].shape)} in the "
-        "model"
+        f"{key} {_shape(value)} in the file, {_shape(wanted[key])} in the model"
         for key, value in state.items()
-        if key in wanted and value.shape != wanted[key].shape
+        if key in wanted and _shape(value) != _shape(wanted[key])
     ]
     parts = {"missing": missing, "unexpected": unexpected, "of another shape": odd}
-    wrong = [
-        f"{len(keys)} {kind}: {_few(keys)}" for kind, keys in parts.items() if keys
-    ]
+    wrong = [f"{len(keys)} {kind}: {few(keys)}" for kind, keys in parts.items() if keys]
     if wrong:
         raise InputError(f"{spec} does not fit --arch {arch}; keys {'; '.join(wrong)}")
     model.load_state_dict(state)
 
 
-def _few(keys: list[str]) -> str:
-    more = f", and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-    return ", ".join(keys[:_SHOWN]) + more
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """None for what a module stores beside its tensors."""
+    shape = getattr(value, "shape", None)
+    return None if shape is None else tuple(shape)

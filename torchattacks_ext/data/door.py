@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import ConfigError, InputError
 from ..numerics.norms import Bounds as Bounds
 from ..numerics.norms import bounds_for
+from .batches import PIL_REMEDY, is_pil, unequal
 
 TOLERANCE = 1e-4
 """How far a pixel may be out of bounds (normalise and back costs 2e-7; a wrong scale far more)."""
@@ -50,9 +51,22 @@ def as_tensor(values: Any, what: str) -> Tensor:
             values = np.require(np.asarray(values), requirements=["C", "W"])
         return torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError):
-        raise InputError(
-            f"{what} are {type(values).__name__}, expected a tensor or an array of numbers"
-        ) from None
+        raise InputError(_no_array(values, what)) from None
+
+
+def _no_array(values: Any, what: str) -> str:
+    """Why `values` are no array of numbers, and what to do."""
+    rows = list(values) if isinstance(values, (list, tuple)) else []
+    if any(is_pil(row) for row in rows):
+        return PIL_REMEDY
+    shapes = sorted({tuple(getattr(row, "shape", ())) for row in rows})
+    if len(shapes) > 1:
+        return unequal(*shapes[:2])
+    if shapes and shapes[0]:
+        return f"{what} are a list of tensors; stack them: torch.stack(images)"
+    return (
+        f"{what} are {type(values).__name__}, expected a tensor or an array of numbers"
+    )
 
 
 def check_images(images: Any, bounds: Bounds | None, dtype: torch.dtype) -> Tensor:
@@ -79,6 +93,10 @@ def _check_dtype(images: Tensor) -> None:
     if images.dtype == torch.uint8:
         raise InputError(
             "images are uint8 (0..255), expected floats in [0, 1]; use images.float() / 255"
+        )
+    if images.dtype.is_floating_point and images.element_size() < 2:
+        raise InputError(
+            f"images are {images.dtype}, in which nothing can be computed; use images.float()"
         )
     if not images.dtype.is_floating_point:
         raise InputError(

@@ -13,6 +13,7 @@ from torch.utils.data import Subset
 from ..errors import InputError, MissingExtra
 from .digits import ranks
 from .labelled import NamedData
+from .pixels import open_image, read_image, three_channels
 
 
 def load_folder(path: Path, n: int | None, resize: int | None) -> NamedData:
@@ -28,12 +29,12 @@ def load_folder(path: Path, n: int | None, resize: int | None) -> NamedData:
         raise InputError(
             f"{path} is not a folder; give imagefolder:PATH of class folders"
         )
-    steps = [transforms.ToTensor()]
+    steps = [transforms.ToTensor(), three_channels]
     if resize is not None:
         steps = [transforms.Resize(resize), transforms.CenterCrop(resize), *steps]
     try:
         whole = datasets.ImageFolder(
-            str(path), transform=transforms.Compose(steps), loader=_read
+            str(path), transform=transforms.Compose(steps), loader=read_image
         )
     except FileNotFoundError as error:
         raise InputError(
@@ -66,31 +67,11 @@ def _torchvision() -> tuple[Any, Any]:
         ) from error
 
 
-def _open(file: str) -> Any:
-    try:
-        return import_module("PIL.Image").open(file)
-    except OSError as error:
-        raise InputError(
-            f"{file} cannot be read as an image: {error}; remove or repair it"
-        ) from error
-
-
-def _read(file: str) -> Any:
-    """One file as an RGB image."""
-    with _open(file) as image:
-        try:
-            return image.convert("RGB")
-        except (OSError, SyntaxError) as error:
-            raise InputError(
-                f"{file} cannot be read as an image: {error}; remove or repair it"
-            ) from error
-
-
 def _check_sizes(path: Path, files: Sequence[str]) -> None:
     """InputError unless all files have one size; reads headers only."""
     first: tuple[int, int] | None = None
     for file in files:
-        with _open(file) as image:
+        with open_image(file) as image:
             first = first or image.size
             if image.size != first:
                 raise InputError(

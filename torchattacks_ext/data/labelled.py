@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 UNKNOWN = "not stated"
+
+
+class LabelledTensors(TensorDataset):
+    """Images (N, C, H, W) and labels (N,) that say how their classes are called."""
+
+    def __init__(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> None:
+        super().__init__(images, labels)
+        self.classes = list(classes)
 
 
 @dataclass(frozen=True, eq=False)

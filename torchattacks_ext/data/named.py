@@ -5,15 +5,16 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from torch.utils.data import TensorDataset
-
 from ..errors import ConfigError
+from ..numerics.arguments import parse_whole
 from . import digits
 from .folder import load_folder
+from .labelled import LabelledTensors
 from .labelled import NamedData as NamedData
 from .npz import load_npz
 
 KINDS = ("digits", "npz:PATH", "imagefolder:PATH")
+DIGITS = tuple(map(str, range(digits.N_CLASSES)))
 
 
 def load_data(
@@ -43,9 +44,10 @@ def load_data(
         close = difflib.get_close_matches(kind, known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close and close[0] != kind else ""
         raise ConfigError(f"data={spec!r} is not one of {', '.join(KINDS)}{hint}")
-    for key, value in (("n", n), ("resize", resize)):
-        if value is not None and value < 1:
-            raise ConfigError(f"{key}={value} must be a whole number >= 1")
+    n, resize = (
+        None if value is None else parse_whole(value, key, 1)
+        for key, value in (("n", n), ("resize", resize))
+    )
     if resize is not None and kind != "imagefolder":
         raise ConfigError(f"resize={resize} is for imagefolder:PATH only, not {kind}")
     if kind == "digits":
@@ -59,7 +61,7 @@ def _digits(n: int | None) -> NamedData:
     images, labels = digits.load_digits("test")
     return NamedData(
         name="digits",
-        dataset=TensorDataset(images[:n], labels[:n]),
+        dataset=LabelledTensors(images[:n], labels[:n], DIGITS),
         n=len(labels[:n]),
         n_total=len(labels),
         n_classes=digits.N_CLASSES,

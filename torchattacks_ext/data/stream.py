@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,12 @@ from ..errors import InputError
 from ..models.checks import ModelTraits, look_cost
 from ..models.meter import Budget
 from ..numerics.ids import IdBook
+from ..results.base.facts import Flag
 from ..results.base.groups import Groups, join_groups
 from ..results.base.result import Result
+from .batches import PIL_REMEDY, RawBatch, is_pil, raw_batches
 from .door import Bounds, as_tensor, check_label_range, check_labels
-
-IMAGE_KEYS = ("images", "image", "img", "pixel_values")
-LABEL_KEYS = ("labels", "label")
+from .doubts import class_doubts, layout_doubts, named_classes, unanswered
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,46 +36,6 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.index)
-
-
-@dataclass(frozen=True, eq=False)
-class RawBatch:
-    """A batch as it came from the loader, taken apart but not checked."""
-
-    images: Any
-    labels: Any = None
-    ids: Any = None
-    groups: Any = None
-
-
-def _pick(batch: Mapping[str, Any], keys: Sequence[str]) -> Any:
-    found = [key for key in keys if key in batch]
-    return batch[found[0]] if found else None
-
-
-def open_batch(batch: Any) -> RawBatch:
-    """One batch of a loader as its parts; InputError for a form that is not known."""
-    if isinstance(batch, Mapping):
-        images = _pick(batch, IMAGE_KEYS)
-        if images is None:
-            raise InputError(
-                f"a batch has the keys {sorted(map(str, batch))}, expected one of {IMAGE_KEYS}"
-            )
-        return RawBatch(
-            images,
-            _pick(batch, LABEL_KEYS),
-            batch.get("sample_ids"),
-            batch.get("groups"),
-        )
-    if isinstance(batch, Tensor) or hasattr(batch, "__array__"):
-        return RawBatch(batch)
-    if isinstance(batch, (tuple, list)) and len(batch) in (1, 2):
-        return RawBatch(*batch)
-    size = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
-    raise InputError(
-        f"a batch is a {type(batch).__name__}{size}, expected (images, labels), a tensor or a dict "
-        f"with {IMAGE_KEYS[0]!r} and {LABEL_KEYS[0]!r}"
-    )
 
 
 def _as_list(values: Any, what: str) -> list[Any]:
@@ -142,6 +103,10 @@ class Stream:
         self.n_duplicates = 0
         self.groups: Groups | None = None
         self.traits: ModelTraits | None = None
+        self._shapes: set[tuple[int, ...]] = set()
+        self._n_answers = 0
+        self._asked: set[int] = set()
+        self._answers: set[int] = set()
         self.budget, self.resume, self._look = budget, resume, look
         self._bounds, self._prepare, self._need = bounds, prepare, need_labels
         self._ids = None if ids is None else _as_list(ids, "ids")
@@ -174,6 +139,8 @@ class Stream:
                 f"data is a {type(data).__name__}; pass images and labels as two arguments, or a "
                 "list of batches"
             )
+        if is_pil(data):
+            raise InputError(PIL_REMEDY)
         indexed = hasattr(data, "__getitem__") and hasattr(data, "__len__")
         if isinstance(data, (str, bytes)) or not (
             indexed or isinstance(data, Iterable)
@@ -188,19 +155,7 @@ class Stream:
             )
 
     def _raw(self) -> Iterator[RawBatch]:
-        data, size = self._data, self._batch_size
-        if isinstance(data, Tensor):
-            for start in range(0, len(data), size):
-                rows = slice(start, start + size)
-                labels = None if self._labels is None else self._labels[rows]
-                yield RawBatch(data[rows], labels)
-            return
-        dataset = hasattr(data, "__getitem__") or isinstance(data, IterableDataset)
-        if dataset and not isinstance(data, (DataLoader, list)):
-            # with a generator of its own: a loader draws from the global one when it starts
-            data = DataLoader(data, batch_size=size, generator=torch.Generator())
-        for batch in data:
-            yield open_batch(batch)
+        return raw_batches(self._data, self._labels, self._batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         book, start = IdBook(), 0
@@ -210,6 +165,7 @@ class Stream:
             n = len(images)
             if not n:
                 continue
+            self._shapes.add(tuple(images.shape[1:]))
             labels = self._label(raw, n, images.device)
             if self._look is not None and self.traits is None and self._affords(n):
                 self.traits = self._look(images)
@@ -226,6 +182,25 @@ class Stream:
             raise InputError(
                 f"{start} images but {len(self._ids)} ids; expected as many, in the data's order"
             )
+
+    def doubts(self) -> Iterator[Flag]:
+        """What speaks against the rows so far: classes, labels and a layout of another model."""
+        if self.traits is not None:
+            yield from class_doubts(named_classes(self._data), self.traits.n_classes)
+        flags = (
+            f for shape in sorted(self._shapes) for f in layout_doubts((1, *shape))
+        )
+        yield from islice(flags, 1)
+        yield from unanswered(self._n_answers, self._asked, self._answers)
+
+    def answered(
+        self, labels: Tensor | None, predictions: np.ndarray[Any, Any]
+    ) -> None:
+        """Take note of clean answers (B,), for :meth:`doubts`."""
+        if labels is not None:
+            self._n_answers += len(labels)
+            self._asked.update(labels.tolist())
+            self._answers.update(predictions.tolist())
 
     def _affords(self, n: int) -> bool:
         """False where the budget has no room for a look at the model; then it has none at all."""

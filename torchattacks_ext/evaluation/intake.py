@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..data.batches import RawBatch
 from ..data.door import check_images
-from ..data.stream import Batch, RawBatch, Stream
+from ..data.stream import Batch, Stream
 from ..errors import InputError
 from ..models.checks import ModelTraits, inspect_model
 from ..models.logits import LogitsView, working_dtype
 from ..models.session import first_tensor, session
+from ..numerics.arguments import is_whole
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -48,8 +50,9 @@ def open_stream(view: LogitsView, data: Any, plan: Plan, n: int | None) -> Strea
     data: (images, labels), Dataset, DataLoader or iterable of batches. Raises InputError at the
     door. Cost: at most 65 forward row-passes to look at the model.
     """
-    if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
+    if n is not None and not is_whole(n, 1):
         raise InputError(f"n={n!r} must be an integer >= 1, or None for all images")
+    n = None if n is None else int(n)
     if isinstance(data, tuple) and len(data) == 2:
         images, labels = data
     else:

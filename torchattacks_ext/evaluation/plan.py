@@ -20,6 +20,7 @@ from ..engines.judge.ledger import AttackSpec
 from ..errors import ConfigError, InputError
 from ..models.fingerprint import describe_model
 from ..models.scores import Outputs
+from ..numerics.arguments import parse_number, plain_scalar
 from ..results.base import codec
 from ..samplers import CallableSampler, Sampler
 from .zoo.catalogue import attack_names
@@ -28,28 +29,8 @@ RESERVED = "worst_case"
 """The name of the last line of a report, which no stage may have."""
 
 
-def parse_number(value: Any, name: str) -> float:
-    """A number >= 0, also written as text: 0.3, "0.3", "8/255".
-
-    Raises ConfigError, naming `name`, for anything else (truth values too).
-
-    >>> parse_number("2/255", "alpha") == 2 / 255
-    True
-    """
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        above, slash, below = str(value).partition("/")
-        number = float(above) / float(below) if slash else float(value)
-    except (ValueError, TypeError, ZeroDivisionError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number) or number < 0:
-        raise ConfigError(f"{name}={value!r} must be a finite number >= 0, say 8/255")
-    return number
-
-
 def parse_eps(value: Any) -> float:
-    """A radius in pixel units of [0, 1], as :func:`parse_number` reads it.
+    """A radius in pixel units of [0, 1], as :func:`.arguments.parse_number` reads it.
 
     >>> parse_eps("8/255") == 8 / 255
     True
@@ -78,7 +59,7 @@ class StageSpec(BaseModel):
     @property
     def arguments(self) -> dict[str, Any]:
         """Everything but name and label."""
-        return dict(self.model_extra or {})
+        return {key: plain_scalar(v) for key, v in (self.model_extra or {}).items()}
 
     def facts(self) -> dict[str, Any]:
         """The stage in JSON types, a sampler by its settings. Raises ConfigError for arguments
@@ -112,6 +93,11 @@ class Plan(BaseModel):
     @classmethod
     def _eps(cls, value: Any) -> float:
         return parse_eps(value)
+
+    @field_validator("seed", "batch_size", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        return plain_scalar(value)  # pydantic knows no 0-d tensors
 
     @field_validator("bounds")
     @classmethod

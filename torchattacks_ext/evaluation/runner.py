@@ -159,6 +159,7 @@ def _run_batch(
         )
     assert clean is not None and traits is not None  # no budget; asked by the stream
     running[0].cost += view.meter.since(before, time.perf_counter() - started)
+    stream.answered(batch.labels, clean.prediction)
     shared = Shared(view, judge, clean, traits.n_classes, traits)
     for run in running:
         _run_stage(run, batch, shared, gallery, traits)
@@ -233,6 +234,7 @@ def _report(
             "the data hold images that occur more than once; they are not independent"
         )
         flags.append(Flag("duplicates", text, stream.n_duplicates))
+    flags += stream.doubts()
     model = describe_model(view.model)
     return EvaluationReport(
         name=name or model["class"],

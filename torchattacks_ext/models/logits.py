@@ -52,7 +52,7 @@ class LogitsView(nn.Module):
         """Logits (N, K) of images (N, ...). One forward row-pass a row."""
         n = len(images)
         sample = first_tensor(self.model)
-        given = images.to(torch.float32 if sample is None else sample.dtype)
+        given = images.to(_input_dtype(sample))
         self.meter.forward += n
         raw = self._ask(given, given is images)
         logits = to_logits(raw, n, self.outputs, self.key)
@@ -92,6 +92,13 @@ class LogitsView(nn.Module):
 
     def _count_backward(self, gradient: Tensor) -> None:
         self.meter.backward += len(gradient)
+
+
+def _input_dtype(sample: Tensor | None) -> torch.dtype:
+    """That of the model; float32 where it has none in which something can be computed."""
+    if sample is None or sample.element_size() < 2:
+        return torch.float32
+    return sample.dtype
 
 
 def working_dtype(model: object) -> torch.dtype:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from itertools import chain
 from typing import Any
 
 import torch
@@ -113,10 +114,16 @@ def _settled(model: nn.Module) -> Iterator[None]:
 
 
 def first_tensor(model: object) -> torch.Tensor | None:
-    """The first floating-point parameter, else buffer, of a model; it says device and dtype."""
+    """The first floating-point parameter, else buffer, of a model; it says device and dtype.
+
+    Those in which something can be computed come before those that only store (float8).
+    """
     if not isinstance(model, nn.Module):
         return None
-    for parameter in model.parameters():
-        if parameter.dtype.is_floating_point:
-            return parameter
-    return next((b for b in model.buffers() if b.dtype.is_floating_point), None)
+    stores = None
+    for tensor in chain(model.parameters(), model.buffers()):
+        if tensor.dtype.is_floating_point and tensor.element_size() > 1:
+            return tensor
+        if stores is None and tensor.dtype.is_floating_point:
+            stores = tensor
+    return stores

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .._typing import Status
 from ..errors import ConfigError
+from ..numerics.arguments import as_number
 from ..numerics.fisher.ball import VALID_RANGE
 from ..numerics.fisher.spectral import Ending
 from ..numerics.resampling import Statistic, bootstrap
@@ -118,11 +119,11 @@ class Sensitivity(Result):
 
         `spread * eps <= 0.5`: within 19 % where the logits are affine on the way.
         """
-        _check_eps(eps)
+        eps = _radius(eps)
         return self.spread * eps <= VALID_RANGE
 
     def _quadratic(self, log_value: Tensor, eps: float) -> Tensor:
-        _check_eps(eps)
+        eps = _radius(eps)
         return log_value.exp() * eps**2 / 2
 
     def count(self, ending: Ending) -> int:
@@ -240,9 +241,11 @@ class Sensitivity(Result):
         }
 
 
-def _check_eps(eps: float) -> None:
-    if not 0 <= eps < float("inf"):
+def _radius(eps: Any) -> float:
+    found = as_number(eps)
+    if not 0 <= found < float("inf"):
         raise ConfigError(f"eps={eps!r} must be a finite number >= 0, in pixel units")
+    return found
 
 
 def _mean(values: Tensor) -> float:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .._typing import Norm
 from ..errors import ConfigError, InputError
+from ..numerics.arguments import as_number
 from ..numerics.norms import Bounds, check_norm, clip_
 
 
@@ -210,10 +211,7 @@ def check_real(
     >>> check_real("sigma", 1, 0, math.inf, "say 0.1", above=True)
     1.0
     """
-    try:
-        number = math.nan if isinstance(value, (str, bool)) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
+    number = as_number(value)
     fits = low < number <= high if above else low <= number <= high
     if not fits or math.isinf(number):
         domain = f"a number {'>' if above else '>='} {low:g}"

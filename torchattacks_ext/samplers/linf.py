@@ -49,7 +49,7 @@ class LinfUniform(Sampler):
     ) -> None:
         self.bounds = kept_bounds(bounds, boundary, get_args(Boundary))
         self.eps: float = check_real("eps", eps, 0, math.inf, "say 8/255", above=True)
-        _check_width(eps, bounds)
+        _check_width(self.eps, bounds)
         self.boundary = boundary
 
     def sample(self, images: Tensor, u: Uniforms) -> Tensor:
@@ -92,6 +92,6 @@ def _check_width(eps: float, bounds: Bounds | None) -> None:
     widths = torch.as_tensor(bounds[1]) - torch.as_tensor(bounds[0])
     if eps > float(widths.max()):
         raise ConfigError(
-            f"eps={eps!r} is larger than the range {float(widths.max()):g} of the bounds; eps is "
+            f"eps={eps:g} is larger than the range {float(widths.max()):g} of the bounds; eps is "
             "in the units of the images: for pixels in [0, 1] write 8/255, not 8"
         )

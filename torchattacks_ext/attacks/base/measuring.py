@@ -40,6 +40,8 @@ class Keeper:
         """Take the images of finished rows, if any are kept."""
         if self._keep == "none" or rows.images is None:
             return
+        if self._images and self._images[-1].shape[1:] != rows.images.shape[1:]:
+            self._flush()  # one side-car holds images of one size
         self._ids.append(rows.columns["ids"].cpu())
         self._images.append(rows.images.detach().cpu())
         size = sum(part.numel() * part.element_size() for part in self._images)
@@ -107,6 +109,7 @@ def flags_of(result: Result, stream: Stream, trained: bool) -> Iterator[Flag]:
     """What speaks against any method's result; trained: parts of the model ran in training mode."""
     if stream.traits is not None:
         yield from stream.traits.flags()
+    yield from stream.doubts()
     if stream.n_duplicates:
         yield Flag(
             "duplicates",

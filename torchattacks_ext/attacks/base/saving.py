@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...data.batches import open_batch
 from ...data.door import as_tensor
-from ...data.stream import open_batch
 from ...errors import ConfigError, InputError
 
 

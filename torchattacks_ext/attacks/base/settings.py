@@ -12,6 +12,7 @@ from ..._typing import NORMS, Norm
 from ...data.door import as_bounds
 from ...errors import ConfigError
 from ...models.scores import Key, Outputs, check_outputs
+from ...numerics.arguments import as_number, parse_whole, plain_scalar
 
 T = TypeVar("T")
 
@@ -42,16 +43,22 @@ class ProbeSettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "bounds", as_bounds(self.bounds))
         object.__setattr__(self, "keep", os.fspath(self.keep))
+        object.__setattr__(self, "output_key", plain_scalar(self.output_key))
         check_outputs(self.outputs, self.output_key)
         if self.norm not in NORMS:
             raise ConfigError(f"norm={self.norm!r} is not one of {NORMS}")
-        _check_radius(self.eps, self.norm, self.bounds)
+        object.__setattr__(self, "eps", _radius(self.eps, self.norm, self.bounds))
+        object.__setattr__(self, "seed", parse_whole(self.seed, "seed"))
         for name in ("batch_size", "n_queries", "max_queries"):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ConfigError(f"{name}={value!r} must be a whole number >= 1")
-        if self.max_seconds is not None and not self.max_seconds > 0:
-            raise ConfigError(f"max_seconds={self.max_seconds!r} must be > 0, or None")
+            if value is not None or name == "batch_size":
+                object.__setattr__(self, name, parse_whole(value, name, 1))
+        if self.max_seconds is not None:
+            seconds = as_number(self.max_seconds)
+            if not seconds > 0:
+                given = f"max_seconds={self.max_seconds!r}"
+                raise ConfigError(f"{given} must be > 0, or None")
+            object.__setattr__(self, "max_seconds", seconds)
 
     @property
     def keeps(self) -> bool:
@@ -76,10 +83,11 @@ class ProbeSettings:
         )
 
 
-def _check_radius(eps: Any, norm: Norm, bounds: Any) -> None:
-    if not isinstance(eps, (int, float)) or not 0 <= eps < float("inf"):
+def _radius(given: Any, norm: Norm, bounds: Any) -> float:
+    eps = as_number(given)
+    if not 0 <= eps < float("inf"):
         raise ConfigError(
-            f"eps={eps!r} must be a finite number >= 0, in pixel units of [0, 1]: say 8/255"
+            f"eps={given!r} must be a finite number >= 0, in pixel units of [0, 1]: say 8/255"
         )
     if bounds is not None and norm == "Linf":
         low, high = (torch.as_tensor(side) for side in bounds)
@@ -89,6 +97,8 @@ def _check_radius(eps: Any, norm: Norm, bounds: Any) -> None:
                 f"eps={eps:g} is wider than the pixel range {width:g}; eps has the unit of the "
                 f"images: did you mean {eps:g}/255?"
             )
+    plain = plain_scalar(given)
+    return plain if isinstance(plain, int) else eps
 
 
 class Configured(Protocol):

@@ -19,8 +19,10 @@ from ...data.door import check_labels
 from ...errors import ConfigError, InputError
 from ...models.logits import LogitsView, class_name
 from ...models.meter import Meter
+from ...models.normalised import check_channels, check_moments
 from ...models.scores import Key, Outputs
 from ...models.session import first_tensor, session
+from ...numerics.arguments import parse_whole
 from ...numerics.ids import IdBook
 from . import targets
 from .settings import ProbeSettings
@@ -144,25 +146,17 @@ class TamedAttack(Attack):
     def set_normalization_used(self, mean: Any, std: Any) -> None:
         """The model wants (images - mean) / std, and so come the caller's inputs.
 
-        mean, std: per channel.
-        Raises ConfigError for unequal lengths or a std that is not positive.
+        mean, std: per channel, or one number for all, in the scale of `bounds`.
+        Raises ConfigError for unequal lengths, a std that is not positive, another scale.
         """
-        mean, std = (torch.as_tensor(side).flatten().tolist() for side in (mean, std))
-        if len(mean) != len(std) or not all(side > 0 for side in std):
-            raise ConfigError(
-                f"mean={mean} and std={std} must have one entry a channel and std > 0"
-            )
+        mean, std = check_moments(mean, std, self.config.bounds)
         super().set_normalization_used(mean, std)
 
     def _moments(self, like: Tensor) -> tuple[Tensor, Tensor]:
         used = self.normalization_used
         if used is None:
             raise ConfigError("no normalisation is set; call set_normalization_used")
-        if like.dim() < 2 or like.shape[1] not in (1, used["mean"].numel()):
-            raise InputError(
-                f"inputs have shape {tuple(like.shape)}, but the normalisation is for "
-                f"{used['mean'].numel()} channels in dimension 1"
-            )
+        check_channels(like, used["mean"].numel())
         shape = (1, -1) + (1,) * (like.dim() - 2)
         return used["mean"].to(like).reshape(shape), used["std"].to(like).reshape(shape)
 
@@ -234,8 +228,7 @@ class TamedAttack(Attack):
 
         A failure is argmax == target.
         """
-        if not isinstance(kth_min, int) or kth_min < 1:
-            raise ConfigError(f"kth_min={kth_min!r} must be a whole number >= 1")
+        kth_min = parse_whole(kth_min, "kth_min", 1)
         super().set_mode_targeted_least_likely(kth_min, quiet)
 
     def set_mode_targeted_by_label(self, quiet: bool = False) -> None:

@@ -10,6 +10,13 @@ import torch
 
 from ...errors import ConfigError, StatusError
 from ...models.jvp import BACKENDS
+from ...numerics.arguments import (
+    as_number,
+    is_whole,
+    parse_real,
+    parse_whole,
+    plain_scalar,
+)
 from ...numerics.fisher.blackbox.sketch import n_queries_of
 from ..base.settings import ProbeSettings
 from .temperature import given_temperature
@@ -58,6 +65,12 @@ class FIMSettings(ProbeSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "smooth", _noise(self.smooth, self.method))
+        for name in ("tol", "target"):
+            if getattr(self, name) is not None:
+                value = parse_real(getattr(self, name), name)
+                object.__setattr__(self, name, value)
+        n_directions = parse_whole(self.n_directions, "n_directions", 2)
+        object.__setattr__(self, "n_directions", n_directions)
         self._check_method()
         self._check_sketch()
 
@@ -108,11 +121,10 @@ class FIMSettings(ProbeSettings):
         if self.jvp not in ("auto", *BACKENDS):
             raise ConfigError(f"jvp={self.jvp!r} is not one of {('auto', *BACKENDS)}")
         given_temperature(self.temperature)
+        object.__setattr__(self, "temperature", plain_scalar(self.temperature))
 
     def _check_sketch(self) -> None:
-        n, target = self.n_directions, self.target
-        if not isinstance(n, int) or isinstance(n, bool) or n < 2:
-            raise ConfigError(f"n_directions={n!r} must be a whole number >= 2")
+        target = self.target
         if target is not None and not 0 < target < float("inf"):
             raise ConfigError(
                 f"target={target!r} must be a number > 0, half an interval of log lambda, or None"
@@ -135,9 +147,9 @@ def _noise(smooth: object, method: str) -> tuple[float, int] | None:
     if smooth is None:
         return None
     given = tuple(smooth) if isinstance(smooth, (tuple, list)) else ()
-    numbers = all(isinstance(x, (int, float)) for x in given) and len(given) == 2
+    pair = len(given) == 2 and is_whole(given[1], 2)
     if not (
-        numbers and 0 < given[0] < math.inf and given[1] in range(2, MOST_POINTS + 1)
+        pair and 0 < as_number(given[0]) < math.inf and int(given[1]) <= MOST_POINTS
     ):
         raise ConfigError(
             f"smooth={smooth!r} must be (sigma, n): a standard deviation > 0 in pixel units and "
@@ -148,4 +160,4 @@ def _noise(smooth: object, method: str) -> tuple[float, int] | None:
             f'smooth goes with method "auto" or "lanczos", not {method!r}: the mean of F has too '
             "many rows for the others"
         )
-    return float(given[0]), int(given[1])
+    return as_number(given[0]), int(given[1])

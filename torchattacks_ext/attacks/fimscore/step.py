@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..._typing import LogitsFn, Norm
+from ...data.door import check_label_range
 from ...data.stream import Batch
 from ...numerics.losses import margins, target_margins
 from ...numerics.norms import project
@@ -23,10 +24,13 @@ def better_end(
     """Of the two ends of the step (B, ...) the one of smaller margin; 2 forward passes an image.
 
     To the target where there are some, else to the label, to the clean answer without labels.
-    logits_of: the model as it answers, whatever was done to its logits for the score.
+    logits_of: the model as it answers, whatever was done to its logits for the score. Raises
+    InputError for classes that the model does not have, before those passes.
     """
     images, eps, norm = batch.images, float(settings.eps), settings.norm
-    answer = scored.action.logits.argmax(1) if batch.labels is None else batch.labels
+    clean = scored.action.logits
+    answer = clean.argmax(1) if batch.labels is None else batch.labels
+    check_label_range(answer if targets is None else targets, clean.shape[1])
 
     def margin(logits: Tensor) -> Tensor:
         if targets is None:

@@ -19,6 +19,7 @@ from torch.nn import functional
 from ..._typing import LogitsFn
 from ...data.stream import Stream
 from ...errors import ConfigError, InputError, StateError
+from ...numerics.arguments import as_number
 
 _LIMITS = (math.log(1e-3), math.log(1e3))
 
@@ -40,12 +41,12 @@ def given_temperature(said: Any, fitted: float | None = 1.0) -> float:
                 "you do not score"
             )
         return fitted
-    number = isinstance(said, (int, float)) and not isinstance(said, bool)
-    if not number or not 0 < said < math.inf:
+    number = as_number(said)
+    if not 0 < number < math.inf:
         raise ConfigError(
             f'temperature={said!r} must be a finite number > 0, "fit" or None'
         )
-    return float(said)
+    return number
 
 
 def fitted_temperature(stream: Stream, view: LogitsFn) -> tuple[float, frozenset[int]]:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..._typing import Norm
+from ...data.door import check_label_range
 from ...data.stream import Batch, Stream
 from ...engines.judge.ledger import AttackSpec, Ledger
 from ...errors import InputError
@@ -221,6 +222,7 @@ class MSA(Probe):
             raise InputError("labels are needed: pass attack(images, labels)")
         self._told = Told()
         ids, traits = self._ids(inputs, labels), self._look(inputs)
+        check_label_range(labels, traits.n_classes)
         return best_images(self._scene(), inputs, labels, ids, traits)
 
     # ------------------------------------------------------------------ verb two

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from ...engines.judge.ledger import AttackSpec
 from ...errors import ConfigError
+from ...numerics.arguments import parse_whole
 from ..base.settings import ProbeSettings
 from . import plans
 from .plans import EngineName, Headline, Version
@@ -42,21 +43,20 @@ class MSASettings(ProbeSettings):
         # given lines may be an iterator, which can be read once
         object.__setattr__(self, "plan", None if self.plan is None else lines)
         self._check_names()
-        if not isinstance(self.probe_every, int) or self.probe_every < 0:
-            raise ConfigError(
-                f"probe_every={self.probe_every!r} must be a whole number >= 0"
-            )
+        self._settle_wholes()
         if self.surrogate_normalization not in ("same", None):
             raise ConfigError(
                 f"surrogate_normalization={self.surrogate_normalization!r} is neither 'same' nor "
                 "None"
             )
-        for name in ("deployed_batch", "partitions", "fresh_draws"):
-            value = getattr(self, name)
-            if value is None and name == "deployed_batch":
-                continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ConfigError(f"{name}={value!r} must be a whole number >= 1")
+
+    def _settle_wholes(self) -> None:
+        least = {"probe_every": 0, "partitions": 1, "fresh_draws": 1}
+        if self.deployed_batch is not None:
+            least["deployed_batch"] = 1
+        for name, bound in least.items():
+            value = parse_whole(getattr(self, name), name, bound)
+            object.__setattr__(self, name, value)
 
     def _check_names(self) -> None:
         for name, domain in (("engine", EngineName), ("headline", Headline)):

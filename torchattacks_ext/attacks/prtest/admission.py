@@ -88,6 +88,8 @@ class Admission(ABC):
                     stream.budget,
                 )
             if clean is not None:
+                if self.clean_known:
+                    stream.answered(labels, clean.prediction)
                 return self.start(batch, reference, clean, stream, done)
         known = labels if labels is not None else torch.zeros_like(ids) - 1
         none = np.zeros(len(batch), dtype=np.int64)

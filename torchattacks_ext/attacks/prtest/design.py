@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Literal, get_args
 
 from ...errors import ConfigError
+from ...numerics.arguments import parse_whole
 from ...numerics.rates.binomial import fixed_design, zero_failure_n
 from ...numerics.rates.fixed import FixedN
 from ...numerics.rates.group import GroupSequential
@@ -47,12 +48,6 @@ def choose(name: str, value: str, kind: object) -> None:
     words = get_args(kind)
     if value not in words:
         raise ConfigError(f"{name}={value!r} is not one of {words}")
-
-
-def whole(name: str, value: object, least: int) -> None:
-    """Raise ConfigError unless `value` is a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(f"{name}={value!r} must be a whole number >= {least}")
 
 
 def make_rule(
@@ -100,7 +95,7 @@ def most_draws(engine: Rule | LastParticle, n_max: int | None, n_moves: int) -> 
     Raises ConfigError unless a whole number >= 1 that has room for the particles of splitting.
     """
     if n_max is not None:
-        whole("n_max", n_max, 1)
+        n_max = parse_whole(n_max, "n_max", 1)
         if isinstance(engine, LastParticle) and n_max < engine.total:
             raise ConfigError(
                 f"n_max={n_max} is below the {engine.total} particles of test='splitting' "

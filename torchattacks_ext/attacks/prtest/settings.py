@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...numerics.arguments import parse_real, parse_whole, plain_scalar
 from ...numerics.rates.rules import Rule
 from ...numerics.rates.splitting import LastParticle
 from ...results.base.facts import Flag
@@ -52,17 +53,29 @@ class PRTestSettings(ProbeSettings):
         design.choose("reference", self.reference, Reference)
         design.choose("test", self.test, Test)
         design.choose("clean_policy", self.clean_policy, CleanPolicy)
+        self._settle_numbers()
         mean_draws = self.n_mean
         if mean_draws is None:
             mean_draws = N_MEAN if self.clean_policy == "sample" else 0
-        design.whole("n_mean", mean_draws, 0)
         law = choose_sampler(self.sampler, self.eps, self.norm, self.bounds)
-        design.whole("n_moves", self.n_moves, 1)
         engine = self._design(law)
         most_draws = design.most_draws(engine, self.n_max, self.n_moves)
         derived: dict[str, Any] = dict(law=law, engine=engine, most_draws=most_draws)
         derived |= dict(mean_draws=mean_draws, shared_noise=bool(self.shared_noise))
         for name, value in derived.items():
+            object.__setattr__(self, name, value)
+
+    def _settle_numbers(self) -> None:
+        """Numbers as Python's own; what the design itself checks only loses its other type."""
+        found: dict[str, Any] = {}
+        for name in ("tolerance", "significance"):
+            found[name] = parse_real(getattr(self, name), name)
+        for name in ("n_max", "n_systems", "n_particles"):
+            found[name] = plain_scalar(getattr(self, name))
+        if self.n_mean is not None:
+            found["n_mean"] = parse_whole(self.n_mean, "n_mean", 0)
+        found["n_moves"] = parse_whole(self.n_moves, "n_moves", 1)
+        for name, value in found.items():
             object.__setattr__(self, name, value)
 
     def _design(self, law: Sampler) -> Rule | LastParticle:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...data.stream import Stream
+from ...data.stream import Batch, Stream
 from ...engines.judge.active import Array, Slots, advance, draw_rows, keyed
 from ...numerics.rates.rules import Rule
 from ...results.base.columns import Rows
@@ -33,8 +34,15 @@ class Walk(Admission):
     shared_noise: bool
 
     def rows(self, stream: Stream) -> Iterator[Rows]:
-        """Finished rows in completion order. Images are taken in while batches have room."""
-        batches, slots = iter(stream), None
+        """Finished rows in completion order. Images are taken in while batches have room.
+
+        Batches of another image size wait until the images before them are done.
+        """
+        for _, batches in groupby(stream, lambda batch: batch.images.shape[1:]):
+            yield from self._walk(batches, stream)
+
+    def _walk(self, batches: Iterator[Batch], stream: Stream) -> Iterator[Rows]:
+        slots: Slots | None = None
         open_ended = True
         while open_ended or (slots is not None and len(slots)):
             while open_ended and (slots is None or len(slots) < self.judge.batch_size):

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..._typing import Norm
 from ...errors import ConfigError, InputError
+from ...numerics.arguments import parse_real, parse_whole
 from ...numerics.norms import Bounds, norm_of, project
 from ...results.base.facts import Cost
 from .active import Array, Judge, Judged
@@ -63,9 +64,9 @@ class AttackSpec:
         if self.loss not in LOSSES:
             raise ConfigError(f"loss={self.loss!r} is not one of {LOSSES}")
         for name in ("steps", "restarts", "targets"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{name}={value!r} must be a whole number >= 1")
+            value = parse_whole(getattr(self, name), name, 1)
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "gate", parse_real(self.gate, "gate"))
         if not self.gate > 0:
             raise ConfigError(f"gate={self.gate!r} must be > 0, or inf for all rows")
 

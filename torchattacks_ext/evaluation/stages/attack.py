@@ -17,10 +17,11 @@ from ...data.stream import Batch
 from ...engines.judge.active import Array, Judge, Judged
 from ...engines.zoo.attack import run_attack
 from ...errors import ConfigError, InputError
+from ...numerics.arguments import parse_number
 from ...numerics.norms import norm_of, project
 from ...results.attack import AttackResult
 from ...results.base.facts import Flag
-from ..plan import Plan, parse_number
+from ..plan import Plan
 from ..zoo.catalogue import attack_info, ball_of, check_attack, create_attack, reach
 from ..zoo.table import AttackInfo, parameters_of
 from .base import RowStage, Shared, StageRows

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ConfigError
+from ...numerics.arguments import is_whole
 from ..logits import to_logits
 
 Reduce = Literal["logit", "prob", "loss"]
@@ -62,15 +63,16 @@ class EOT(nn.Module):
         chunk: int | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(n, int) or n < 1:
+        if not is_whole(n, 1):
             raise ConfigError(f"n={n!r} must be an integer >= 1: the number of draws")
         if reduce not in REDUCTIONS:
             raise ConfigError(f"reduce={reduce!r} is not one of {REDUCTIONS}")
-        if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
+        if chunk is not None and (not is_whole(chunk, 1)):
             raise ConfigError(
                 f"chunk={chunk!r} must be an integer >= 1, or None for whole batches"
             )
-        self.model, self.n, self.reduce, self.chunk = model, n, reduce, chunk
+        self.model, self.n, self.reduce = model, int(n), reduce
+        self.chunk = None if chunk is None else int(chunk)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K), or log-probabilities for "prob" and "loss"."""

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 from scipy import special, stats
 
 from ...errors import ConfigError
+from ..arguments import parse_whole
 from ..incbeta import FloatArray
 from .evalues import check_levels
 
@@ -85,8 +86,7 @@ class LastParticle:
     def __post_init__(self) -> None:
         for name, least in (("n_systems", 1), ("n_particles", 2)):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ConfigError(f"{name}={value!r} must be a whole number >= {least}")
+            object.__setattr__(self, name, parse_whole(value, name, least))
         _mean(self.total, self.tolerance, self.significance)
 
     @property

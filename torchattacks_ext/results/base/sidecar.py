@@ -84,19 +84,31 @@ class SideCar:
 
 
 def lookup(sidecars: tuple[SideCar, ...], ids: Tensor) -> Tensor:
-    """The images of `ids` (n,), in that order. Raises InputError if one of them was not kept."""
+    """The images of `ids` (n,), in that order.
+
+    Raises InputError if one of them was not kept, or if their sizes differ.
+    """
     parts = [car.load() for car in sidecars]
     if not parts:
         raise InputError(
             'no images were kept; measure again with keep="memory" or keep=PATH'
         )
     places = {
-        number: place
-        for place, number in enumerate(torch.cat([part[0] for part in parts]).tolist())
+        number: (part, row)
+        for part, (kept, _) in enumerate(parts)
+        for row, number in enumerate(kept.tolist())
     }
-    rows = [places.get(number, -1) for number in ids.tolist()]
-    if -1 in rows:
+    found = [places[number] for number in ids.tolist() if number in places]
+    if len(found) < len(ids):
         raise InputError(
-            f"{rows.count(-1)} of {len(rows)} ids have no kept image; select fewer rows"
+            f"{len(ids) - len(found)} of {len(ids)} ids have no kept image; select fewer rows"
         )
-    return torch.cat([part[1] for part in parts])[torch.tensor(rows, dtype=torch.int64)]
+    sizes = sorted({tuple(parts[part][1].shape[1:]) for part, _ in found})
+    if len(sizes) > 1:
+        raise InputError(
+            f"kept images have unequal sizes, {sizes[0]} and {sizes[1]}: take rows of one size, "
+            "result.select(ids).images()"
+        )
+    if not found:
+        return parts[0][1][:0]
+    return torch.stack([parts[part][1][row] for part, row in found])

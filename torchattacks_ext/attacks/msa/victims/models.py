@@ -11,7 +11,7 @@ from ...._typing import LogitsFn
 from ....data.stream import Batch
 from ....engines.autoattack.runs import TARGET
 from ....engines.judge.ledger import AttackSpec
-from ....errors import ConfigError
+from ....errors import ConfigError, InputError
 
 
 class Normalised(nn.Module):
@@ -62,6 +62,12 @@ def whole(batches: Iterable[Batch]) -> Iterator[Batch]:
     if not parts:
         return
     labels = [part.labels for part in parts if part.labels is not None]
+    sizes = sorted({tuple(part.images.shape[1:]) for part in parts})
+    if len(sizes) > 1:
+        raise InputError(
+            f"images have unequal sizes, {sizes[0]} and {sizes[1]}: all batches "
+            "are packed as one here; measure each size by itself"
+        )
     yield Batch(
         torch.cat([part.ids for part in parts]),
         torch.cat([part.images for part in parts]),
