@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...data.stream import Stream
+from ...data.stream import Batch, Stream
 from ...engines.judge.active import Array, Slots, advance, draw_rows, keyed
+from ...errors import ModelContractError
+from ...models.broken import models_own
 from ...numerics.rates.rules import Rule
 from ...results.base.columns import Rows
 from ...results.prob_robustness import ProbRobustness
@@ -33,27 +35,42 @@ class Walk(Admission):
     shared_noise: bool
 
     def rows(self, stream: Stream) -> Iterator[Rows]:
-        """Finished rows in completion order. Images are taken in while batches have room."""
+        """Finished rows in completion order. Images are taken in while batches have room.
+
+        Images of another size wait until those before them are done. Where the model raises in a
+        round, all its images are FAILED and the next ones are taken in.
+        """
         batches, slots = iter(stream), None
+        waiting: Batch | None = None
         open_ended = True
         while open_ended or (slots is not None and len(slots)):
             while open_ended and (slots is None or len(slots) < self.judge.batch_size):
-                batch = next(batches, None)
-                open_ended = batch is not None
-                if batch is not None:
-                    done, fresh = self.admit(batch, stream)
-                    slots = fresh if slots is None else slots.join(fresh)
-                    yield from done
-            if slots is None or not len(slots):
-                continue
+                waiting = next(batches, None) if waiting is None else waiting
+                open_ended = waiting is not None
+                if waiting is None or not _alike(slots, waiting):
+                    break
+                done, fresh = self.admit(waiting, stream)
+                slots = slots.join(fresh) if slots is not None and len(slots) else fresh
+                waiting = None
+                yield from done
+            if slots is not None and len(slots):
+                done, slots = self._advance(slots, stream)
+                yield from done
+
+    def _advance(self, slots: Slots, stream: Stream) -> tuple[list[Rows], Slots]:
+        """Rows whose test is over after one more round, and the slots that go on."""
+        everybody = np.zeros(len(slots), dtype=np.int8)
+        nobody = slots.take(np.zeros(0, dtype=np.int64))
+        try:
             if not self._round(slots, stream):
-                yield self._close(slots, np.zeros(len(slots), dtype=np.int8))
-                slots = slots.take(np.zeros(0, dtype=np.int64))
-                continue
-            verdict, over = self._decide(slots)
-            if over.any():
-                yield self._close(slots.take(np.flatnonzero(over)), verdict[over])
-                slots = slots.take(np.flatnonzero(~over))
+                return [self._close(slots, everybody)], nobody
+        except ModelContractError as error:
+            return [self._close(slots, everybody).failed(models_own(error))], nobody
+        verdict, over = self._decide(slots)
+        if not over.any():
+            return [], slots
+        closed = self._close(slots.take(np.flatnonzero(over)), verdict[over])
+        return [closed], slots.take(np.flatnonzero(~over))
 
     def ended(self, earlier: ProbRobustness, old: Tensor) -> Array:
         """Whether the test of the rows `old` is over: decided, given up, or at the last look."""
@@ -118,3 +135,10 @@ class Walk(Admission):
 
 
 _COUNTS = ("n_samples", "n_failures")
+
+
+def _alike(slots: Slots | None, batch: Batch) -> bool:
+    """Whether a batch can join: its images have the size of those at work, if there are any."""
+    if slots is None or not len(slots):
+        return True
+    return slots.images.shape[1:] == batch.images.shape[1:]

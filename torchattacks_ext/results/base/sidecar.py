@@ -84,19 +84,42 @@ class SideCar:
 
 
 def lookup(sidecars: tuple[SideCar, ...], ids: Tensor) -> Tensor:
-    """The images of `ids` (n,), in that order. Raises InputError if one of them was not kept."""
+    """The images of `ids` (n,), in that order.
+
+    Raises InputError if one of them was not kept, or if they have several sizes.
+    """
     parts = [car.load() for car in sidecars]
     if not parts:
         raise InputError(
             'no images were kept; measure again with keep="memory" or keep=PATH'
         )
     places = {
-        number: place
-        for place, number in enumerate(torch.cat([part[0] for part in parts]).tolist())
+        number: (which, place)
+        for which, part in enumerate(parts)
+        for place, number in enumerate(part[0].tolist())
     }
-    rows = [places.get(number, -1) for number in ids.tolist()]
-    if -1 in rows:
+    wanted = [places.get(number, (-1, -1)) for number in ids.tolist()]
+    lost = wanted.count((-1, -1))
+    if lost:
         raise InputError(
-            f"{rows.count(-1)} of {len(rows)} ids have no kept image; select fewer rows"
+            f"{lost} of {len(wanted)} ids have no kept image; select fewer rows"
         )
-    return torch.cat([part[1] for part in parts])[torch.tensor(rows, dtype=torch.int64)]
+    return _gather([part[1] for part in parts], wanted)
+
+
+def _gather(stored: list[Tensor], wanted: list[tuple[int, int]]) -> Tensor:
+    """Images by (part, place in it)."""
+    used = sorted({which for which, _ in wanted}) or [0]
+    shapes = sorted({tuple(stored[which].shape[1:]) for which in used})
+    if len(shapes) > 1:
+        raise InputError(
+            f"the kept images have the shapes {shapes}, which are no one tensor; select the rows "
+            "of one shape first: result.select(ids).images()"
+        )
+    starts, start = {}, 0
+    for which in used:
+        starts[which] = start
+        start += len(stored[which])
+    rows = [starts[which] + place for which, place in wanted]
+    whole = torch.cat([stored[which] for which in used])
+    return whole[torch.tensor(rows, dtype=torch.int64)]
