@@ -46,4 +46,4 @@ class Status(IntEnum):
     NOT_REACHED = 2
     """The budget of the whole run ended before this image had its own."""
     FAILED = 3
-    """The method itself raised on this image; the report names the reason."""
+    """The model or the method raised on this image; a flag or the report names the reason."""

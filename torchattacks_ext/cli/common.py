@@ -130,6 +130,13 @@ def note(text: str) -> None:
         sys.stderr.write(text + "\n")
 
 
+def warn(text: str) -> None:
+    """One line on stderr, beside what stdout has; a closed stderr costs nothing."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(" ".join(text.split()) + "\n")
+        sys.stderr.flush()
+
+
 @contextlib.contextmanager
 def clean_stdout() -> Iterator[None]:
     """What models and libraries print goes to stderr, so that stdout is ours alone."""

@@ -118,7 +118,10 @@ def evaluate(
         bool, typer.Option("--dry-run", help="Check everything, run nothing.")
     ] = False,
 ) -> int:
-    """Measure a model: accuracy, attacks, PRTest. Exit 1 if a stage failed."""
+    """Measure a model: accuracy, attacks, PRTest.
+
+    Exit 1 if a stage failed, 2 if the model raised.
+    """
     common.check_folder(out)
     settings: dict[str, Any] = {"norm": norm, "seed": seed, "batch_size": batch_size}
     settings |= {"outputs": outputs, "output_key": _key(output_key)}
@@ -147,6 +150,21 @@ def evaluate(
         common.show_json(facts) if json_ else common.show(_dry_text(facts))
         return 0
     common.show(text)
+    return _ending(report)
+
+
+def _ending(report: EvaluationReport) -> int:
+    """The exit code; doubts that nobody may overlook are repeated on stderr.
+
+    2: the model raised on images that the report therefore lacks. 1: a stage failed.
+    """
+    from ..results.base.facts import LOUD
+
+    loud = [flag for flag in report.flags if flag.code in LOUD]
+    for flag in loud:
+        common.warn(f"{flag.code}: {flag.message}")
+    if any(flag.code == "model_raised" for flag in loud):
+        return 2
     return 1 if report.failed else 0
 
 

@@ -1,8 +1,8 @@
 """What does `torchattacks-ext` run, and with which exit code does it end?
 
 0 pass; 1 finding (a stage failed, a conflict was found); 2 any error, with one line on
-stderr; 130 Ctrl-C. Nothing that goes wrong ends with 0 or 1, so that a script may trust
-both.
+stderr (where the model raised on some images only, beside the report of the others);
+130 Ctrl-C. Nothing that goes wrong ends with 0 or 1, so that a script may trust both.
 """
 
 from __future__ import annotations

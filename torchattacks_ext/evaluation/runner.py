@@ -6,58 +6,28 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .._typing import Status
 from ..data.stream import Batch, Stream
-from ..engines.judge.active import Judge
-from ..errors import ConfigError, ModelContractError, TorchattacksExtError
-from ..models.checks import ModelTraits
+from ..engines.judge.active import Judge, Judged
+from ..errors import ConfigError, ModelContractError
+from ..models.broken import models_own
 from ..models.fingerprint import describe_model
 from ..models.logits import LogitsView
 from ..models.session import first_tensor, session
 from ..results.base.facts import Cost, Flag, versions, warn_flags
-from ..results.base.result import Result
 from ..results.evaluation import EvaluationReport, GalleryItem, StageReport
 from .gallery import Gallery
 from .intake import DataFacts, open_stream
+from .running import Running
 
 if TYPE_CHECKING:
     from .plan import Plan
-    from .stages import RowStage, Shared
 
 logger = logging.getLogger("torchattacks_ext")
-
-
-@dataclass
-class _Running:
-    """A stage at work: its finished rows, what it cost, and why it ended early, if it did."""
-
-    stage: RowStage
-    results: list[Result] = field(default_factory=list)
-    cost: Cost = Cost()
-    error: str | None = None
-
-    def report(self) -> StageReport:
-        """What goes into the report; a stage that raised has no result at all."""
-        whole = None
-        if self.error is None and self.results:
-            whole = type(self.results[0]).concat(self.results)
-            whole = self.stage.finish(replace(whole, cost=self.cost))
-        stage = self.stage
-        return StageReport(
-            name=stage.label,
-            kind=stage.kind,
-            result=whole,
-            error=self.error,
-            settings=stage.settings | {"guarantee": stage.guarantee},
-            notes=stage.notes,
-            cost=self.cost,
-        )
 
 
 def evaluate(
@@ -94,7 +64,7 @@ def evaluate(
     from .stages import build_stages
 
     checked = check_plan(plan)
-    running = [_Running(stage) for stage in build_stages(checked)]
+    running = [Running(stage) for stage in build_stages(checked)]
     if not callable(model):
         raise ConfigError(
             f"model is {type(model).__name__}, expected a Module or a callable that maps images "
@@ -105,26 +75,46 @@ def evaluate(
         view = LogitsView(model, checked.outputs, key=checked.output_key)
         stream = open_stream(view, data, checked, n)
         gallery, facts, finite = Gallery(checked.bounds), DataFacts(), False
+        whose = describe_model(model)
         with _bar(stream.total, progress) as bar:
             for batch in stream:
                 facts.add(batch)
                 with session(model):
-                    finite |= _run_batch(running, batch, view, checked, stream, gallery)
+                    finite |= _run_batch(running, batch, view, stream, gallery, whose)
                 bar.update(len(batch))
         described = facts.describe()
         if not finite:
-            raise ModelContractError(
-                f"all {described['n']} images gave NaN or infinite logits; check the weights, the "
-                "dtype and the scale of the input"
-            )
+            raise _nothing_finite(running, described["n"])
         stages = tuple(run.report() for run in running)
-        with session(model):
-            failed = [stage.name for stage in stages if stage.error is not None]
-            shown = gallery.items(_judge(view, checked), _device(view), failed)
+        shown = _shown(gallery, stages, _judge(view, checked))
     cost = Cost(view.meter.forward, view.meter.backward, time.perf_counter() - started)
-    report = _report(name, checked, view, stream, stages, described, shown, cost)
+    report = _report(name, checked, view, stream, stages, described, shown, cost, whose)
     warn_flags(report.flags)
     return report
+
+
+def _nothing_finite(running: list[Running], n: int) -> ModelContractError:
+    """What is raised where no image has a finite answer: what the model raised, if it did."""
+    found = next((run.failure for run in running if run.failure is not None), None)
+    return found or ModelContractError(
+        f"all {n} images gave NaN or infinite logits; check the weights, the dtype and the scale "
+        "of the input"
+    )
+
+
+def _shown(
+    gallery: Gallery, stages: tuple[StageReport, ...], judge: Judge
+) -> tuple[GalleryItem, ...]:
+    """The pictures of the report; none where the model does not answer for them any more."""
+    failed = [stage.name for stage in stages if stage.error is not None]
+    view = judge.view
+    assert isinstance(view, LogitsView)
+    try:
+        with session(view.model):
+            return gallery.items(judge, _device(view), failed)
+    except Exception as error:
+        logger.warning("the report has no pictures: %s", error, exc_info=error)
+        return ()
 
 
 def _judge(view: LogitsView, plan: Plan) -> Judge:
@@ -137,74 +127,56 @@ def _device(view: LogitsView) -> torch.device:
 
 
 def _run_batch(
-    running: list[_Running],
+    running: list[Running],
     batch: Batch,
     view: LogitsView,
-    plan: Plan,
     stream: Stream,
     gallery: Gallery,
+    whose: Mapping[str, Any],
 ) -> bool:
     """Every stage on one batch; the clean answers are computed once and booked on the first.
 
-    Returns whether any clean answer was finite.
+    Returns whether any clean answer was finite. Where the model raises on the clean images, the
+    batch is FAILED in every stage.
     """
-    from .stages import Shared
+    from .stages.base import Shared
     from .stages.clean import labels_of
 
-    judge, labels, traits = _judge(view, plan), labels_of(batch), stream.traits
+    plan, labels, traits = running[0].stage.plan, labels_of(batch), stream.traits
+    judge = _judge(view, plan)
     before, started = view.meter.snapshot(), time.perf_counter()
-    with torch.no_grad():
-        clean = judge.judge(
-            len(batch), lambda part: (batch.images[part], labels[part]), None
-        )
-    assert clean is not None and traits is not None  # no budget; asked by the stream
+    clean: Judged | None = None
+    try:
+        with torch.no_grad():
+            clean = judge.judge(
+                len(batch), lambda part: (batch.images[part], labels[part]), None
+            )
+    except ModelContractError as error:
+        failure = models_own(error)
+        for run in running:
+            run.fail(batch, failure)
     running[0].cost += view.meter.since(before, time.perf_counter() - started)
+    if clean is None:  # no budget: only a failure leaves none
+        return False
+    assert traits is not None  # asked by the stream
     stream.answered(batch.labels, clean.prediction)
-    shared = Shared(view, judge, clean, traits.n_classes, traits)
+    shared = Shared(view, judge, clean, traits.n_classes, traits, whose)
     for run in running:
-        _run_stage(run, batch, shared, gallery, traits)
+        run.take(batch, shared, gallery, traits)
     return bool(clean.finite.any())
 
 
-def _run_stage(
-    run: _Running, batch: Batch, shared: Shared, gallery: Gallery, traits: ModelTraits
-) -> None:
-    """One batch of one stage; what it raises ends the stage, not the evaluation."""
-    if run.error is not None:
-        return
-    meter, started = shared.view.meter, time.perf_counter()
-    before = meter.snapshot()
-    try:
-        rows = run.stage.rows(batch, shared)
-        gallery.offer(run.stage, batch, shared.clean, rows)
-    except Exception as error:
-        foreign = not isinstance(error, TorchattacksExtError)
-        run.error = f"{type(error).__name__}: {error}" if foreign else str(error)
-        trace = error if foreign or error.__cause__ is not None else None
-        logger.warning(
-            "stage %s failed: %s", run.stage.label, run.error, exc_info=trace
-        )
-    else:
-        run.results.append(rows.result.with_flags(_doubts(rows.result, traits)))
-    run.cost += meter.since(before, time.perf_counter() - started)
-
-
-def _doubts(result: Result, traits: ModelTraits) -> Iterator[Flag]:
-    """What every result must say: traits of the model, rows without finite logits."""
-    yield from traits.flags()
-    status = getattr(result, "status", None)
-    bad = 0 if status is None else int((status == int(Status.NON_FINITE)).sum())
-    if bad:
-        yield Flag("non_finite", "NaN or infinite logits; counted as failures", bad)
-
-
 def _largest(flags: Iterable[Flag]) -> tuple[Flag, ...]:
-    """One flag a code, that of the largest count: stages see the same rows, so no sums."""
-    found: dict[str, Flag] = {}
+    """One flag a code, that of the largest count: stages see the same rows, so no sums.
+
+    Those that are about one stage stand for themselves.
+    """
+    found: dict[tuple[str, Any], Flag] = {}
     for flag in flags:
-        old = found.get(flag.code)
+        key = flag.code, flag.details.get("stage")
+        old = found.get(key)
         if old is None or (flag.count or 0) > (old.count or 0):
-            found[flag.code] = flag
+            found[key] = flag
     return tuple(found.values())
 
 
@@ -227,6 +199,7 @@ def _report(
     described: dict[str, Any],
     gallery: tuple[GalleryItem, ...],
     cost: Cost,
+    model: Mapping[str, Any],
 ) -> EvaluationReport:
     flags = [flag for stage in stages if stage.result for flag in stage.result.flags]
     if stream.n_duplicates:
@@ -235,7 +208,6 @@ def _report(
         )
         flags.append(Flag("duplicates", text, stream.n_duplicates))
     flags += stream.doubts()
-    model = describe_model(view.model)
     return EvaluationReport(
         name=name or model["class"],
         plan=plan.facts(),

@@ -52,6 +52,30 @@ def model_raised(error: Exception, images: Tensor) -> ModelContractError:
     )
 
 
+def models_own(error: ModelContractError) -> ModelContractError:
+    """The error, where it is what the model itself raised on a batch; any other is raised again.
+
+    >>> try:
+    ...     models_own(ModelContractError("all scores are NaN"))
+    ... except ModelContractError as error:
+    ...     print(error)
+    all scores are NaN
+    """
+    if not is_models_own(error):
+        raise error
+    return error
+
+
+def is_models_own(error: BaseException) -> bool:
+    """Whether it says what the model itself raised on a batch.
+
+    >>> is_models_own(ModelContractError("all scores are NaN"))
+    False
+    """
+    own = isinstance(error, ModelContractError) and error.__cause__ is not None
+    return own and not isinstance(error.__cause__, TorchattacksExtError)
+
+
 def hint_for(error: Exception) -> str:
     """What to do, where the cause is known; else nothing.
 

@@ -41,9 +41,14 @@ class Accuracy(Result):
     margin: Tensor = column(torch.float64, "measurement")
 
     @property
+    def answered(self) -> Tensor:
+        """(N,) bool: rows with an answer; the model raised on the others (FAILED)."""
+        return self.status != int(Status.FAILED)
+
+    @property
     def clean_accuracy(self) -> float:
-        """Share of correct images; nan for none."""
-        return share(self.clean_correct == 1)
+        """Share of correct images among those with an answer; nan for none."""
+        return share(self.clean_correct[self.answered] == 1)
 
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
         """`clean_accuracy` with its two-sided exact interval (Clopper & Pearson 1934).
@@ -51,10 +56,11 @@ class Accuracy(Result):
         Raises ConfigError for a confidence outside (0, 1).
         """
         check_confidence(confidence)
-        n, right = len(self), int((self.clean_correct == 1).sum())
+        n, right = int(self.answered.sum()), int((self.clean_correct == 1).sum())
         return {
-            "n": n,
+            "n": len(self),
             "clean_accuracy": self.clean_accuracy,
             "clean_accuracy_interval": share_interval(right, n, confidence),
             "confidence": confidence,
+            **({"failed": len(self) - n} if n < len(self) else {}),
         }

@@ -162,6 +162,13 @@ class EvaluationReport(Document):
             alive = alive & ~broken[rows]
         return alive if tried else None
 
+    @property
+    def _unanswered(self) -> int:
+        """Rows on which the model raised when clean: neither robust nor broken."""
+        results = [stage.result for stage in self.stages]
+        clean = next((r for r in results if isinstance(r, Accuracy)), None)
+        return 0 if clean is None else int((~clean.answered).sum())
+
     def _leaves_the_ball(self, result: ProbRobustness) -> bool:
         law = result.settings.get("sampler") or {}
         eps, norm = self.plan.get("eps"), self.plan.get("norm")
@@ -172,13 +179,14 @@ class EvaluationReport(Document):
     def worst_case(self, confidence: float = 0.95) -> dict[str, Any] | None:
         """Share of images that survive every stage, with its exact interval: an upper bound.
 
-        None where :meth:`survivors` is None. Failed stages are not counted, but named. Raises
-        ConfigError for a confidence outside (0, 1), InputError as :meth:`survivors`.
+        None where :meth:`survivors` is None. Failed stages are not counted, but named; images on
+        which the model raised when clean are left out. Raises ConfigError for a confidence outside
+        (0, 1), InputError as :meth:`survivors`.
         """
         alive = self.survivors()
         if alive is None:
             return None
-        n, left = len(alive), int(alive.sum())
+        n, left = len(alive) - self._unanswered, int(alive.sum())
         return {
             "n": n,
             "robust_accuracy": left / n if n else float("nan"),

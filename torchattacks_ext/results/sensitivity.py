@@ -128,7 +128,8 @@ class Sensitivity(Result):
 
     def count(self, ending: Ending) -> int:
         """How many rows ended so."""
-        reached = self.status != int(Status.NOT_REACHED)
+        unknown = int(Status.NOT_REACHED), int(Status.FAILED)
+        reached = (self.status != unknown[0]) & (self.status != unknown[1])
         return int(((self.ending == int(ending)) & reached).sum())
 
     @property

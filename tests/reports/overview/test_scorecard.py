@@ -114,7 +114,7 @@ def test_an_attack_that_failed_on_some_images_has_no_accuracy(fake: Any) -> None
     rows = scorecard(made.report(made.clean(), made.attack(failed=3)))
     assert rows[1].value == "incomplete (failed on 3 of 200 images)"
     assert rows[1].estimate is None and rows[1].interval == ""
-    assert rows[1].notes == ("3 images on which the method itself failed",)
+    assert rows[1].notes == ("3 images on which the model or the method raised",)
     assert "images that PGD did not try count as withstanding it" in rows[2].notes
 
 

@@ -1,72 +1,43 @@
 """What happens around the rows of a measurement?
 
-Kept images, flags, provenance, resume, the bar.
+Flags, provenance, resume, the bar.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 
 from ..._typing import Status
 from ...data.stream import Stream
 from ...errors import ModelContractError, StateError
 from ...results.base import codec
-from ...results.base.columns import Rows, Table
+from ...results.base.columns import Table
 from ...results.base.facts import Cost, Flag, merge_flags, warn_flags
 from ...results.base.result import Result
 from ...results.base.sidecar import SideCar
 
-PART_BYTES = 256 << 20
-"""Kept images are written in parts of about this size, so that memory stays bounded."""
+T = TypeVar("T")
 
 
-class Keeper:
-    """Kept images of a run: nowhere ("none"), in memory ("memory"), or in files of a folder."""
+def late(step: Callable[[], T], otherwise: T, what: str, doubts: list[Flag]) -> T:
+    """What a step after the rows gives; where it raises, `otherwise` and a doubt that says so.
 
-    def __init__(self, keep: str) -> None:
-        self._keep = keep
-        self._ids: list[Tensor] = []
-        self._images: list[Tensor] = []
-        self._cars: list[SideCar] = []
+    what: is not there then. Finished rows are never lost to what merely stands beside them.
 
-    def add(self, rows: Rows) -> None:
-        """Take the images of finished rows, if any are kept."""
-        if self._keep == "none" or rows.images is None:
-            return
-        if self._images and self._images[-1].shape[1:] != rows.images.shape[1:]:
-            self._flush()  # one side-car holds images of one size
-        self._ids.append(rows.columns["ids"].cpu())
-        self._images.append(rows.images.detach().cpu())
-        size = sum(part.numel() * part.element_size() for part in self._images)
-        if self._keep != "memory" and size > PART_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        if not self._ids:
-            return
-        ids, images = torch.cat(self._ids), torch.cat(self._images)
-        self._ids, self._images = [], []
-        if self._keep == "memory":
-            self._cars.append(SideCar(ids=ids, stored=images))
-            return
-        # named after its content: another run in the same folder does not overwrite it
-        seen = hashlib.sha256(ids.numpy().tobytes())
-        seen.update(images.contiguous().flatten().view(torch.uint8).numpy().data)
-        name = seen.hexdigest()[:16]
-        path = Path(self._keep) / f"images-{name}.safetensors"
-        self._cars.append(SideCar.save(path, ids, images))
-
-    def finish(self) -> tuple[SideCar, ...]:
-        """The side-cars of everything added."""
-        self._flush()
-        return tuple(self._cars)
+    >>> found: list[Flag] = []
+    >>> late(lambda: 1 // 0, 0, "its ratio", found), found[0].message
+    (0, 'its ratio is not known: ZeroDivisionError: integer division or modulo by zero')
+    """
+    try:
+        return step()
+    except Exception as error:
+        text = f"{what} is not known: {type(error).__name__}: {error}"
+        doubts.append(Flag("late_step", text))
+        return otherwise
 
 
 @contextlib.contextmanager

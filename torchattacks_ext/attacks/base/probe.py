@@ -22,11 +22,12 @@ from ...errors import StatusError
 from ...models.fingerprint import describe_model
 from ...models.meter import Budget
 from ...models.scores import Key, Outputs
-from ...results.base.columns import Rows, Table
-from ...results.base.facts import Flag, versions
+from ...results.base.columns import Rows
+from ...results.base.facts import Cost, Flag, versions
 from ...results.base.result import Result
 from . import measuring
 from .calling import ImageAttack
+from .finished import Finished, failed_flag
 from .settings import ProbeSettings
 
 
@@ -179,40 +180,53 @@ class Probe(ImageAttack):
         (tuples, or dicts with image(s) | img | pixel_values, label(s), optional sample_ids,
         groups). ids: own sample ids (ints or strings), else the content is hashed. resume: an
         earlier result of the same settings and data, gone on with. progress: show a bar.
-        Raises InputError for data, StateError for a resume that does not fit,
-        ModelContractError when no image got finite logits.
+        A batch on which the model raises ends as rows of status FAILED, with a flag, and the next
+        one is measured. Raises InputError for data, StateError for a resume that does not fit,
+        ModelContractError when no image got finite logits, or the model raised on all of them.
         """
         stream = self._stream(data, labels, ids, resume)
+        model, finished = describe_model(self.model), Finished(self.keep)
         before, started = self._meter.snapshot(), time.perf_counter()
-        table, keeper = Table(), measuring.Keeper(self.keep)
         with measuring.bar(stream.total, self.attack, progress) as shown:
             for rows in self._run(stream):
-                keeper.add(rows)
-                table.append(Rows(rows.index, rows.columns))
+                finished.add(rows)
                 shown.update(len(rows))
         cost = self._meter.since(before, time.perf_counter() - started)
+        finished.refuse_nothing()
+        return self._result(stream, finished, cost, model)
+
+    def _result(
+        self, stream: Stream, finished: Finished, cost: Cost, model: dict[str, Any]
+    ) -> Result:
+        """The result of finished rows, which nothing that stands beside them may cost."""
+        doubts: list[Flag] = []
+        no_facts: dict[str, Any] = {}
+        facts = measuring.late(self.facts, no_facts, "part of its provenance", doubts)
         result = measuring.result_of(
             self.result_type,
-            table,
+            finished.table,
             stream,
             settings=self.settings(),
-            provenance=self._provenance(),
+            provenance=self._provenance(model) | facts,
             cost=cost,
-            sidecars=keeper.finish(),
+            sidecars=finished.keeper.finish(),
         )
         trained = self._model_training or self._dropout_training
-        flags = *measuring.flags_of(result, stream, trained), *self.doubts(result)
+        none: tuple[Flag, ...] = ()
+        own = measuring.late(lambda: self.doubts(result), none, "a doubt", doubts)
+        flags = *measuring.flags_of(result, stream, trained), *own, *doubts
+        kept = finished.keeper.flags()
+        flags = *failed_flag(result, finished.failure), *flags, *kept
         return measuring.flagged(result, flags)
 
-    def _provenance(self) -> dict[str, Any]:
+    def _provenance(self, model: dict[str, Any]) -> dict[str, Any]:
         return {
-            "model": describe_model(self.model),
+            "model": model,
             "device": str(self.device),
             "batch_size": self.batch_size,
             "normalised_input": self.normalization_used is not None,
             "versions": versions(),
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            **self.facts(),
         }
 
     def _check_resume(self, resume: Any) -> None:

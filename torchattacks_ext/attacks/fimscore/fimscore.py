@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..._typing import LogitsFn, Norm
 from ...data.stream import Batch, Stream
+from ...errors import ModelContractError
 from ...results.base.columns import Rows
 from ...results.base.facts import Flag
 from ...results.base.result import Result
@@ -21,7 +22,7 @@ from .audit import GradientAudit, audit_batch, joined
 from .blackbox import blackbox_rows
 from .flags import fim_flags
 from .references import CITATION
-from .rows import sensitivity_rows, unreached
+from .rows import raised_on, sensitivity_rows, unreached
 from .scored import Scored
 from .scoring import score, taken
 from .settings import FIMSettings, Method, needs_gradient
@@ -257,7 +258,8 @@ class FIMScore(Probe):
         self._backends, self._steps = frozenset(), Counter()
         view = self._scored()
         for batch in stream:
-            self._refuse_fit_ids(batch)
+            if self.temperature == "fit":
+                refuse_equal(batch.ids, self._fit_ids)
             most, budget = self.config.row_passes * len(batch), stream.budget
             if budget is not None and not budget.allows(most):
                 yield unreached(batch, self.config.keeps)
@@ -270,7 +272,8 @@ class FIMScore(Probe):
         Back ends and checks of steps are added to those of earlier batches, for `facts` and
         `doubts`; budgets are the runner's. Raises what `measure` raises for a temperature.
         """
-        self._refuse_fit_ids(batch)
+        if self.temperature == "fit":
+            refuse_equal(batch.ids, self._fit_ids)
         view = self._scored()
         for start in range(0, len(batch), self.batch_size):
             places = torch.arange(start, min(start + self.batch_size, len(batch)))
@@ -278,19 +281,18 @@ class FIMScore(Probe):
 
     def _batch(self, view: LogitsFn, batch: Batch) -> Rows:
         images = None
-        if self.config.black_box:
-            found = blackbox_rows(self.config, view, batch)
-        else:
-            scored = score(self.config, view, batch.images, batch.ids)
-            found = sensitivity_rows(self.config, batch, scored)
-            images = self._stepped(scored, batch) if self.config.keeps else None
+        try:
+            if self.config.black_box:
+                found = blackbox_rows(self.config, view, batch)
+            else:
+                scored = score(self.config, view, batch.images, batch.ids)
+                found = sensitivity_rows(self.config, batch, scored)
+                images = self._stepped(scored, batch) if self.config.keeps else None
+        except ModelContractError as error:
+            return raised_on(batch, self.config.keeps, error)
         self._backends |= found.backends
         self._steps.update(found.step_checks)
         return Rows(found.rows.index, found.rows.columns, images)
-
-    def _refuse_fit_ids(self, batch: Batch) -> None:
-        if self.temperature == "fit":
-            refuse_equal(batch.ids, self._fit_ids)
 
     def doubts(self, result: Result) -> tuple[Flag, ...]:
         """Saturation, caps, zero gradients, steps of the black box that are too long or short."""

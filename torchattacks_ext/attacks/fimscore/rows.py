@@ -11,6 +11,8 @@ from torch import Tensor
 
 from ..._typing import Norm, Status
 from ...data.stream import Batch
+from ...errors import ModelContractError
+from ...models.broken import models_own
 from ...numerics.fisher.ball import quadratic
 from ...numerics.fisher.factor import Action, softmax_factor
 from ...numerics.fisher.gram import margin_radius
@@ -99,6 +101,11 @@ def unreached(batch: Batch, keeps: bool) -> Rows:
     if batch.labels is not None:
         whole["reference"] = batch.labels.cpu()
     return Rows(batch.index, _typed(whole), batch.images if keeps else None)
+
+
+def raised_on(batch: Batch, keeps: bool, error: ModelContractError) -> Rows:
+    """FAILED rows of a batch on which the model raised; any other refusal is raised again."""
+    return unreached(batch, keeps).failed(models_own(error))
 
 
 def _typed(columns: dict[str, Tensor]) -> dict[str, Tensor]:

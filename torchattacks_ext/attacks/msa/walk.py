@@ -6,13 +6,16 @@ in deployed batches, under all protocols. AutoAttack's own sequences see the who
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 
 import torch
 
 from ...data.stream import Batch, Stream
 from ...engines.judge.ledger import Ledger
+from ...errors import ModelContractError
+from ...models.broken import models_own
 from ...results.base.columns import Rows
 from ...results.base.facts import Flag
 from .batch import coupled_rows, kind_of, random_rows, rows_of
@@ -60,12 +63,26 @@ def _fixed(
         if not scene.has_room(len(batch)):
             yield _unreached(scene, batch)
             continue
-        assert batch.labels is not None
-        ledger, told = attack_fixed(scene, batch.images, batch.labels, batch.ids)
-        if verify:
-            told += Told(doubts=(_shown_again(scene, ledger, batch),))
-        keep = scene.settings.keeps
-        yield attack_rows(batch, ledger, scene.sources, keep), told
+        yield _tried(scene, batch, partial(_fixed_rows, scene, batch, verify))
+
+
+def _fixed_rows(scene: Scene, batch: Batch, verify: bool) -> tuple[Rows, Told]:
+    assert batch.labels is not None
+    ledger, told = attack_fixed(scene, batch.images, batch.labels, batch.ids)
+    if verify:
+        told += Told(doubts=(_shown_again(scene, ledger, batch),))
+    return attack_rows(batch, ledger, scene.sources, scene.settings.keeps), told
+
+
+def _tried(
+    scene: Scene, batch: Batch, work: Callable[[], tuple[Rows, Told]]
+) -> tuple[Rows, Told]:
+    """What `work` finds of a batch; FAILED rows where a model raises, and the run goes on."""
+    try:
+        return work()
+    except ModelContractError as error:
+        rows = attack_rows(batch, None, (), scene.settings.keeps)
+        return rows.failed(models_own(error)), Told()
 
 
 def _shown_again(scene: Scene, ledger: Ledger, batch: Batch) -> Flag:
@@ -91,7 +108,8 @@ def _random(scene: Scene, batches: Iterator[Batch]) -> Iterator[tuple[Rows, Told
     for batch in batches:
         votes = len(batch) * draws + reserve_of_draws(draws, len(batch))
         if scene.has_room(len(batch), votes):
-            yield random_rows(scene, batch, scene.settings.keeps)
+            keep = scene.settings.keeps
+            yield _tried(scene, batch, partial(random_rows, scene, batch, keep))
         else:
             yield _unreached(scene, batch)
 
@@ -104,7 +122,8 @@ def _coupled(scene: Scene, batch: Batch) -> Iterator[tuple[Rows | None, Told]]:
         size = settings.deployed_rows
         for part in partition(batch.ids, settings.seed, number, size):
             if scene.has_room(len(part), reserve_of(len(part))):
-                rows, told = coupled_rows(scene, batch, part, number, settings.keeps)
+                work = partial(coupled_rows, scene, batch, part, number, settings.keeps)
+                rows, told = _tried(scene, rows_of(batch, part), work)
                 yield None if number else rows, told
             elif number == 0:
                 yield _unreached(scene, rows_of(batch, part))

@@ -16,7 +16,8 @@ from torch import Tensor
 from ..._typing import Verdict
 from ...data.stream import Batch, Stream
 from ...engines.judge.active import Array, Judge, Judged, Slots, keyed
-from ...errors import StateError
+from ...errors import ModelContractError, StateError
+from ...models.broken import models_own
 from ...results.base.columns import Rows
 from ...results.prob_robustness import ProbRobustness
 from ...samplers.base import Sampler
@@ -77,27 +78,39 @@ class Admission(ABC):
 
     def _ask(self, batch: Batch, stream: Stream, done: list[Rows]) -> Slots:
         """Slots of rows that start anew, after a look at their clean images."""
-        ids, images, labels = batch.ids, batch.images, batch.labels
+        if not len(batch):
+            return self._none(batch)
         least = len(batch) * (1 + self.asks)
-        if len(batch) and (stream.budget is None or stream.budget.allows(least)):
-            with torch.no_grad():
-                reference = self.reference(ids, images, labels)
-                clean = self.judge.judge(
-                    len(batch),
-                    lambda part: (images[part], reference[part]),
-                    stream.budget,
-                )
-            if clean is not None:
-                if self.clean_known:
-                    stream.answered(labels, clean.prediction)
-                return self.start(batch, reference, clean, stream, done)
-        known = labels if labels is not None else torch.zeros_like(ids) - 1
-        none = np.zeros(len(batch), dtype=np.int64)
-        missed = to.Admitted(batch, known, None, none - 1, none, none)
-        if len(batch):
-            every = np.arange(len(batch))
-            done.append(to.plain_rows(missed, every, Verdict.UNDECIDED, self.keeps))
-        return to.fresh_slots(missed, none[:0])
+        try:
+            if stream.budget is None or stream.budget.allows(least):
+                reference, clean = self._look(batch, stream)
+                if clean is not None:
+                    if self.clean_known:
+                        stream.answered(batch.labels, clean.prediction)
+                    return self.start(batch, reference, clean, stream, done)
+        except ModelContractError as error:
+            done.append(self.untested(batch).failed(models_own(error)))
+        else:
+            done.append(self.untested(batch))
+        return self._none(batch)
+
+    def _look(self, batch: Batch, stream: Stream) -> tuple[Tensor, Judged | None]:
+        """The classes that count, and the judged clean images; None where the budget ended."""
+        images = batch.images
+        with torch.no_grad():
+            reference = self.reference(batch.ids, images, batch.labels)
+            clean = self.judge.judge(
+                len(batch), lambda part: (images[part], reference[part]), stream.budget
+            )
+        return reference, clean
+
+    def untested(self, batch: Batch) -> Rows:
+        """Rows of a batch of which nothing is known."""
+        every = np.arange(len(batch))
+        return to.plain_rows(_unseen(batch), every, Verdict.UNDECIDED, self.keeps)
+
+    def _none(self, batch: Batch) -> Slots:
+        return to.fresh_slots(_unseen(batch), np.zeros(0, dtype=np.int64))
 
     def start(
         self,
@@ -173,3 +186,11 @@ class Admission(ABC):
         place = np.flatnonzero(going)
         again = to.resumed_slots(batch, earlier, place, old[torch.from_numpy(place)])
         return rows, np.flatnonzero(~stay & ~going), again if len(place) else None
+
+
+def _unseen(batch: Batch) -> to.Admitted:
+    known = batch.labels
+    if known is None:
+        known = torch.zeros_like(batch.ids) - 1
+    none = np.zeros(len(batch), dtype=np.int64)
+    return to.Admitted(batch, known, None, none - 1, none, none)

@@ -19,6 +19,8 @@ from ...data.stream import Stream
 from ...engines import particles
 from ...engines.judge.active import Array, Slots
 from ...engines.particles import Steps, Systems
+from ...errors import ModelContractError
+from ...models.broken import models_own
 from ...numerics.losses import is_scored, margins, target_margins
 from ...numerics.rates.splitting import LastParticle
 from ...results.base.columns import Rows
@@ -60,9 +62,18 @@ class Splitting(Admission):
             yield from done
             for begin in range(0, len(slots), size):
                 chunk = slots.take(np.arange(begin, min(begin + size, len(slots))))
-                with torch.no_grad():
-                    rows = self._split(chunk, stream)
-                yield rows
+                yield self._finished(chunk, stream)
+
+    def _finished(self, slots: Slots, stream: Stream) -> Rows:
+        """Rows of a chunk; FAILED, with nothing known, where the model raises."""
+        seen = _Seen(*(torch.zeros_like(slots.ids) for _ in range(3)))
+        try:
+            with torch.no_grad():
+                return self._split(slots, stream, seen)
+        except ModelContractError as error:
+            nobody = np.zeros(len(slots), dtype=bool)
+            rows = self._close(slots, None, nobody, seen, seen.evaluations)
+            return rows.failed(models_own(error))
 
     def ended(self, earlier: ProbRobustness, old: Tensor) -> Array:
         """Particles are not kept: what was started is over."""
@@ -73,9 +84,8 @@ class Splitting(Admission):
         """Most evaluations an image."""
         return self.n_max
 
-    def _split(self, slots: Slots, stream: Stream) -> Rows:
+    def _split(self, slots: Slots, stream: Stream, seen: _Seen) -> Rows:
         """Rows of a chunk: a pilot for the step sizes, then the systems that count."""
-        seen = _Seen(*(torch.zeros_like(slots.ids) for _ in range(3)))
         look = particles.budgeted(
             self._margins(slots, seen), self.judge.batch_size, stream.budget
         )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 import torch
@@ -15,6 +14,8 @@ from torch import Tensor
 
 from ...data.stream import Batch, Stream
 from ...engines.judge.active import Array, Slots, advance, draw_rows, keyed
+from ...errors import ModelContractError
+from ...models.broken import models_own
 from ...numerics.rates.rules import Rule
 from ...results.base.columns import Rows
 from ...results.prob_robustness import ProbRobustness
@@ -36,32 +37,40 @@ class Walk(Admission):
     def rows(self, stream: Stream) -> Iterator[Rows]:
         """Finished rows in completion order. Images are taken in while batches have room.
 
-        Batches of another image size wait until the images before them are done.
+        Images of another size wait until those before them are done. Where the model raises in a
+        round, all its images are FAILED and the next ones are taken in.
         """
-        for _, batches in groupby(stream, lambda batch: batch.images.shape[1:]):
-            yield from self._walk(batches, stream)
-
-    def _walk(self, batches: Iterator[Batch], stream: Stream) -> Iterator[Rows]:
-        slots: Slots | None = None
+        batches, slots = iter(stream), None
+        waiting: Batch | None = None
         open_ended = True
         while open_ended or (slots is not None and len(slots)):
             while open_ended and (slots is None or len(slots) < self.judge.batch_size):
-                batch = next(batches, None)
-                open_ended = batch is not None
-                if batch is not None:
-                    done, fresh = self.admit(batch, stream)
-                    slots = fresh if slots is None else slots.join(fresh)
-                    yield from done
-            if slots is None or not len(slots):
-                continue
+                waiting = next(batches, None) if waiting is None else waiting
+                open_ended = waiting is not None
+                if waiting is None or not _alike(slots, waiting):
+                    break
+                done, fresh = self.admit(waiting, stream)
+                slots = slots.join(fresh) if slots is not None and len(slots) else fresh
+                waiting = None
+                yield from done
+            if slots is not None and len(slots):
+                done, slots = self._advance(slots, stream)
+                yield from done
+
+    def _advance(self, slots: Slots, stream: Stream) -> tuple[list[Rows], Slots]:
+        """Rows whose test is over after one more round, and the slots that go on."""
+        everybody = np.zeros(len(slots), dtype=np.int8)
+        nobody = slots.take(np.zeros(0, dtype=np.int64))
+        try:
             if not self._round(slots, stream):
-                yield self._close(slots, np.zeros(len(slots), dtype=np.int8))
-                slots = slots.take(np.zeros(0, dtype=np.int64))
-                continue
-            verdict, over = self._decide(slots)
-            if over.any():
-                yield self._close(slots.take(np.flatnonzero(over)), verdict[over])
-                slots = slots.take(np.flatnonzero(~over))
+                return [self._close(slots, everybody)], nobody
+        except ModelContractError as error:
+            return [self._close(slots, everybody).failed(models_own(error))], nobody
+        verdict, over = self._decide(slots)
+        if not over.any():
+            return [], slots
+        closed = self._close(slots.take(np.flatnonzero(over)), verdict[over])
+        return [closed], slots.take(np.flatnonzero(~over))
 
     def ended(self, earlier: ProbRobustness, old: Tensor) -> Array:
         """Whether the test of the rows `old` is over: decided, given up, or at the last look."""
@@ -126,3 +135,10 @@ class Walk(Admission):
 
 
 _COUNTS = ("n_samples", "n_failures")
+
+
+def _alike(slots: Slots | None, batch: Batch) -> bool:
+    """Whether a batch can join: its images have the size of those at work, if there are any."""
+    if slots is None or not len(slots):
+        return True
+    return slots.images.shape[1:] == batch.images.shape[1:]

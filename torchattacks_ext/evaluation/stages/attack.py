@@ -13,19 +13,24 @@ from torch import Tensor
 from torchattacks.attack import Attack
 
 from ..._typing import Status, Verdict
+from ...attacks.msa.rows import attack_rows
 from ...data.stream import Batch
 from ...engines.judge.active import Array, Judge, Judged
 from ...engines.zoo.attack import run_attack
+from ...engines.zoo.watch import GradientWatch
 from ...errors import ConfigError, InputError
 from ...numerics.arguments import parse_number
 from ...numerics.norms import norm_of, project
 from ...results.attack import AttackResult
+from ...results.base.columns import Rows
 from ...results.base.facts import Flag
+from ...results.base.result import Result
 from ..plan import Plan
 from ..zoo.catalogue import attack_info, ball_of, check_attack, create_attack, reach
 from ..zoo.table import AttackInfo, parameters_of
 from .base import RowStage, Shared, StageRows
 from .clean import labels_of, status_of
+from .idle import Idle, tally
 
 _ROUNDING = 1e-5, 1e-6
 """Relative and absolute slack: image + eps is rounded, so a step of eps may be a bit longer."""
@@ -36,7 +41,7 @@ class _Tried:
     """What an attack found for the rows that were right: candidates inside the ball, judged.
 
     found: norm of its own candidate where that fools the model, inside the ball or not, else nan.
-    n_odd: rows with NaN or infinite pixels.
+    n_odd: rows with NaN or infinite pixels. unguided (M,): rows whose every gradient was 0.
     """
 
     inside: Tensor
@@ -44,6 +49,7 @@ class _Tried:
     length: Array
     found: Array
     n_odd: int
+    unguided: Array
 
 
 class AttackStage(RowStage):
@@ -79,6 +85,7 @@ class AttackStage(RowStage):
                 "(NormalizedModel), or leave the attacks out"
             )
         self._notes = tuple(self._caveats())
+        self._idle = Idle()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -105,6 +112,7 @@ class AttackStage(RowStage):
         right = np.flatnonzero(~shared.clean.failed)
         place = torch.from_numpy(right).to(batch.images.device)
         tried = self._try(batch, place, shared)
+        self._idle += tally(self.info, tried.seen, tried.length, tried.unguided)
         result = self._result(batch, shared, right, tried)
         spot = torch.full((len(batch),), -1, device=place.device)
         spot[place] = torch.arange(len(place), device=place.device)
@@ -116,14 +124,23 @@ class AttackStage(RowStage):
 
         return StageRows(result, worst, result.prediction)
 
+    def finish(self, result: Result) -> Result:
+        """A doubt where the attack had nothing to follow on many images that it left."""
+        return result.with_flags(self._idle.flags(self.label))
+
+    def failed(self, batch: Batch) -> Rows:
+        """Rows that were not attacked."""
+        return attack_rows(batch, None, (), keep=False)
+
     def _try(self, batch: Batch, place: Tensor, shared: Shared) -> _Tried:
         """Run the attack on the rows `place` and judge what it returns."""
         _check_shape(self.info, batch.images)
         images, wanted = batch.images[place], labels_of(batch)[place]
         plan, judge = self.plan, shared.judge
+        watch = GradientWatch(shared.view, len(images))
         raw = run_attack(
             lambda victim: self._create(victim, shared.n_classes),
-            shared.view,
+            watch,
             images,
             wanted,
             self._seed(batch),
@@ -149,6 +166,7 @@ class AttackStage(RowStage):
             length,
             np.where(fooled, found, np.nan),
             int((~whole.flatten(1).all(1)).sum()),
+            watch.unguided().numpy(),
         )
 
     def _create(self, victim: Any, n_classes: int) -> Attack:

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from ...data.stream import Batch
 from ...engines.judge.active import Judge, Judged
+from ...errors import ModelContractError
 from ...models.checks import ModelTraits
 from ...models.logits import LogitsView
+from ...results.base.columns import Rows
 from ...results.base.result import Result
 from ..plan import Plan, plain_arguments
 
@@ -22,7 +24,8 @@ class Shared:
     """What all stages of one batch may use: the view of the model, the clean answers, K.
 
     view: Module, pixels to logits, with the meter. judge: decides failures. clean: the judged
-    clean images. n_classes: K. traits: what the first rows showed of the model.
+    clean images. n_classes: K. traits: what the first rows showed of the model. model: its class,
+    weights and size, as they were before the work; None asks again.
     """
 
     view: LogitsView
@@ -30,6 +33,7 @@ class Shared:
     clean: Judged
     n_classes: int
     traits: ModelTraits | None = None
+    model: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +42,14 @@ class StageRows:
 
     worst: rows (k,) of the batch, on its device -> their worst images (k, ...); None where there
     are none to show, or where they could not be shown again. prediction: (N,) int64, the answers
-    to the worst images, where they are known.
+    to the worst images, where they are known. failure: what the model raised on rows of the batch
+    that are FAILED.
     """
 
     result: Result
     worst: Callable[[Tensor], Tensor] | None = None
     prediction: Tensor | None = None
+    failure: ModelContractError | None = None
 
 
 class RowStage(ABC):
@@ -80,6 +86,13 @@ class RowStage(ABC):
         Flags that any result may need (NaN logits, a randomised model) and the cost are added
         by the runner.
         """
+
+    def failed(self, batch: Batch) -> Rows | None:
+        """Rows of a batch of which nothing is known, because the model raised on it.
+
+        By default None: the stage then ends with the model's words.
+        """
+        return None
 
     def finish(self, result: Result) -> Result:
         """The result of all batches as one, with what only the stage knows of the whole run.

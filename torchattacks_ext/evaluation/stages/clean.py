@@ -13,6 +13,7 @@ from ...data.stream import Batch
 from ...engines.judge.active import Judged
 from ...errors import ConfigError, InputError
 from ...results.accuracy import Accuracy
+from ...results.base.columns import Rows
 from ..plan import Plan
 from .base import RowStage, Shared, StageRows
 
@@ -51,6 +52,20 @@ class CleanStage(RowStage):
             margin=torch.from_numpy(seen.margin),
         )
         return StageRows(result)
+
+    def failed(self, batch: Batch) -> Rows:
+        """Rows without an answer."""
+        n, labels = len(batch), labels_of(batch).cpu()
+        none = torch.full((n,), -1)
+        columns = {
+            "ids": batch.ids.cpu(),
+            "status": none.to(torch.int8),
+            "reference": labels,
+            "prediction": none,
+            "clean_correct": none.to(torch.int8),
+            "margin": torch.full((n,), torch.nan, dtype=torch.float64),
+        }
+        return Rows(batch.index, columns)
 
 
 def labels_of(batch: Batch) -> Tensor:

@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 
+from ...attacks.base.finished import Finished
 from ...attacks.fimscore.fimscore import FIMScore
+from ...attacks.fimscore.rows import unreached
 from ...data.stream import Batch
 from ...errors import ConfigError
-from ...results.base.columns import Table
+from ...results.base.columns import Rows
 from ...results.base.result import Result
 from ...results.sensitivity import Sensitivity
 from ..plan import Plan
@@ -66,14 +68,21 @@ class FIMStage(RowStage):
             probe.set_model(shared.view.model, shared.view.meter)
             self._origin = origin_of(shared, batch.images.device, self.plan)
         whole = replace(batch, index=torch.arange(len(batch)))
+        finished = Finished("none")
+        for rows in probe.score_batch(whole):
+            finished.add(rows)
         result = Sensitivity.from_table(
-            Table(probe.score_batch(whole)),
+            finished.table,
             settings=probe.settings(),
             provenance=self._origin,
             sidecars=(),
             groups=batch.groups,
         )
-        return StageRows(result)
+        return StageRows(result, failure=finished.failure)
+
+    def failed(self, batch: Batch) -> Rows:
+        """Rows that were not scored."""
+        return unreached(batch, keeps=False)
 
     def finish(self, result: Result) -> Result:
         """Doubts about the whole run."""

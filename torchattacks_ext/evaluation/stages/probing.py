@@ -55,8 +55,9 @@ def stand_in(images: Tensor) -> Tensor:
 
 def origin_of(shared: Shared, device: torch.device, plan: Plan) -> Mapping[str, Any]:
     """The provenance that a result of `measure` would have: model, device, versions."""
+    model = shared.model
     return {
-        "model": describe_model(shared.view.model),
+        "model": describe_model(shared.view.model) if model is None else model,
         "device": str(device),
         "batch_size": plan.batch_size,
         "normalised_input": False,

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...attacks.base.measuring import Keeper
+from ...attacks.base.finished import Finished, check_keep
 from ...attacks.prtest.prtest import PRTest
 from ...data.stream import Batch, Stream
 from ...engines.judge.active import keyed
 from ...errors import ReliabilityWarning
-from ...results.base.columns import Rows, Table
+from ...results.base.columns import Rows
 from ...results.prob_robustness import ProbRobustness
 from ..plan import Plan
 from .base import RowStage, Shared, StageRows
@@ -57,6 +57,7 @@ class PRTestStage(RowStage):
         super().__init__(label, plan, settings)
         refuse_unknown("prtest", settings, ARGUMENTS)
         self._probe = _build(plan, settings)
+        check_keep(self._probe.keep)
         self.guarantee = _guarantee(self._probe)
         self.settings = {
             "tolerance": self._probe.tolerance,
@@ -83,20 +84,20 @@ class PRTestStage(RowStage):
             bounds=self.plan.bounds,
             prepare=lambda images: images,
         )
-        table, keeper = Table(), Keeper(probe.keep)
+        finished = Finished(probe.keep)
         for rows in self._walk(stream, shared):
-            keeper.add(rows)
-            table.append(Rows(rows.index, rows.columns))
+            finished.add(rows)
         result = ProbRobustness.from_table(
-            table,
+            finished.table,
             settings=probe.settings(),
             provenance=self._provenance,
-            sidecars=keeper.finish(),
+            sidecars=finished.keeper.finish(),
             groups=batch.groups,
         )
-        result = result.with_flags(probe.doubts(result))
+        doubts = *probe.doubts(result), *finished.keeper.flags()
+        result, failure = result.with_flags(doubts), finished.failure
         if not probe.sampler.replayable or probe.test == "splitting":
-            return StageRows(result)
+            return StageRows(result, failure=failure)
 
         def worst(rows: Tensor) -> Tensor:
             draws = result.worst_draw.to(rows.device)[rows]
@@ -105,7 +106,11 @@ class PRTestStage(RowStage):
             none = (draws < 0).reshape(-1, *[1] * (shown.dim() - 1))
             return torch.where(none, images, shown)
 
-        return StageRows(result, worst)
+        return StageRows(result, worst, failure=failure)
+
+    def failed(self, batch: Batch) -> Rows:
+        """Rows that were not tested."""
+        return self._probe.walk().untested(batch)
 
     def _begin(self, batch: Batch, shared: Shared) -> Mapping[str, Any]:
         """Once, with the first batch: the model, and whether a user's law repeats itself."""

@@ -64,23 +64,29 @@ class Doubt:
 
 
 def doubts(report: EvaluationReport) -> list[Doubt]:
-    """Every flag of the report and of its stages, each code once with the places that raised it."""
-    places: dict[str, list[str]] = {}
-    first: dict[str, Flag] = {}
+    """Every flag of the report and of its stages, each code once with the places that raised it.
+
+    What a flag says of one stage is a doubt of its own.
+    """
+    places: dict[tuple[str, Any], list[str]] = {}
+    first: dict[tuple[str, Any], Flag] = {}
     for stage in report.stages:
         for flag in stage.result.flags if stage.result is not None else ():
-            first.setdefault(flag.code, flag)
-            places.setdefault(flag.code, []).append(
-                _place(one_line(stage.name, 40), flag)
-            )
+            first.setdefault(_key(flag), flag)
+            place = _place(one_line(stage.name, 40), flag)
+            places.setdefault(_key(flag), []).append(place)
     for flag in report.flags:
-        if flag.code not in first:  # the run repeats the flags of its stages
-            first[flag.code] = flag
-            places[flag.code] = [_place("whole run", flag)]
+        if _key(flag) not in first:  # the run repeats the flags of its stages
+            first[_key(flag)] = flag
+            places[_key(flag)] = [_place("whole run", flag)]
     return [
-        Doubt(one_line(code, 60), one_line(flag.message), ", ".join(places[code]))
-        for code, flag in first.items()
+        Doubt(one_line(flag.code, 60), one_line(flag.message), ", ".join(places[key]))
+        for key, flag in first.items()
     ]
+
+
+def _key(flag: Flag) -> tuple[str, Any]:
+    return flag.code, str(flag.details.get("stage", ""))
 
 
 def _place(name: str, flag: Flag) -> str:

@@ -126,9 +126,8 @@ def _score(stage: StageReport, result: Result, confidence: float) -> _Score:
     if isinstance(result, Accuracy):
         low, high = summary["clean_accuracy_interval"]
         right = _sum(result.clean_correct == 1)
-        return _Score(
-            right, len(result), (low, high), "estimate from a sample of images"
-        )
+        known = _sum(result.answered)
+        return _Score(right, known, (low, high), "estimate from a sample of images")
     if isinstance(result, AttackResult):
         return _attack(stage, result, summary["robust_accuracy_interval"])
     if isinstance(result, ProbRobustness):
@@ -241,7 +240,7 @@ def _status_notes(result: Result) -> tuple[str, ...]:
     words = {
         Status.NON_FINITE: "with NaN or infinite scores",
         Status.NOT_REACHED: "not reached before the budget ended",
-        Status.FAILED: "on which the method itself failed",
+        Status.FAILED: "on which the model or the method raised",
     }
     found = {code: _sum(status == int(code)) for code in words}
     return tuple(
@@ -264,7 +263,7 @@ def _worst_row(report: EvaluationReport, confidence: float) -> ScoreRow:
             "needs the clean stage and at least one attack or random test with a result"
         )
         return ScoreRow(WORST_CASE, asks, "not known", notes=(why, *failed))
-    left, n = _sum(alive), len(alive)
+    left, n = _sum(alive), worst["n"]
     low, high = worst["robust_accuracy_interval"]
     return ScoreRow(
         WORST_CASE,
@@ -281,10 +280,13 @@ def _worst_row(report: EvaluationReport, confidence: float) -> ScoreRow:
 def _skipped(report: EvaluationReport) -> tuple[str, ...]:
     """Stages that did not try every image: what they skipped counts as withstanding."""
     codes = (int(Status.FAILED), int(Status.NOT_REACHED))
+    clean = next((s.result for s in report.stages if stages.is_clean(s)), None)
+    # without a clean answer they are left out
+    out = 0 if not isinstance(clean, Accuracy) else _sum(~clean.answered)
     names = []
     for stage in report.stages:
         status = getattr(stage.result, "status", None)
-        if status is not None and any(_sum(status == code) for code in codes):
+        if status is not None and sum(_sum(status == code) for code in codes) > out:
             names.append(one_line(stage.name))
     return (
         f"images that {', '.join(names)} did not try count as withstanding it",

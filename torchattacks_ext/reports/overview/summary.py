@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..._typing import Verdict
 from ...results.accuracy import Accuracy
+from ...results.base.facts import LOUD
 from ...results.evaluation import EvaluationReport, StageReport
 from ...results.prob_robustness import ProbRobustness
 from ..laws import kinds, law_ball, law_of
@@ -108,9 +109,11 @@ def _clean(report: EvaluationReport) -> str:
         why = "that stage gave no result" if known else "it was not measured"
         return f"How often it is right on unchanged images is not known: {why}."
     right = int((result.clean_correct == 1).sum())
-    return (
-        f"Without any change it answers {share(right, len(result))} of them correctly."
-    )
+    n = int(result.answered.sum())
+    them = "them"
+    if n < len(result):
+        them = f"the {things(n, 'image')} on which it did not raise"
+    return f"Without any change it answers {share(right, n)} of {them} correctly."
 
 
 def _withstood(report: EvaluationReport) -> str:
@@ -241,6 +244,8 @@ def _doubted(report: EvaluationReport) -> list[str]:
     found = doubts(report)
     if not found:
         return []
-    first = found[0].message.rstrip(". ")
-    more = f", and {things(len(found) - 1, 'further doubt')}" if len(found) > 1 else ""
-    return [f"Doubts about these numbers: {first}{more}."]
+    told = [doubt for doubt in found if doubt.code in LOUD] or found[:1]
+    said = "; ".join(doubt.message.rstrip(". ") for doubt in told)
+    left = len(found) - len(told)
+    more = f", and {things(left, 'further doubt')}" if left else ""
+    return [f"Doubts about these numbers: {said}{more}."]

@@ -15,7 +15,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ...errors import StateError
+from ..._typing import Status
+from ...errors import ModelContractError, StateError
 
 Kind = Literal["decision", "measurement", "provenance"]
 
@@ -80,15 +81,28 @@ class Rows:
     """Finished rows on their way into a table.
 
     index: (n,) int64, positions in the input. columns: name -> (n,) tensor, `ids` among them.
-    images: (n, ...) tensor for the side-car, or None.
+    images: (n, ...) tensor for the side-car, or None. failure: what the model raised on them, where
+    they are FAILED.
     """
 
     index: Tensor
     columns: Mapping[str, Tensor]
     images: Tensor | None = None
+    failure: ModelContractError | None = None
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def failed(self, failure: ModelContractError) -> Rows:
+        """The same rows, on which the model raised: of status FAILED, else as they are.
+
+        >>> rows = Rows(torch.tensor([0]), {"status": torch.tensor([2])})
+        >>> rows.failed(ModelContractError("no")).columns["status"].tolist()
+        [3]
+        """
+        status = torch.full_like(self.columns["status"], int(Status.FAILED))
+        columns = {**self.columns, "status": status}
+        return Rows(self.index, columns, self.images, failure)
 
 
 class Table:

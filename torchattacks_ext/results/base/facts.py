@@ -59,6 +59,10 @@ class Flag:
         return asdict(self) | {"details": dict(self.details)}
 
 
+LOUD = ("model_raised", "zero_gradient")
+"""Codes of doubts that every summary says in full, however short it is."""
+
+
 def merge_flags(groups: Iterable[Iterable[Flag]]) -> tuple[Flag, ...]:
     """One flag a code: counts are added, the first sentence stays."""
     merged: dict[str, Flag] = {}

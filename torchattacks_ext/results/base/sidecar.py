@@ -86,7 +86,7 @@ class SideCar:
 def lookup(sidecars: tuple[SideCar, ...], ids: Tensor) -> Tensor:
     """The images of `ids` (n,), in that order.
 
-    Raises InputError if one of them was not kept, or if their sizes differ.
+    Raises InputError if one of them was not kept, or if they have several sizes.
     """
     parts = [car.load() for car in sidecars]
     if not parts:
@@ -94,21 +94,32 @@ def lookup(sidecars: tuple[SideCar, ...], ids: Tensor) -> Tensor:
             'no images were kept; measure again with keep="memory" or keep=PATH'
         )
     places = {
-        number: (part, row)
-        for part, (kept, _) in enumerate(parts)
-        for row, number in enumerate(kept.tolist())
+        number: (which, place)
+        for which, part in enumerate(parts)
+        for place, number in enumerate(part[0].tolist())
     }
-    found = [places[number] for number in ids.tolist() if number in places]
-    if len(found) < len(ids):
+    wanted = [places.get(number, (-1, -1)) for number in ids.tolist()]
+    lost = wanted.count((-1, -1))
+    if lost:
         raise InputError(
-            f"{len(ids) - len(found)} of {len(ids)} ids have no kept image; select fewer rows"
+            f"{lost} of {len(wanted)} ids have no kept image; select fewer rows"
         )
-    sizes = sorted({tuple(parts[part][1].shape[1:]) for part, _ in found})
-    if len(sizes) > 1:
+    return _gather([part[1] for part in parts], wanted)
+
+
+def _gather(stored: list[Tensor], wanted: list[tuple[int, int]]) -> Tensor:
+    """Images by (part, place in it)."""
+    used = sorted({which for which, _ in wanted}) or [0]
+    shapes = sorted({tuple(stored[which].shape[1:]) for which in used})
+    if len(shapes) > 1:
         raise InputError(
-            f"kept images have unequal sizes, {sizes[0]} and {sizes[1]}: take rows of one size, "
-            "result.select(ids).images()"
+            f"the kept images have the shapes {shapes}, which are no one tensor; select the rows "
+            "of one shape first: result.select(ids).images()"
         )
-    if not found:
-        return parts[0][1][:0]
-    return torch.stack([parts[part][1][row] for part, row in found])
+    starts, start = {}, 0
+    for which in used:
+        starts[which] = start
+        start += len(stored[which])
+    rows = [starts[which] + place for which, place in wanted]
+    whole = torch.cat([stored[which] for which in used])
+    return whole[torch.tensor(rows, dtype=torch.int64)]

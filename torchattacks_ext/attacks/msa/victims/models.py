@@ -57,8 +57,20 @@ def answers_vary(model: nn.Module, images: Tensor, n: int = 5) -> bool:
 
 
 def whole(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """All batches as one: AutoAttack packs the survivors of the whole data set anew."""
-    parts = list(batches)
+    """All batches as one: AutoAttack packs the survivors of the whole data set anew.
+
+    Raises InputError at the first batch whose images have another size than those before.
+    """
+    parts: list[Batch] = []
+    for batch in batches:
+        shapes = [tuple(part.images.shape[1:]) for part in (*parts[:1], batch)]
+        if shapes[0] != shapes[-1]:
+            raise InputError(
+                f"a batch has images of shape {shapes[-1]}, the first one of {shapes[0]}: here all "
+                "images are attacked as one batch; bring them to one size, or measure each size "
+                "by itself"
+            )
+        parts.append(batch)
     if not parts:
         return
     labels = [part.labels for part in parts if part.labels is not None]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...._typing import Norm, Status, Verdict
-from ....attacks.base.measuring import Keeper
+from ....attacks.base.finished import Keeper
 from ....attacks.msa.rows import typed_rows
 from ....data.stream import Batch
 from ....engines.judge.active import Array, Judged
@@ -25,7 +25,8 @@ def result_of(rows: Rows, keep: str, **facts: Any) -> AttackResult:
     keeper = Keeper(keep)
     keeper.add(rows)
     table = Table([Rows(torch.arange(len(rows)), rows.columns)])
-    return AttackResult.from_table(table, sidecars=keeper.finish(), **facts)
+    result = AttackResult.from_table(table, sidecars=keeper.finish(), **facts)
+    return result.with_flags(keeper.flags())
 
 
 def judged_rows(

@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from ....attacks.base.finished import check_keep
 from ....attacks.msa.batch import kind_of
 from ....attacks.msa.msa import MSA
+from ....attacks.msa.rows import attack_rows
 from ....data.stream import Batch
 from ....errors import ConfigError
 from ....results.attack import AttackResult
@@ -65,6 +67,7 @@ class MSAStage(RowStage):
         if self._asks:
             known.pop("surrogates")
         self._probe = MSA(stand_in, **common_settings(plan), **known)
+        check_keep(self._probe.keep)
         self._origin: Mapping[str, Any] = {}
         said = {"method": "MSA", "version": self._probe.version}
         self.settings = said | self.settings
@@ -152,6 +155,10 @@ class MSAStage(RowStage):
         if odd:
             result = result.with_flags([unsure(odd)])
         return StageRows(result, lambda rows: best[rows], result.prediction)
+
+    def failed(self, batch: Batch) -> Rows:
+        """Rows that were not attacked."""
+        return attack_rows(batch, None, (), keep=False)
 
     def _begin(self, shared: Shared, device: torch.device) -> None:
         """Once, with the first batch: the model is known, and its meter."""

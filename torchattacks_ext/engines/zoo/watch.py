@@ -1,0 +1,49 @@
+"""On which images has an attack no gradient to follow? Watched where it enters the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class GradientWatch(nn.Module):
+    """A victim (images to logits) that notes which of `n` rows ever get a gradient that is not 0.
+
+    Rows are told apart by their place, so batches of another size end the watch: of attacks that
+    take rows out or repeat them nothing is said. No further pass, no wait for the device.
+
+    >>> watch, images = GradientWatch(nn.Flatten(), 2), torch.ones(2, 1, requires_grad=True)
+    >>> (watch(images) * torch.tensor([[0.0], [1.0]])).sum().backward()
+    >>> watch.unguided().tolist()
+    [True, False]
+    """
+
+    def __init__(self, victim: nn.Module, n: int) -> None:
+        super().__init__()
+        self.victim, self._n = victim, n
+        self._guided: Tensor | None = None
+        self._whole = True
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of the victim, to the last bit."""
+        if images.requires_grad and torch.is_grad_enabled():
+            images = images.view_as(images)
+            hook: Any = images.register_hook
+            hook(self._note)
+        logits: Tensor = self.victim(images)
+        return logits
+
+    def _note(self, gradient: Tensor) -> None:
+        if len(gradient) != self._n:
+            self._whole = False
+            return
+        some = (gradient.detach() != 0).flatten(1).any(1)
+        self._guided = some if self._guided is None else self._guided | some
+
+    def unguided(self) -> Tensor:
+        """(n,) bool on the CPU: every gradient of the row was 0; none where that is not known."""
+        if self._guided is None or not self._whole:
+            return torch.zeros(self._n, dtype=torch.bool)
+        return ~self._guided.cpu()
