@@ -142,7 +142,7 @@ def gated(images: Tensor, seen: Callable[[bool], None]) -> tuple[Tensor, Tensor]
 
     seen: told at each backward pass whether a gradient arrived from the model.
     """
-    found: tuple[Tensor, Tensor] = _Gate.apply(images, seen)  # type: ignore[no-untyped-call]
+    found: tuple[Tensor, Tensor] = _Gate.apply(images, seen)
     return found
 
 
@@ -154,7 +154,7 @@ def joined(logits: Tensor, token: Tensor) -> Tensor:
     >>> torch.autograd.grad(joined(shown.detach(), token).sum(), images)[0].tolist(), said
     ([[0.0, 0.0]], [False])
     """
-    found: Tensor = _Join.apply(logits, token)  # type: ignore[no-untyped-call]
+    found: Tensor = _Join.apply(logits, token)
     return found
 
 

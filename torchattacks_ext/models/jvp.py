@@ -8,8 +8,9 @@ J^T w is one backward pass on a graph that is kept. J v has three back ends, tri
 
 The first one that runs and satisfies <w, J v> = <J^T w, v> for a random w is used and named. So a
 back end that is silently wrong (a custom function without its derivative, a random forward, NaN
-where J^T w is finite) is passed over. Compiled models run uncompiled, since a graph is kept. torch.func.linearize is not among them: with in-place additions, which most residual
-nets have, its second call is wrong without a word.
+where J^T w is finite) is passed over. Compiled models run uncompiled, since a graph is kept.
+torch.func.linearize is not among them: with in-place additions, which most residual nets have, its
+second call is wrong without a word.
 """
 
 from __future__ import annotations
@@ -152,7 +153,9 @@ class _Chooser:
             if worst <= _allowed(name, graph.logits, worst):
                 self.name = name
                 return change
-            off = f"is off by {worst:.1g} of its size" if worst < inf else "is not finite"
+            off = (
+                f"is off by {worst:.1g} of its size" if worst < inf else "is not finite"
+            )
             failed.append(f"{name}: <w, J v> {off}")
         raise BackendError(
             "no back end gives J v for this model: "
@@ -204,8 +207,9 @@ def model_action(view: LogitsFn, images: Tensor, backend: str = "auto") -> Actio
 
     A model without a gradient gives zero products. Errors: ConfigError for a backend, InputError
     for images that are not floating, ModelContractError for another shape of logits, NoGradient for
-    a backward pass that raises; BackendError at the first jvp when no back end is right. Cost: one forward, and then as asked; the choice of
-    the back end takes one vjp, and one jvp for each that was tried in vain.
+    a backward pass that raises; BackendError at the first jvp when no back end is right. Cost: one
+    forward, and then as asked; the choice of the back end takes one vjp, and one jvp for each that
+    was tried in vain.
 
     >>> action = model_action(lambda x: torch.stack([x[:, 0] ** 2, x[:, 1]], 1), torch.ones(1, 2))
     >>> action.vjp(torch.tensor([[1.0, 0.0]])).tolist(), action.jvp(torch.ones(1, 2)).tolist()

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ConfigError
 from .norms import Bounds, bounds_for
 
-
-Radius = TypeVar("Radius", float, Tensor)
+Radius = TypeVar("Radius", bound="float | Tensor")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +66,26 @@ class Unit:
 
     def radius(self, eps: Radius) -> Radius:
         """A radius of pixels as one of the numbers in [0, 1]."""
-        return eps if self.plain else eps / self.width
+        scaled: Any = eps if self.plain else eps / self.width
+        found: Radius = scaled
+        return found
+
+
+class OnUnit(nn.Module):
+    """A model of pixels, asked about images on [0, 1].
+
+    >>> OnUnit(nn.Flatten(), Unit((-1.0, 1.0)))(torch.tensor([[0.5]])).tolist()
+    [[0.0]]
+    """
+
+    def __init__(self, model: nn.Module, unit: Unit) -> None:
+        super().__init__()
+        self.model, self.unit = model, unit
+
+    def forward(self, images: Tensor) -> Tensor:
+        """What the model returns."""
+        found: Tensor = self.model(self.unit.back(images))
+        return found
 
 
 def check_box(bounds: object, who: str) -> None:

@@ -31,7 +31,8 @@ def apgd(
 ) -> None:
     """APGD from S starts, each (M, ...), on rows (M,) of the tap's ledger; both ends are offered.
 
-    starts and eps (a float, or (M, 1, ...)) on the scale of [0, 1], as in all of these. ranks (S numbers, or none for an untargeted loss): run i aims at
+    starts and eps (a float, or (M, 1, ...)) on the scale of [0, 1], as in all of these. ranks
+    (S numbers, or none for an untargeted loss): run i aims at
     the class with the surrogate's ranks[i]-th largest score. S M (steps + 1) forward and backward
     row-passes, M more for ranks, and what is offered.
     """

@@ -19,30 +19,13 @@ from torch import Tensor, nn
 
 from ...errors import InputError
 from ...models.meter import Budget, Meter
+from ...numerics.unit import OnUnit
 from ..judge.harvest import Graded
 from ..judge.ledger import Ledger
-from ...numerics.unit import Unit
 from . import upstream as aa
 
 STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
 """AutoAttack's version "standard"."""
-
-
-class OnUnit(nn.Module):
-    """A model of pixels, asked about images on [0, 1].
-
-    >>> OnUnit(nn.Flatten(), Unit((-1.0, 1.0)))(torch.tensor([[0.5]])).tolist()
-    [[0.0]]
-    """
-
-    def __init__(self, model: nn.Module, unit: Unit) -> None:
-        super().__init__()
-        self.model, self.unit = model, unit
-
-    def forward(self, images: Tensor) -> Tensor:
-        """What the model returns."""
-        found: Tensor = self.model(self.unit.back(images))
-        return found
 
 
 @dataclass
@@ -94,9 +77,7 @@ class StandardSequence:
             left_out.append(f"{self.name} {self._graded.reason}")
         return tuple(dict.fromkeys(left_out))
 
-    def _run_part(
-        self, attack: str, part: Tensor, ledger: Ledger, source: str
-    ) -> int:
+    def _run_part(self, attack: str, part: Tensor, ledger: Ledger, source: str) -> int:
         """One component on one batch, judged; how many images it changed."""
         images, labels = ledger.part(part)
         units = ledger.unit.of(images)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ...numerics.unit import OnUnit
 from ..autoattack import upstream as aa
-from ..autoattack.sequence import OnUnit, StandardSequence
+from ..autoattack.sequence import StandardSequence
 from ..judge.ledger import Ledger
 from . import components as zoo
 
@@ -78,7 +79,12 @@ class ZooSequence(StandardSequence):
         """One component on one batch, with the settings of version "standard"."""
         eps, norm = ledger.unit.radius(float(ledger.eps)), ledger.norm
         build = zoo.Components(
-            OnUnit(self._graded, ledger.unit), images, eps, norm, self.n_classes, self.seed
+            OnUnit(self._graded, ledger.unit),
+            images,
+            eps,
+            norm,
+            self.n_classes,
+            self.seed,
         )
         if attack == "apgd-t":
             part = build.apgd_targeted(self.steps)

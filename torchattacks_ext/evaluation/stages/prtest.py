@@ -80,7 +80,7 @@ class PRTestStage(RowStage):
             labels,
             ids=batch.ids,
             batch_size=len(batch),
-            bounds=self.plan.bounds,
+            bounds=self.plan.box,
             prepare=lambda images: images,
         )
         table, keeper = Table(), Keeper(probe.keep)
