@@ -124,11 +124,14 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "eps as pixels": (plan(eps=8, stages=["PGD"]), r"eps=8.0 .*\(8/255, not 8\)"),
     "eps of the test": (plan(eps=8, stages=["prtest"]), "did you mean 8/255"),
-    "bounds of attacks": (
-        plan(bounds=(-1, 1), stages=["PGD"]),
-        r"bounds=\(-1.0, 1.0\): torchattacks clips to \[0, 1\].*NormalizedModel",
+    "no bounds of attacks": (
+        plan(bounds=None, stages=["PGD"]),
+        r"bounds=None: PGD clips to a pixel range; give finite bounds",
     ),
-    "no bounds of attacks": (plan(bounds=None, stages=["PGD"]), "bounds=None"),
+    "eps beyond the bounds": (
+        plan(eps=300, bounds=(0, 255), stages=["PGD"]),
+        "eps=1.17.* is no radius",
+    ),
     "clean argument": (stage(name="clean", n=5), r"no arguments, got \['n'\]"),
     "clean twice": (plan(stages=["clean", "Clean"]), "'clean' 2 times; name it once"),
     "test argument": (

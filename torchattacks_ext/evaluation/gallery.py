@@ -13,6 +13,7 @@ from torch import Tensor
 from ..data.stream import Batch
 from ..engines.judge.active import Judge, Judged
 from ..numerics.ids import to_hex
+from ..numerics.norms import Bounds, bounds_for
 from ..results.attack import AttackResult
 from ..results.evaluation import GalleryItem
 from ..results.prob_robustness import ProbRobustness
@@ -45,7 +46,7 @@ class Gallery:
     finite range can be shown; a few images a stage are held at a time.
     """
 
-    def __init__(self, bounds: tuple[float, float] | None) -> None:
+    def __init__(self, bounds: Bounds | None) -> None:
         self._bounds = bounds
         self._kept: dict[str, list[_Kept]] = {}
         self._kinds: dict[str, str] = {}
@@ -106,7 +107,7 @@ class Gallery:
 
     def _bytes(self, image: Tensor) -> Tensor:
         assert self._bounds is not None  # offer takes nothing without bounds
-        low, high = self._bounds
+        low, high = bounds_for(self._bounds, image[None])
         unit = ((image - low) / (high - low)).clamp(0, 1)
         return (unit * 255).round().to(torch.uint8).cpu()
 

@@ -62,7 +62,7 @@ def open_stream(view: LogitsView, data: Any, plan: Plan, n: int | None) -> Strea
         sample = first_tensor(view.model)
         if isinstance(raw, Tensor) and sample is not None:
             raw = raw.to(sample.device)
-        pixels = check_images(raw, plan.bounds, working_dtype(view.model))
+        pixels = check_images(raw, plan.box, working_dtype(view.model))
         if sample is not None:
             pixels = pixels.to(sample.device)
         return pixels.clone() if pixels.is_inference() else pixels
@@ -77,7 +77,7 @@ def open_stream(view: LogitsView, data: Any, plan: Plan, n: int | None) -> Strea
         images,
         labels,
         batch_size=plan.batch_size,
-        bounds=plan.bounds,
+        bounds=plan.box,
         prepare=prepare,
         look=look,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,13 +13,16 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
+from torch import Tensor
 
 from .._typing import Norm
+from ..data.door import as_bounds
 from ..engines.judge.ledger import AttackSpec
 from ..errors import ConfigError, InputError
 from ..models.fingerprint import describe_model
 from ..models.scores import Outputs
 from ..numerics.arguments import parse_number, plain_scalar
+from ..numerics.norms import Bounds
 from ..results.base import codec
 from ..samplers import CallableSampler, Sampler
 from .zoo.catalogue import attack_names
@@ -74,7 +76,8 @@ class Plan(BaseModel):
 
     eps: radius in pixel units ("8/255" is understood). norm: of the ball that judges every attack.
     seed (0 .. 2^63 - 1), batch_size, outputs, output_key: as in :class:`~torchattacks_ext.PRTest`.
-    bounds: (low, high), or None for data without a range; torchattacks' own attacks need (0, 1).
+    bounds: (low, high), each a number or one a channel; None for data without a range, which
+    attacks that clip cannot have.
     stages: in the order of the report; the clean stage comes first even where it is not named.
     """
 
@@ -84,7 +87,7 @@ class Plan(BaseModel):
     norm: Norm = "Linf"
     seed: int = Field(default=0, ge=0, lt=2**63)
     batch_size: int = Field(default=256, ge=1)
-    bounds: tuple[float, float] | None = (0.0, 1.0)
+    bounds: tuple[Any, Any] | None = (0.0, 1.0)
     outputs: Outputs = "logits"
     output_key: str | int | None = None
     stages: tuple[StageSpec, ...]
@@ -101,13 +104,18 @@ class Plan(BaseModel):
 
     @field_validator("bounds")
     @classmethod
-    def _bounds(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None and not -math.inf < value[0] < value[1] < math.inf:
+    def _bounds(cls, value: tuple[Any, Any] | None) -> tuple[Any, Any] | None:
+        try:
+            box = as_bounds(value)
+        except ConfigError:
             raise ConfigError(
                 "must be finite (low, high) with low < high, say (0, 1), or None where "
                 "the data have no range"
-            )
-        return value
+            ) from None
+        if box is None:
+            return None
+        low, high = (_plain_side(side) for side in box)
+        return low, high
 
     @field_validator("stages", mode="before")
     @classmethod
@@ -116,10 +124,20 @@ class Plan(BaseModel):
             raise ConfigError('must be a list, say ["clean", {"name": "PGD"}]')
         return [{"name": item} if isinstance(item, str) else item for item in value]
 
+    @property
+    def box(self) -> Bounds | None:
+        """The bounds as arithmetic takes them."""
+        return as_bounds(self.bounds)
+
     def facts(self) -> dict[str, Any]:
         """The plan in JSON types, as it stands in a report."""
         own = self.model_dump(mode="json", exclude={"stages"})
         return own | {"stages": [stage.facts() for stage in self.stages]}
+
+
+def _plain_side(side: float | Tensor) -> float | tuple[float, ...]:
+    """A bound as JSON can hold it."""
+    return tuple(side.tolist()) if isinstance(side, Tensor) else side
 
 
 def check_plan(plan: Plan | Mapping[str, Any]) -> Plan:

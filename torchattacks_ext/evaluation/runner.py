@@ -74,7 +74,7 @@ def evaluate(
     with torch.inference_mode(False):
         view = LogitsView(model, checked.outputs, key=checked.output_key)
         stream = open_stream(view, data, checked, n)
-        gallery, facts, finite = Gallery(checked.bounds), DataFacts(), False
+        gallery, facts, finite = Gallery(checked.box), DataFacts(), False
         whose = describe_model(model)
         with _bar(stream.total, progress) as bar:
             for batch in stream:

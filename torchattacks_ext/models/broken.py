@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -30,15 +31,24 @@ _HINTS = (
         "would depend on their order: give a frozen copy",
     ),
     (
+        "Can't call numpy() on Tensor that requires grad",
+        "NumPy computes inside, where no gradient can pass: use a method that needs scores only, "
+        'as PRTest, Square or FIMScore(method="blackbox")',
+    ),
+    (
         "nference tensors cannot be saved for backward",
-        "its weights were made under torch.inference_mode(), where no gradient can pass: load them "
-        "outside of it (model.load_state_dict), or copy the model there",
+        "its weights were made under torch.inference_mode(), where no gradient can pass: outside "
+        "of it copy the model (copy.deepcopy), or load them (load_state_dict(..., assign=True))",
     ),
 )
 
 
-def model_raised(error: Exception, images: Tensor) -> ModelContractError:
+def model_raised(
+    error: Exception, images: Tensor, inference: Sequence[str] = ()
+) -> ModelContractError:
     """The refusal that says what the model was given and what it said; raise it from the error.
+
+    inference: names of the model's tensors that were made under torch.inference_mode().
 
     >>> str(model_raised(ValueError("no"), torch.zeros(2, 3)))
     'the model raised ValueError on a batch of shape (2, 3) float32: no'
@@ -46,6 +56,9 @@ def model_raised(error: Exception, images: Tensor) -> ModelContractError:
     dtype = str(images.dtype).removeprefix("torch.")
     words = " ".join(str(error).split())[:300]
     hint = hint_for(error)
+    if inference and "nference tensor" in words:
+        named = ", ".join(inference[:4]) + ", ..." * (len(inference) > 4)
+        hint = f"made there: {named}; {hint}" if hint else f"made there: {named}"
     return ModelContractError(
         f"the model raised {type(error).__name__} on a batch of shape {tuple(images.shape)} "
         f"{dtype}: {words}" + (f"; {hint}" if hint else "")

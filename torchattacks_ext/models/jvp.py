@@ -7,9 +7,10 @@ J^T w is one backward pass on a graph that is kept. J v has three back ends, tri
     finite_differences   (z(x + h v) - z(x - h v)) / 2h, two forwards, not exact.
 
 The first one that runs and satisfies <w, J v> = <J^T w, v> for a random w is used and named. So a
-back end that is silently wrong (a custom function without its derivative, a random forward) is
-passed over. torch.func.linearize is not among them: with in-place additions, which most residual
-nets have, its second call is wrong without a word.
+back end that is silently wrong (a custom function without its derivative, a random forward, NaN
+where J^T w is finite) is passed over. Compiled models run uncompiled, since a graph is kept.
+torch.func.linearize is not among them: with in-place additions, which most residual nets have, its
+second call is wrong without a word.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 
 import torch
 from torch import Tensor
@@ -25,18 +27,25 @@ from .._typing import LogitsFn
 from ..errors import BackendError, ConfigError, InputError, ModelContractError
 from ..numerics.fisher.factor import Action, Passes
 from ..numerics.fisher.spectral import gaussians, row_norms, wide
-from .precision import full_precision
+from .gradients import backward_explained, uncompiled
+from .precision import coarsest, full_precision
 
 EXACT, COARSE = 1e-3, 2e-2
 """Largest relative error of the identity: of any row with exact back ends, of the median row with
 finite differences, which a kink of a ReLU net may spoil for single rows."""
+ROUNDINGS = 4
+"""Units of rounding that the identity is allowed where a part of the model is half or bf16."""
 
 
 @contextmanager
 def _own_world() -> Iterator[None]:
-    """Full precision and gradients, also when the caller is in inference mode or in no_grad."""
-    with full_precision(), torch.inference_mode(False), torch.enable_grad():
-        yield
+    """Full precision and gradients, also when the caller is in inference mode or in no_grad.
+
+    What a backward pass raises is a NoGradient.
+    """
+    with full_precision(), uncompiled(), backward_explained():
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
 
 
 class _Graph:
@@ -140,13 +149,14 @@ class _Chooser:
             ) as error:  # whatever a layer says when it has no derivative
                 failed.append(f"{name}: {type(error).__name__} {str(error)[:100]}")
                 continue
-            error_of = _disagreement(w, change, pulled, directions)
-            coarse = name == "finite_differences"
-            worst = error_of.median() if coarse else error_of.max()
-            if bool(worst <= (COARSE if coarse else EXACT)):
+            worst = _worst(name, _disagreement(w, change, pulled, directions))
+            if worst <= _allowed(name, graph.logits, worst):
                 self.name = name
                 return change
-            failed.append(f"{name}: <w, J v> is off by {float(worst):.1g} of its size")
+            off = (
+                f"is off by {worst:.1g} of its size" if worst < inf else "is not finite"
+            )
+            failed.append(f"{name}: <w, J v> {off}")
         raise BackendError(
             "no back end gives J v for this model: "
             + "; ".join(failed)
@@ -154,6 +164,20 @@ class _Chooser:
             'needs vjps only ("gram"), or check that the forward is deterministic and its '
             "gradient is its own"
         )
+
+
+def _worst(name: str, error_of: Tensor) -> float:
+    """Of the errors of all rows the one that counts."""
+    coarse = name == "finite_differences"
+    return float(error_of.median() if coarse else error_of.max())
+
+
+def _allowed(name: str, logits: Tensor, worst: float) -> float:
+    """The largest error that is rounding; the graph is searched only where `worst` is above it."""
+    limit = COARSE if name == "finite_differences" else EXACT
+    if worst <= limit:
+        return limit
+    return max(limit, ROUNDINGS * torch.finfo(coarsest(logits)).eps)
 
 
 def _disagreement(
@@ -164,7 +188,7 @@ def _disagreement(
     two = (wide(pulled) * wide(directions)).sum(1)
     sizes = [row_norms(part) for part in (w, change, pulled, directions)]
     scale = torch.maximum(sizes[0] * sizes[1], sizes[2] * sizes[3])
-    error = torch.where(scale > 0, (one - two).abs() / scale, 0.0)
+    error = torch.where(scale == 0, 0.0, (one - two).abs() / scale)
     # A row whose own gradient is not finite says nothing; one whose J v alone is, does.
     known = sizes[2].isfinite() & sizes[3].isfinite()
     error = torch.where(known & ~error.isfinite(), torch.inf, error)[known]
@@ -182,9 +206,10 @@ def model_action(view: LogitsFn, images: Tensor, backend: str = "auto") -> Actio
     after it. Works under no_grad and in inference mode. The graph lives as long as the action.
 
     A model without a gradient gives zero products. Errors: ConfigError for a backend, InputError
-    for images that are not floating, ModelContractError for another shape of logits; BackendError
-    at the first jvp when no back end is right. Cost: one forward, and then as asked; the choice of
-    the back end takes one vjp, and one jvp for each that was tried in vain.
+    for images that are not floating, ModelContractError for another shape of logits, NoGradient for
+    a backward pass that raises; BackendError at the first jvp when no back end is right. Cost: one
+    forward, and then as asked; the choice of the back end takes one vjp, and one jvp for each that
+    was tried in vain.
 
     >>> action = model_action(lambda x: torch.stack([x[:, 0] ** 2, x[:, 1]], 1), torch.ones(1, 2))
     >>> action.vjp(torch.tensor([[1.0, 0.0]])).tolist(), action.jvp(torch.ones(1, 2)).tolist()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelContractError
 from .broken import PASSED_ON, model_raised
+from .gradients import inference_tensors, refuse_untouched
 from .loans import writes_of
 from .meter import Meter
 from .scores import Key
@@ -26,7 +27,8 @@ class LogitsView(nn.Module):
     pass is counted when a gradient arrives at the logits. key: which part of the model's output the
     scores are. The input is cast to the dtype of the first parameter. Nothing of the caller's is
     written: a model that works in place gets copies, and logits are never the model's own memory.
-    What the model raises is a ModelContractError with the original as its cause.
+    What the model raises is a ModelContractError with the original as its cause; a model that a
+    gradient would break is a NoGradient before it is asked for one.
 
     >>> view, images = LogitsView(lambda x: x.sub_(0.5).flatten(1)), torch.ones(1, 2)
     >>> view(images).tolist(), view(images).tolist(), images.tolist()
@@ -47,10 +49,15 @@ class LogitsView(nn.Module):
         self.meter = Meter() if meter is None else meter
         self.writes: bool | None = None
         """Whether the model writes on its input; None before its first forward."""
+        self.safe: bool | None = None
+        """Whether a gradient leaves the model whole; None before the first that is asked for."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K) of images (N, ...). One forward row-pass a row."""
         n = len(images)
+        if self.safe is None and images.requires_grad and torch.is_grad_enabled():
+            refuse_untouched(self.model)
+            self.safe = True
         sample = first_tensor(self.model)
         given = images.to(_input_dtype(sample))
         self.meter.forward += n
@@ -72,7 +79,8 @@ class LogitsView(nn.Module):
         except PASSED_ON:
             raise
         except Exception as error:
-            raise model_raised(error, given) from error
+            made = inference_tensors(self.model)
+            raise model_raised(error, given, made) from error
         moved = writes_of(own) != before
         if self.writes is None and callers:
             # a write through .data or NumPy moves no version

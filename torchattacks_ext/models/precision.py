@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
@@ -88,3 +89,31 @@ def full_precision() -> Iterator[None]:
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         undo()
+
+
+def coarsest(outputs: Tensor) -> torch.dtype:
+    """The dtype of fewest digits on the way to `outputs`, in their graph; theirs without a graph.
+
+    So autocast inside a forward is seen, whatever dtype goes in and comes out. No passes.
+
+    >>> x = torch.ones(1, requires_grad=True)
+    >>> coarsest(x.half().float() * 2), coarsest(x * 2)
+    (torch.float16, torch.float32)
+    """
+    found, seen, open_ = outputs.dtype, set(), [outputs.grad_fn]
+    while open_:
+        node = open_.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        # what torch knows of the results of a step; it has no public name
+        for about in getattr(node, "_input_metadata", ()):
+            dtype = about.dtype
+            if dtype.is_floating_point and _eps(dtype) > _eps(found):
+                found = dtype
+        open_ += [later for later, _ in node.next_functions]
+    return found
+
+
+def _eps(dtype: torch.dtype) -> float:
+    return torch.finfo(dtype).eps

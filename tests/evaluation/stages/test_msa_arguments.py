@@ -67,10 +67,10 @@ def test_autoattack_takes_no_version() -> None:
         stage({"stages": [{"name": "AutoAttack", "version": "rand"}]})
 
 
-@pytest.mark.parametrize("bounds", [None, (-1.0, 1.0)])
-def test_other_bounds_are_refused(bounds: Any) -> None:
-    with pytest.raises(ConfigError, match="AutoAttack clips to"):
-        stage({"stages": ["autoattack"], "bounds": bounds})
+@pytest.mark.parametrize("name", ["autoattack", "msa"])
+def test_no_bounds_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="bounds=None: MSA clips to a pixel range"):
+        stage({"stages": [name], "bounds": None})
 
 
 def test_auto_asks_the_model(

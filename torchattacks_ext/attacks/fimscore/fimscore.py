@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..._typing import LogitsFn, Norm
 from ...data.stream import Batch, Stream
@@ -20,7 +20,7 @@ from ..base.probe import Probe
 from ..base.settings import Setting
 from .audit import GradientAudit, audit_batch, joined
 from .blackbox import blackbox_rows
-from .flags import fim_flags
+from .flags import fim_flags, missing_flags
 from .references import CITATION
 from .rows import raised_on, sensitivity_rows, unreached
 from .scored import Scored
@@ -67,8 +67,8 @@ class FIMScore(Probe):
         method (str): see the table. (Default: "auto")
         tol (float): relative error of lambda that "lanczos" and "power" stop at; None is 1e-3 and
             1e-6. (Default: None)
-        dtype (torch.dtype): torch.float64 scores a deep copy of the model in double precision;
-            None works in the model's own. (Default: None)
+        dtype (torch.dtype): torch.float64 scores a deep copy of the model in double precision,
+            which must be a Module that can be cast; None works in its own. (Default: None)
         temperature (float or "fit"): logits are divided by it; "fit" needs
             :meth:`fit_temperature` on other images first; None is 1. (Default: None)
         seed (int): of every random number. (Default: 0)
@@ -154,6 +154,7 @@ class FIMScore(Probe):
         self._fit_ids: frozenset[int] = frozenset()
         self._backends: frozenset[str] = frozenset()
         self._steps: Counter[str] = Counter()
+        self._missing: Counter[str] = Counter()
 
     def _needs_labels(self) -> bool:
         return self.attack_mode == "targeted(label)"
@@ -192,7 +193,7 @@ class FIMScore(Probe):
         """Pixels to logits as they are scored: scaled, in the dtype asked for, tempered."""
         value = self.temperature_value
         view: LogitsFn = self.get_logits
-        if self.dtype is not None and isinstance(self.model, nn.Module):
+        if self.dtype is not None:
             scale = self.normalize if self._normalization_applied is False else None
             view = in_dtype(self.config, self.model, self._meter, scale)
         return view if value == 1.0 else Tempered(view, value)
@@ -255,7 +256,7 @@ class FIMScore(Probe):
 
     # ------------------------------------------------------------------ verb two
     def _rows(self, stream: Stream) -> Iterator[Rows]:
-        self._backends, self._steps = frozenset(), Counter()
+        self._backends, self._steps, self._missing = frozenset(), Counter(), Counter()
         view = self._scored()
         for batch in stream:
             if self.temperature == "fit":
@@ -292,9 +293,11 @@ class FIMScore(Probe):
             return raised_on(batch, self.config.keeps, error)
         self._backends |= found.backends
         self._steps.update(found.step_checks)
+        self._missing.update(found.missing)
         return Rows(found.rows.index, found.rows.columns, images)
 
     def doubts(self, result: Result) -> tuple[Flag, ...]:
         """Saturation, caps, zero gradients, steps of the black box that are too long or short."""
         assert isinstance(result, Sensitivity)
-        return tuple(fim_flags(result, self.method, self._steps))
+        found = fim_flags(result, self.method, self._steps)
+        return *found, *missing_flags(self._missing)

@@ -34,6 +34,28 @@ MANY_SATURATED = 0.1
 """Share of saturated rows above which a result says so."""
 
 
+NO_GRADIENT = "no finite gradient"
+"""Name of the count of images whose scores are finite and whose gradient is not."""
+
+
+def missing_flags(counts: Mapping[str, int]) -> Iterator[Flag]:
+    """What could not be computed, by why: NO_GRADIENT, or what was said of the Linf value.
+
+    >>> [flag.code for flag in missing_flags({NO_GRADIENT: 1, "no back end": 2})]
+    ['non_finite_gradient', 'linf_missing']
+    """
+    for why, count in counts.items():
+        if why == NO_GRADIENT:
+            yield Flag(
+                "non_finite_gradient",
+                "the scores are finite, but their gradient is NaN or infinite (a root, a norm or a "
+                "logarithm at 0?): these images have no score",
+                count,
+            )
+        else:
+            yield Flag("linf_missing", f"the Linf value is missing (nan): {why}", count)
+
+
 def fim_flags(
     result: Sensitivity, method: str, steps: Mapping[str, int]
 ) -> Iterator[Flag]:

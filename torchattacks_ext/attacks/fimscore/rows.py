@@ -20,6 +20,7 @@ from ...numerics.fisher.spectral import Ending
 from ...numerics.fisher.top import TopFisher, log_trace
 from ...results.base.columns import Rows
 from ...results.sensitivity import Sensitivity
+from .flags import NO_GRADIENT
 from .scored import TRACE_DRAWS, Scored
 from .settings import FIMSettings
 
@@ -33,11 +34,13 @@ class Outcome:
     """Finished rows of one batch, and what a run counts beside them.
 
     backends: what gave J v. step_checks: black-box images by what the check of their step said.
+    missing: images by why something of theirs could not be computed.
     """
 
     rows: Rows
     backends: frozenset[str] = frozenset()
     step_checks: Mapping[str, int] = field(default_factory=dict)
+    missing: Mapping[str, int] = field(default_factory=dict)
 
 
 def sensitivity_rows(settings: FIMSettings, batch: Batch, scored: Scored) -> Outcome:
@@ -64,7 +67,17 @@ def sensitivity_rows(settings: FIMSettings, batch: Batch, scored: Scored) -> Out
         "ending": top.status,
     }
     rows = finished(batch, action.logits, columns)
-    return Outcome(rows, scored.backends | ({action.backend} - {""}))
+    backends = scored.backends | ({action.backend} - {""})
+    return Outcome(rows, backends, missing=_missing(scored))
+
+
+def _missing(scored: Scored) -> dict[str, int]:
+    """How many images lack something, by why."""
+    bad = scored.top.status == int(Ending.NON_FINITE)
+    counts = {NO_GRADIENT: int((bad & scored.action.logits.isfinite().all(1)).sum())}
+    if scored.why:
+        counts[scored.why] = len(bad)
+    return {why: count for why, count in counts.items() if count}
 
 
 def finished(batch: Batch, logits: Tensor, columns: dict[str, Any]) -> Rows:

@@ -19,7 +19,7 @@ class Scored:
     """One batch: its logits (B, K), the top of the spectrum, the worst signs (None without J v).
 
     log_trace, spread (B,): where they are known already; else the rows take them from the action.
-    backends: what gave J v beside the action's own.
+    backends: what gave J v beside the action's own. why: no worst signs are there, if J v failed.
     """
 
     action: Action
@@ -28,3 +28,4 @@ class Scored:
     log_trace: Tensor | None = None
     spread: Tensor | None = None
     backends: frozenset[str] = frozenset()
+    why: str = ""

@@ -32,8 +32,8 @@ def score(settings: FIMSettings, view: LogitsFn, images: Tensor, ids: Tensor) ->
         return Scored(action, found, None)
     try:
         cube = cube_fisher(action, found.u1, found.log_lam, found.log_cube)
-    except BackendError:
-        cube = None
+    except BackendError as error:
+        return Scored(action, found, None, why=str(error))
     return Scored(action, found, cube)
 
 

@@ -76,7 +76,8 @@ class MSA(Probe):
             max_queries, max_seconds, keep).
 
     Shape:
-        - images: (N, C, H, W), or any (N, ...) without Square; range [0, 1].
+        - images: (N, C, H, W), or any (N, ...) without Square; range [0, 1], or any finite
+          `bounds`: the attacks see them moved and scaled onto [0, 1], the judge as they are.
         - labels: (N,) in [0, K).
         - output: as images; the adversarial image, or the candidate of smallest margin.
 

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from ...engines.judge.ledger import AttackSpec
 from ...errors import ConfigError
 from ...numerics.arguments import parse_whole
+from ...numerics.unit import check_box
 from ..base.settings import ProbeSettings
 from . import plans
 from .plans import EngineName, Headline, Version
@@ -42,6 +43,8 @@ class MSASettings(ProbeSettings):
         lines = plans.make_plan(self.version, self.plan)
         # given lines may be an iterator, which can be read once
         object.__setattr__(self, "plan", None if self.plan is None else lines)
+        if self.is_sequence or any(line.kind != "noise" for line in self.lines):
+            check_box(self.bounds, "MSA")
         self._check_names()
         self._settle_wholes()
         if self.surrogate_normalization not in ("same", None):

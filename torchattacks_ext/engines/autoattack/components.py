@@ -31,7 +31,8 @@ def apgd(
 ) -> None:
     """APGD from S starts, each (M, ...), on rows (M,) of the tap's ledger; both ends are offered.
 
-    eps: a float, or (M, 1, ...). ranks (S numbers, or none for an untargeted loss): run i aims at
+    starts and eps (a float, or (M, 1, ...)) on the scale of [0, 1], as in all of these. ranks
+    (S numbers, or none for an untargeted loss): run i aims at
     the class with the surrogate's ranks[i]-th largest score. S M (steps + 1) forward and backward
     row-passes, M more for ranks, and what is offered.
     """
@@ -42,7 +43,7 @@ def apgd(
         loss = "ce" if n_classes < 4 else "dlr"
     stack = rows.repeat(n)
     tap.watch(stack, n)
-    images, labels = ledger.part(stack)
+    images, labels = tap.part(stack)
     attack = aa.make_apgd(
         tap,
         _stacked(eps, n),
@@ -55,7 +56,7 @@ def apgd(
     attack.init_hyperparam(images)
     if ranks:
         with torch.no_grad():
-            scores = tap.surrogate(images[: len(rows)])
+            scores = tap.surrogate(ledger.images[rows])
         own = labels[: len(rows)]
         attack.y_target = torch.cat([_ranked(scores, own, rank) for rank in ranks])
     best, _, _, adversarial = _apgd_run(attack, images, labels, torch.cat([*starts]))
@@ -77,7 +78,7 @@ def fab(
         return
     stack = rows.repeat(n)
     tap.watch(stack, n)
-    images, labels = ledger.part(stack)
+    images, labels = tap.part(stack)
     attack = aa.make_fab(tap, eps, ledger.norm, spec.steps, images.device)
     targeted = ranks[0] > 0
     attack.targeted, attack.target_class = targeted, max(ranks[0], 2)
@@ -105,7 +106,7 @@ def square(
     whole: rows that are wrong are asked on, beside the others. M (steps + 1) forward row-passes.
     """
     ledger = tap.ledger
-    images, labels = ledger.part(rows)
+    images, labels = tap.part(rows)
     torch.manual_seed(seed)  # of the fork around the attack
     attack = aa.make_square(
         tap, eps, ledger.norm, spec.steps, images.device, seed=seed, ids=ids
@@ -113,7 +114,7 @@ def square(
     attack.whole = whole
     attack.init_hyperparam(images)
     _, found = attack.attack_single_run(images, labels)
-    ledger.offer(rows, found, tap.source)
+    ledger.offer(rows, ledger.unit.back(found), tap.source)
 
 
 class _Second:

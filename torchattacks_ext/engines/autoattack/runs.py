@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..._typing import LogitsFn
 from ...models.meter import Budget, Meter
-from ..judge.harvest import AllBroken, Tap
+from ..judge.harvest import AllBroken, Blind, Tap
 from ..judge.ledger import AttackSpec, Ledger
 from . import components as parts
 from . import upstream as aa
@@ -27,7 +27,10 @@ from .starts import column, first_point
 TARGET = "target"
 """The name of the target among the models that are attacked."""
 Run = Callable[[Tensor, Any], None]
-"""One run on rows (M,) of the tap's ledger, with their radius: a float, or (M, 1, ...)."""
+"""One run on rows (M,) of the tap's ledger, with their radius on the scale of [0, 1]: a float, or
+(M, 1, ...)."""
+NO_GRADIENT = ("noise", "square")
+"""Kinds that ask for scores only."""
 
 
 @dataclass
@@ -41,7 +44,8 @@ class AutoAttackEngine:
     surrogate was asked about the same images (:mod:`~torchattacks_ext.engines.judge.harvest`).
     draws: forward passes of one query, where models are means over draws. reserve: row-passes of
     the budget that runs must leave for what comes after them. whole: queries of Square are whole
-    batches, rows that are wrong among them.
+    batches, rows that are wrong among them. blind: models that gave no gradient; what needs one
+    leaves them alone from then on.
     """
 
     whole: ClassVar[bool] = False
@@ -59,6 +63,7 @@ class AutoAttackEngine:
     draws: int = 1
     reserve: int = 0
     copies: int = field(default=1, init=False)  # of each row in the run that comes next
+    blind: set[str] = field(default_factory=set, init=False)
 
     def run(self, surrogate: str, spec: AttackSpec, ledger: Ledger) -> None:
         """All runs of one line on one model. What was skipped, and why, stands in `skipped`."""
@@ -70,6 +75,8 @@ class AutoAttackEngine:
                 return
             tap = self._tap(surrogate, source, ledger)
             for run in self._runs(tap, surrogate, spec):
+                if surrogate in self.blind and spec.kind not in NO_GRADIENT:
+                    break
                 rows = self._rows(surrogate, spec, ledger)
                 tries = len(rows) * self.copies
                 if not tries or not self._affords(tries, surrogate, spec):
@@ -77,13 +84,17 @@ class AutoAttackEngine:
                 ledger.entry(source).tried += tries
                 for part, eps in _by_radius(ledger, rows, spec.kind):
                     tap.watch(part)
-                    with contextlib.suppress(AllBroken):
+                    with contextlib.suppress(AllBroken, Blind), tap.surrogate.excused():
                         run(part, eps)
                     tap.offer_nearest()
                     ledger.entry(source).fooled += tap.n_fooled
                     tap.rest()
-            if tap.surrogate.blind:
-                self.skipped.add(f"{surrogate} gives no gradient to attack it by")
+                self._note_blind(surrogate, tap)
+
+    def _note_blind(self, surrogate: str, tap: Tap) -> None:
+        if tap.surrogate.blind:
+            self.blind.add(surrogate)
+            self.skipped.add(f"{surrogate} {tap.surrogate.reason}")
 
     def _rows(self, surrogate: str, spec: AttackSpec, ledger: Ledger) -> Tensor:
         """Rows that this run is for: alive, inside the gate, and, on="best", led by this model."""
@@ -147,6 +158,7 @@ class AutoAttackEngine:
             ledger.entry(source).tried += len(rows) * (number == 0)
             images = ledger.images[rows]
             start = self._start(images, rows, ledger, f"noise/{number}")
+            start = ledger.unit.back(start)
             if ledger.norm == "Linf":
                 radius = column(ledger.radius(rows), images)
                 start = images + radius * torch.sign(start - images)
@@ -167,7 +179,7 @@ class AutoAttackEngine:
         ledger, starts = tap.ledger, []
         images = ledger.images[rows]
         for number in numbers:
-            start = ledger.best[rows]
+            start = ledger.unit.of(ledger.best[rows])
             if spec.kind != "warm" or number:
                 start = self._start(images, rows, ledger, f"{tap.source}/{number}")
             starts.append(start)
@@ -199,11 +211,12 @@ class AutoAttackEngine:
     def _start(
         self, images: Tensor, rows: Tensor, ledger: Ledger, purpose: str
     ) -> Tensor:
-        """A start of each sample on the surface of its ball."""
+        """A start (M, ...) on [0, 1] of each sample, on the surface of its ball."""
+        unit = ledger.unit
         return first_point(
-            images,
+            unit.of(images),
             self.ids[rows],
-            ledger.radius(rows),
+            unit.radius(ledger.radius(rows)),
             ledger.norm,
             self.seed,
             f"msa/{purpose}",
@@ -211,14 +224,14 @@ class AutoAttackEngine:
 
 
 def _by_radius(ledger: Ledger, rows: Tensor, kind: str) -> Iterator[tuple[Tensor, Any]]:
-    """The rows with their radius: all of them with a column where the attack takes one, or apart.
+    """The rows with their radius on [0, 1]: all with a column where the attack takes one, or apart.
 
     Square takes one number, and so does APGD's projection in L1.
     """
     if not isinstance(ledger.eps, Tensor):
-        yield rows, float(ledger.eps)
+        yield rows, ledger.unit.radius(float(ledger.eps))
         return
-    radii = ledger.eps[rows]
+    radii = ledger.unit.radius(ledger.eps[rows])
     if kind in ("fab", "fab-t") or (kind != "square" and ledger.norm != "L1"):
         yield rows, column(radii, ledger.images)
         return

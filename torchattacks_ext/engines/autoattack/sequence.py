@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ...errors import InputError
 from ...models.meter import Budget, Meter
+from ...numerics.unit import OnUnit
 from ..judge.harvest import Graded
 from ..judge.ledger import Ledger
 from . import upstream as aa
@@ -56,7 +57,7 @@ class StandardSequence:
             )
         left_out = []
         for attack in attacks:
-            why = self._unfit(attack, ledger)
+            why = self._unfit(attack, ledger) or self._blinded(attack)
             if why:
                 left_out.append(why)
                 continue
@@ -67,14 +68,27 @@ class StandardSequence:
                 if not self._affords(attack, len(part)):
                     return tuple(left_out)
                 entry.tried += len(part)
-                images, labels = ledger.part(part)
-                found = self._perturb(attack, images, labels, ledger)
-                entry.fooled += int((found != images).flatten(1).any(1).sum())
-                ledger.offer(part, found, source)
+                with self._graded.excused():
+                    entry.fooled += self._run_part(attack, part, ledger, source)
+                if self._blinded(attack):
+                    break
             entry.pay(self.meter.since(before, time.perf_counter() - started))
         if self._graded.blind:
-            left_out.append(f"{self.name} gives no gradient to attack it by")
-        return tuple(left_out)
+            left_out.append(f"{self.name} {self._graded.reason}")
+        return tuple(dict.fromkeys(left_out))
+
+    def _run_part(self, attack: str, part: Tensor, ledger: Ledger, source: str) -> int:
+        """One component on one batch, judged; how many images it changed."""
+        images, labels = ledger.part(part)
+        units = ledger.unit.of(images)
+        found = self._perturb(attack, units, labels, ledger)
+        ledger.offer(part, ledger.unit.back(found), source)
+        return int((found != units).flatten(1).any(1).sum())
+
+    def _blinded(self, attack: str) -> str:
+        """Why an attack has nothing to go by; empty where it has."""
+        blind = self._graded.blind and attack != "square"
+        return f"{self.name} {self._graded.reason}" if blind else ""
 
     def _affords(self, attack: str, n_rows: int) -> bool:
         """Whether the budget has room for one component on one batch."""
@@ -99,9 +113,10 @@ class StandardSequence:
         self, attack: str, images: Tensor, labels: Tensor, ledger: Ledger
     ) -> Tensor:
         """One component on one batch, with the settings of version "standard"."""
-        eps, norm, device = float(ledger.eps), ledger.norm, images.device
+        eps, norm = ledger.unit.radius(float(ledger.eps)), ledger.norm
+        device = images.device
         component: Any
-        model = self._graded
+        model = OnUnit(self._graded, ledger.unit)
         if attack.startswith("apgd"):
             loss = {"apgd-ce": "ce", "apgd-dlr": "dlr", "apgd-t": "dlr"}[attack]
             component = aa.make_apgd(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..._typing import Norm
 from ...errors import MissingExtra
+from ...models.gradients import uncompiled
 from ...numerics.losses import is_scored, margins, target_margins
 from ...numerics.streams import uniform
 
@@ -136,7 +137,7 @@ def _quiet_fab() -> Any:
         def get_diff_logits_grads_batch(self, imgs: Tensor, la: Tensor) -> Any:
             """Logits and gradients of all classes, less those of the label."""
             images, rows = imgs.clone().requires_grad_(), torch.arange(len(imgs))
-            with torch.enable_grad():
+            with torch.enable_grad(), uncompiled():  # the graph is kept
                 logits = self.predict(images)
                 sums = [one.sum() for one in logits.unbind(1)]
             parts = [

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ...numerics.losses import margins
 from ...numerics.norms import per_row, project
+from ..judge.harvest import Graded
 from .ledgers import JointLedger
 
 SOURCE = "target/focused"
@@ -39,17 +40,21 @@ def ascend(
     and `steps` backward row-passes a row.
     """
     images, labels, eps = ledger.images, ledger.labels, float(ledger.eps)
-    batch = start
+    batch, graded = start, Graded(model)
     for step in range(steps + 1):
         asked = batch.detach().requires_grad_(step < steps)
         with torch.enable_grad():
-            logits = model(asked)
+            logits = graded(asked)
         yield batch, logits.detach().argmax(1) != labels
-        if step == steps or not logits.requires_grad:
+        if step == steps or graded.blind:
             return
         kappa = 0.01 * logits.detach().abs().mean()
         loss = (margins(logits[aim], labels[aim]) + kappa).clamp_min(0).sum()
-        gradient = torch.nan_to_num(torch.autograd.grad(loss, asked)[0])
+        gradient = torch.zeros_like(batch)
+        with graded.excused():
+            gradient = torch.nan_to_num(torch.autograd.grad(loss, asked)[0])
+        if graded.blind:
+            return
         moved = batch - 2.5 * eps / steps * _direction(gradient, ledger.norm)
         moved = project(images, moved, eps, ledger.norm, ledger.bounds)
         batch = torch.where(per_row(free, images), moved, batch)

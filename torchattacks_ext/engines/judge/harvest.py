@@ -8,13 +8,21 @@ known beside the surrogate's (a peek), and only what it calls wrong is offered.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from ..._typing import LogitsFn
+from ...errors import ModelContractError
+from ...models.gradients import (
+    NoGradient,
+    backward_raised,
+    from_backward,
+    gated,
+    joined,
+)
 from ...numerics.losses import margins
 from ...numerics.norms import norm_of, per_row
 from .ledger import Ledger
@@ -27,8 +35,15 @@ class AllBroken(Exception):
     """No row of a run is left to be broken; the engine catches it."""
 
 
+class Blind(Exception):
+    """The model of a run gives no gradient, as was seen before; the engine catches it."""
+
+
 class Graded(nn.Module):
     """A model whose logits always have a gradient, in rows: zero where the model gives none.
+
+    blind: whether none arrived from the model so far as was asked, be it detached, None or an
+    exception; why: words for that, where there are some.
 
     >>> model = Graded(lambda images: images.detach())
     >>> model(torch.zeros(1, 2, requires_grad=True)).requires_grad, model.blind
@@ -37,27 +52,43 @@ class Graded(nn.Module):
 
     def __init__(self, model: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.model, self.blind = model, False
+        self.model, self.blind, self.why = model, False, ""
+
+    @property
+    def reason(self) -> str:
+        """What a report says of a blind model, after its name."""
+        return "gives no gradient to attack it by" + (self.why and f": {self.why}")
 
     def forward(self, images: Tensor) -> Tensor:
         """The model's logits (N, K)."""
-        asked = torch.is_grad_enabled() and images.requires_grad
-        if (
-            asked
-        ):  # AutoAttack takes a .view of gradients; channels-last models give others
-            images = images.view_as(images)
-            hook: Any = images.register_hook
-            hook(torch.Tensor.contiguous)
-        logits = self.model(images)
-        if asked and not logits.requires_grad:
-            self.blind = True
-            nothing = 0 * images.flatten(1).sum(1, keepdim=True)
-            logits = logits + nothing.to(logits.dtype)
-        return logits
+        if not (torch.is_grad_enabled() and images.requires_grad):
+            return self.model(images)
+        shown, token = gated(images, self._arrived)
+        try:
+            logits = self.model(shown)
+        except (ModelContractError, NoGradient) as error:
+            with torch.no_grad():  # is it the gradient that the model cannot bear?
+                logits = self.model(images.detach())
+            self.why = self.why or str(error)
+        self.blind = self.blind or not logits.requires_grad
+        return joined(logits, token)
+
+    def _arrived(self, gradient: bool) -> None:
+        self.blind = self.blind or not gradient
+
+    @contextmanager
+    def excused(self) -> Iterator[None]:
+        """An exception of the model's backward pass ends what is inside; the model is blind."""
+        try:
+            yield
+        except Exception as error:
+            if not from_backward(error):
+                raise
+            self.blind, self.why = True, self.why or str(backward_raised(error))
 
 
 class Tap(nn.Module):
-    """The surrogate, watched.
+    """The surrogate, watched. What attacks it sees pixels on [0, 1], whatever the ledger's bounds.
 
     surrogate: images to logits. every: each so many-th query is offered, 0 for none. is_target:
     whether the surrogate is the target itself; then only what its own answer calls wrong is
@@ -99,6 +130,11 @@ class Tap(nn.Module):
             said = self.surrogate(self.ledger.images[rows]).argmax(1)
         return rows[said == self.ledger.labels[rows]]
 
+    def part(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (M, ...) on [0, 1], contiguous, and labels (M,) of rows (M,) of the ledger."""
+        images, labels = self.ledger.part(rows)
+        return self.ledger.unit.of(images), labels
+
     @property
     def n_fooled(self) -> int:
         """Rows of the run on which the surrogate was wrong at least once."""
@@ -117,15 +153,16 @@ class Tap(nn.Module):
             return
         known = torch.from_numpy(self.ledger.margin).to(self.rows.device)[self.rows]
         news = (self.glance.margin < known) & self.ledger.alive[self.rows]
-        self.offer(self.rows, self.glance.images, news)
+        self._hand_in(self.rows, self.glance.images, news)
 
-    def offer(
+    def offer(self, rows: Tensor, candidates: Tensor) -> None:
+        """Offer candidates (M, ...) on [0, 1] of the watched rows (M,), copy by copy."""
+        self._hand_in(rows, self.ledger.unit.back(candidates.detach()))
+
+    def _hand_in(
         self, rows: Tensor, candidates: Tensor, chosen: Tensor | None = None
     ) -> None:
-        """Offer candidates (M, ...) of the watched rows (M,), copy by copy.
-
-        chosen (M,) bool: those that are meant, all when None.
-        """
+        """Offer pixels (M, ...). chosen (M,) bool: those that are meant, all when None."""
         size = max(1, len(rows) // self.copies)
         for start in range(0, len(rows), size):
             part = slice(start, start + size)
@@ -136,7 +173,15 @@ class Tap(nn.Module):
                 self.ledger.offer(rows[place], candidates[place], self.source)
 
     def forward(self, images: Tensor) -> Tensor:
-        """The surrogate's logits. Raises AllBroken once no row of the run is alive."""
+        """The surrogate's logits for images on [0, 1].
+
+        Raises AllBroken once no row of the run is alive, and Blind for the gradient of a model
+        that was seen to give none.
+        """
+        asked = torch.is_grad_enabled() and images.requires_grad
+        if asked and self.surrogate.blind:
+            raise Blind
+        images = self.ledger.unit.back(images)
         logits: Tensor = self.surrogate(images)
         rows = self.rows
         if rows is None or len(rows) != len(images):
@@ -158,7 +203,7 @@ class Tap(nn.Module):
         if self.is_target or self.glance is not None:
             self._offer_wrong(rows, images, wrong & self.ledger.alive[rows], turn)
         elif turn:
-            self.offer(rows, images)
+            self._hand_in(rows, images)
             self._go_on(rows)
 
     def _offer_wrong(
@@ -173,7 +218,7 @@ class Tap(nn.Module):
             wrong = wrong & _inside(self.ledger, rows, images)
             if not bool(wrong.any()):
                 return
-        self.offer(rows, images, wrong)
+        self._hand_in(rows, images, wrong)
         self.refused |= wrong
         self._go_on(rows)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from ..._typing import Norm
 from ...errors import ConfigError, InputError
 from ...numerics.arguments import parse_real, parse_whole
 from ...numerics.norms import Bounds, norm_of, project
+from ...numerics.unit import Unit
 from ...results.base.facts import Cost
 from .active import Array, Judge, Judged
 
@@ -209,6 +211,11 @@ class Ledger:
         """(B,) bool: rows whose best candidate comes from an attack on this model."""
         own = [i for i, s in enumerate(self.sources) if s.partition("/")[0] == model]
         return np.isin(self.lead, own)
+
+    @cached_property
+    def unit(self) -> Unit:
+        """The box as [0, 1], to which the components of an attack clip."""
+        return Unit(self.bounds)
 
     def radius(self, rows: Tensor) -> float | Tensor:
         """eps of these rows: the float, or (M,)."""

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from ..._typing import Norm
 from ...errors import ConfigError
+from ...models.gradients import uncompiled
 from ...numerics.losses import target_margins
 from ..autoattack import upstream as aa
 from .attack import quiet
@@ -109,7 +110,7 @@ class _FAB(_Part, torchattacks.FAB):  # type: ignore[misc]
     ) -> tuple[Tensor, Tensor]:
         """Logits (N, K) and gradients (N, K, ...) of all classes, less those of the label."""
         images, rows = imgs.clone().requires_grad_(), torch.arange(len(imgs))
-        with torch.enable_grad():
+        with torch.enable_grad(), uncompiled():  # the graph is kept
             logits = self.get_logits(images)
             sums = [one.sum() for one in logits.unbind(1)]
         parts = [torch.autograd.grad(one, images, retain_graph=True)[0] for one in sums]

@@ -28,7 +28,7 @@ class ZooEngine(AutoAttackEngine):
 
     The arguments are those of :class:`~torchattacks_ext.engines.autoattack.runs.AutoAttackEngine`:
     models (name -> module, pixels to logits (N, K)), ids (B,), n_classes K >= 2, seed >= 0, meter,
-    probe_every, budget, peeks. Images (N, ...) lie in [0, 1]; one float radius, Linf or L2.
+    probe_every, budget, peeks. Images (N, ...); one float radius, Linf or L2.
 
     Random numbers: torchattacks draws from the global generator, which each run seeds anew from
     (seed, source, run); so call it inside a :class:`~torchattacks_ext.engines.fork.ForkedRng`. A
@@ -81,6 +81,10 @@ class ZooEngine(AutoAttackEngine):
         digest = hashlib.blake2b(text, digest_size=4).digest()
         torch.manual_seed(int.from_bytes(digest, "little"))
 
+    def _hand_in(self, tap: Tap, rows: Tensor, found: Tensor) -> None:
+        """Offer what a component found, (M, ...) on [0, 1]."""
+        tap.ledger.offer(rows, tap.ledger.unit.back(found), tap.source)
+
     def _components(self, tap: Tap, images: Tensor, eps: float) -> zoo.Components:
         return zoo.Components(tap, images, eps, tap.ledger.norm, self.n_classes)
 
@@ -94,7 +98,7 @@ class ZooEngine(AutoAttackEngine):
     ) -> None:
         """One APGD run from random starts; its number is the rank of what "apgd-t" aims at."""
         (number,) = numbers
-        images, labels = tap.ledger.part(rows)
+        images, labels = tap.part(rows)
         of_kind = self._components(tap, images, eps)
         if spec.kind == "apgd-t":
             attack = of_kind.apgd_targeted(spec.steps)
@@ -106,7 +110,7 @@ class ZooEngine(AutoAttackEngine):
             zoo.as_pictures(images), labels
         )
         for found in (adversarial, best):
-            tap.ledger.offer(rows, found.detach().reshape(images.shape), tap.source)
+            self._hand_in(tap, rows, found.detach().reshape(images.shape))
 
     def _fab(
         self, tap: Tap, spec: AttackSpec, ranks: Sequence[int], rows: Tensor, eps: Any
@@ -116,21 +120,21 @@ class ZooEngine(AutoAttackEngine):
         if not len(rows):
             return
         tap.watch(rows)
-        images, labels = tap.ledger.part(rows)
+        images, labels = tap.part(rows)
         attack = self._components(tap, images, eps).fab(spec.steps)
         attack.target_class = rank
         run = attack.attack_single_run_targeted if rank else attack.attack_single_run
         with torch.no_grad():
             found = run(images, labels, use_rand_start=False)
-        tap.ledger.offer(rows, found, tap.source)
+        self._hand_in(tap, rows, found)
 
     def _square_misfit(self, ledger: Ledger) -> str:
         return zoo.square_misfit(ledger.images, ledger.norm)
 
     def _square_run(self, tap: Tap, spec: AttackSpec, rows: Tensor, eps: Any) -> None:
-        images, labels = tap.ledger.part(rows)
+        images, labels = tap.part(rows)
         attack = self._components(tap, images, eps).square(spec.steps)
         attack.init_hyperparam(images)
         self._seed(tap.source, 0)
         _, found = attack.attack_single_run(images, labels)
-        tap.ledger.offer(rows, found, tap.source)
+        self._hand_in(tap, rows, found)

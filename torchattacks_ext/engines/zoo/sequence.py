@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ...numerics.unit import OnUnit
 from ..autoattack import upstream as aa
 from ..autoattack.sequence import StandardSequence
 from ..judge.ledger import Ledger
@@ -76,9 +77,14 @@ class ZooSequence(StandardSequence):
         self, attack: str, images: Tensor, labels: Tensor, ledger: Ledger
     ) -> Tensor:
         """One component on one batch, with the settings of version "standard"."""
-        eps, norm = float(ledger.eps), ledger.norm
+        eps, norm = ledger.unit.radius(float(ledger.eps)), ledger.norm
         build = zoo.Components(
-            self._graded, images, eps, norm, self.n_classes, self.seed
+            OnUnit(self._graded, ledger.unit),
+            images,
+            eps,
+            norm,
+            self.n_classes,
+            self.seed,
         )
         if attack == "apgd-t":
             part = build.apgd_targeted(self.steps)

@@ -20,13 +20,21 @@ from ...engines.zoo.attack import run_attack
 from ...engines.zoo.watch import GradientWatch
 from ...errors import ConfigError, InputError
 from ...numerics.arguments import parse_number
-from ...numerics.norms import norm_of, project
+from ...numerics.norms import clip_, norm_of, project
+from ...numerics.unit import OnUnit, Unit, check_box
 from ...results.attack import AttackResult
 from ...results.base.columns import Rows
 from ...results.base.facts import Flag
 from ...results.base.result import Result
 from ..plan import Plan
-from ..zoo.catalogue import attack_info, ball_of, check_attack, create_attack, reach
+from ..zoo.catalogue import (
+    attack_info,
+    ball_of,
+    check_attack,
+    create_attack,
+    on_unit,
+    reach,
+)
 from ..zoo.table import AttackInfo, parameters_of
 from .base import RowStage, Shared, StageRows
 from .clean import labels_of, status_of
@@ -55,8 +63,10 @@ class _Tried:
 class AttackStage(RowStage):
     """Any registered attack at the plan's ball; arguments: those of the torchattacks class.
 
-    Numbers may be text ("2/255"). Raises ConfigError for arguments that the class does not have
-    or cannot use, and for bounds other than (0, 1).
+    Numbers may be text ("2/255"); lengths (alpha and the like) have the unit of the images, and
+    where they are not given they are torchattacks' own share of the widest range. The class sees
+    the images moved and scaled onto [0, 1]. Raises ConfigError for arguments that the class does
+    not have or cannot use, and for no bounds.
     """
 
     kind = "attack"
@@ -75,15 +85,13 @@ class AttackStage(RowStage):
                     f"{self.info.name}: {key}={arguments[key]!r} is that of the plan, which judges "
                     f"all stages; set {key} there, and leave it out of the stage"
                 )
-        check_attack(self.info.name, eps=plan.eps, norm=plan.norm, **arguments)
+        check_box(plan.bounds, self.info.name)
+        self._unit = Unit(plan.box)
+        self._eps = self._unit.radius(plan.eps)
+        check_attack(self.info.name, eps=self._eps, norm=plan.norm, **arguments)
         self.arguments = _checked(self.info.name, arguments)
+        self._scaled = on_unit(self.info.name, self.arguments, self._unit)
         self.settings = {"attack": self.info.name} | self.arguments
-        if plan.bounds != (0.0, 1.0):
-            raise ConfigError(
-                f"bounds={plan.bounds}: torchattacks clips to [0, 1], so {self.info.name} needs "
-                "bounds (0, 1); scale the images and let the model scale them back "
-                "(NormalizedModel), or leave the attacks out"
-            )
         self._notes = tuple(self._caveats())
         self._idle = Idle()
 
@@ -97,7 +105,7 @@ class AttackStage(RowStage):
         if ball_of(info, self.plan.norm) == "foreign":
             norm = info.norm or "no norm"
             yield f"works in {norm}, judged in {self.plan.norm}: a weak test of this ball"
-        far = reach(info.name, eps=self.plan.eps, **self.arguments)
+        far = reach(info.name, eps=self._eps, **self._scaled)
         if far is not None and far < 1:
             yield f"its steps carry only {far:.2f} of the radius; raise alpha or steps"
         if info.seeding == "self-seeded":
@@ -137,19 +145,19 @@ class AttackStage(RowStage):
         _check_shape(self.info, batch.images)
         images, wanted = batch.images[place], labels_of(batch)[place]
         plan, judge = self.plan, shared.judge
-        watch = GradientWatch(shared.view, len(images))
+        watch, unit = GradientWatch(shared.view, len(images)), self._unit
         raw = run_attack(
             lambda victim: self._create(victim, shared.n_classes),
-            watch,
-            images,
+            watch if unit.plain else OnUnit(watch, unit),
+            unit.of(images),
             wanted,
             self._seed(batch),
         )
         whole = torch.isfinite(raw)
         # a NaN pixel is no perturbation: the clean pixel stands in
-        raw = torch.where(whole, raw, images)
-        inside = project(images, raw, plan.eps, plan.norm, plan.bounds)
-        boxed = raw.clamp(0, 1)
+        boxed = torch.where(whole, unit.back(raw), images)
+        inside = project(images, boxed, plan.eps, plan.norm, plan.box)
+        boxed = clip_(boxed.clone(), plan.box)
         seen = _judge(judge, inside, wanted)
         length = norm_of(inside - images, plan.norm).double().cpu().numpy()
         far = norm_of(boxed - images, plan.norm).double().cpu().numpy()
@@ -173,11 +181,11 @@ class AttackStage(RowStage):
         return create_attack(
             self.info.name,
             victim,
-            eps=self.plan.eps,
+            eps=self._eps,
             norm=self.plan.norm,
             n_classes=n_classes,
             seed=self.plan.seed,
-            **self.arguments,
+            **self._scaled,
         )
 
     def _seed(self, batch: Batch) -> int:

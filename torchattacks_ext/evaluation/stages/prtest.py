@@ -81,7 +81,7 @@ class PRTestStage(RowStage):
             labels,
             ids=batch.ids,
             batch_size=len(batch),
-            bounds=self.plan.bounds,
+            bounds=self.plan.box,
             prepare=lambda images: images,
         )
         finished = Finished(probe.keep)

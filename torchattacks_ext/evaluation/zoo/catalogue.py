@@ -16,10 +16,15 @@ from ..._typing import NORMS, Norm
 from ...engines.fork import fold_seed
 from ...engines.zoo.attack import quiet
 from ...errors import ConfigError
+from ...numerics.unit import Unit
 from .table import EXCLUDED as EXCLUDED
 from .table import TABLE
 from .table import AttackInfo as AttackInfo
 from .table import parameters_of
+
+LENGTHS = frozenset(("alpha", "noise_sd", "delta", "theta"))
+LENGTHS_OF = {"GN": frozenset(("std",)), "SPSA": frozenset(("lr",))}
+"""Arguments that are lengths in pixels: of any class, and of some."""
 
 _REGISTRY = {info.name.lower(): info for info in TABLE}
 
@@ -136,6 +141,19 @@ def check_attack(
     _check_ball(info, eps, norm)
     _check_steps(info, arguments)
     return info
+
+
+def on_unit(name: str, arguments: Mapping[str, Any], unit: Unit) -> dict[str, Any]:
+    """The arguments of `name` for images on [0, 1]: those that are lengths of pixels, scaled.
+
+    >>> on_unit("PGD", {"alpha": 2.0, "steps": 5}, Unit((0.0, 255.0)))["alpha"] == 2 / 255
+    True
+    """
+    lengths = LENGTHS | LENGTHS_OF.get(attack_info(name).name, frozenset())
+    return {
+        key: unit.radius(float(value)) if key in lengths and not unit.plain else value
+        for key, value in arguments.items()
+    }
 
 
 def _check_names(

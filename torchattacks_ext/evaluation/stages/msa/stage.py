@@ -14,7 +14,6 @@ from ....attacks.msa.batch import kind_of
 from ....attacks.msa.msa import MSA
 from ....attacks.msa.rows import attack_rows
 from ....data.stream import Batch
-from ....errors import ConfigError
 from ....results.attack import AttackResult
 from ....results.base.columns import Rows
 from ....results.base.result import Result
@@ -33,7 +32,7 @@ class MSAStage(RowStage):
     Arguments: version, surrogates, plan, probe_every, engine, headline, fresh_draws, keep, as in
     :class:`~torchattacks_ext.MSA`; models can be given in Python only, a plan file may say
     surrogates: auto. What the attack left for a row is judged again by the runner. Raises
-    ConfigError for others, for values outside their domains and for bounds other than (0, 1).
+    ConfigError for others, for values outside their domains and for no bounds.
     """
 
     kind = "attack"
@@ -56,11 +55,6 @@ class MSAStage(RowStage):
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
         super().__init__(label, plan, settings)
         refuse_unknown(self.name, settings, self.takes, self._otherwise())
-        if plan.bounds != (0.0, 1.0):
-            raise ConfigError(
-                f"bounds={plan.bounds}: AutoAttack clips to [0, 1], so {self.name} needs bounds "
-                "(0, 1); scale the images and let the model scale them back (NormalizedModel)"
-            )
         self._given = self._read(settings)
         # "auto" asks the model itself, which is known with the first batch
         known = dict(self._given)
