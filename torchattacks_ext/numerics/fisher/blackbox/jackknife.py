@@ -35,7 +35,7 @@ _HALVINGS = 60  # of the gap theta_1 - theta_2: beyond float64
 _TOUCHING = (
     1e-9  # of theta_1: closer to a root, differences have lost half their digits
 )
-_SEEN = 1 / 3  # weight of the seen value; see `corrected`
+_SEEN = 1 / 4  # weight of the seen value; see `corrected`
 
 
 def top_eigenvalues(responses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -94,21 +94,21 @@ def _unseen(theta: Tensor, parts: Tensor, root: Tensor) -> Tensor:
 
 
 def corrected(responses: Tensor, top: Tensor, unseen: Tensor, share: float) -> Tensor:
-    """An estimate of lambda_max(M) that is too large by less than ``top`` / m: (N,), in [0, top/m].
+    """What ``top`` / m would be on unseen terms too: an estimate of lambda_max(M), (N,), <= top / m.
 
-    A third of the value on seen terms and two thirds of that on unseen ones, of which the ``share``
-    of space in [0, 1] that the directions left out is corrected. Never below the mean of the
+    A quarter of the value on seen terms and three quarters of that on unseen ones; corrected is
+    the ``share`` of space in [0, 1] that the directions have not asked. Never below the mean of the
     eigenvalues, trace / (K - 1) (rank of M is K - 1), which close eigenvalues cannot bias.
     responses, top, unseen: as :func:`top_eigenvalues` takes and gives them. m = 1: top.
 
-    The weights: least mean square error of the logarithm over planted spectra (gap .5, ratios .7
-    and .9, ties, K = 100) and untrained nets, m = 50 to 250; the jackknife does about as well with
-    more bias, equal weights of both worse.
+    The weights: of jackknife, unseen value and means of them or of seen and unseen (planted
+    spectra, untrained nets) the least mean square error of the logarithm whose interval covers
+    .93 at m = 100 wherever nothing ties; with a third it errs up to 5 % less and covers .92.
 
     >>> a = torch.tensor([[[3.0, 0.0], [0.0, 2.0], [1.0, 0.0]]])
     >>> top, _, unseen = top_eigenvalues(a)
-    >>> corrected(torch.zeros(1, 3, 20), top, unseen, 1.0).round(decimals=3)  # 10/9 + 2/9
-    tensor([1.3330], dtype=torch.float64)
+    >>> corrected(torch.zeros(1, 3, 20), top, unseen, 1.0).round(decimals=3)  # (10/3 + 3/3) / 4
+    tensor([1.0830], dtype=torch.float64)
     """
     m, k = responses.shape[1:]
     raw = top / m
