@@ -94,7 +94,7 @@ def _unseen(theta: Tensor, parts: Tensor, root: Tensor) -> Tensor:
 
 
 def corrected(responses: Tensor, top: Tensor, unseen: Tensor, share: float) -> Tensor:
-    """What ``top`` / m would be on unseen terms too: an estimate of lambda_max(M), (N,), <= top / m.
+    """``top`` / m with values of unseen terms: an estimate of lambda_max(M), (N,), <= top / m.
 
     A quarter of the value on seen terms and three quarters of that on unseen ones; corrected is
     the ``share`` of space in [0, 1] that the directions have not asked. Never below the mean of the
