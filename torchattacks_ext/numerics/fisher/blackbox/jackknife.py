@@ -1,7 +1,7 @@
-"""How sure is the largest eigenvalue of a sum of few random rank-one terms? Leave each one out.
+"""How sure, and how much too large, is the top eigenvalue of a sum of few random terms?
 
-For G = sum_i a_i a_i^T with m terms and g = log lambda_max(G / m), the delete-one jackknife
-says
+Leave each one out. For G = sum_i a_i a_i^T with m terms and g = log lambda_max(G / m), the
+delete-one jackknife says
 
     se^2 = (m - 1)/m sum_i (g_(i) - mean g_(.))^2,
 
@@ -11,7 +11,17 @@ G = W diag(theta) W^T and b = W^T a_i, the largest eigenvalue of G - a_i a_i^T i
     sum_j b_j^2 / (theta_j - x) = 1   in [theta_2, theta_1]
 
 (secular equation of a rank-one change; Golub, "Some modified matrix eigenvalue problems",
-SIAM Review 1973), found by bisection for all terms of all samples at once.
+SIAM Review 1973), found by bisection for all terms of all samples at once. Its unit vector w_(i)
+is (diag theta - x)^-1 b up to its length, so that the value of term i, which w_(i) has not seen,
+
+    (w_(i) . a_i)^2 = 1 / sum_j b_j^2 / (theta_j - x)^2,
+
+comes with the root.
+
+The vector w of G is fitted to the terms that it is judged by: lambda_max(G / m) = mean_i
+(w . a_i)^2 is too large in the mean. The mean of (w_(i) . a_i)^2 is w_(i)^T M w_(i) in the mean,
+M = E a a^T, which is too small. In between lies the jackknife of lambda itself, mean_i (theta_1 -
+theta_(i)), about in the middle; term by term, unseen <= jackknife <= seen.
 """
 
 from __future__ import annotations
@@ -22,19 +32,26 @@ from torch import Tensor
 from ....errors import InputError
 
 _HALVINGS = 60  # of the gap theta_1 - theta_2: beyond float64
+_TOUCHING = (
+    1e-9  # of theta_1: closer to a root, differences have lost half their digits
+)
+_SEEN = 1 / 4  # weight of the seen value; see `corrected`
 
 
-def top_eigenvalues(responses: Tensor) -> tuple[Tensor, Tensor]:
-    """Largest eigenvalue of sum_i a_i a_i^T, with all terms and without each one.
+def top_eigenvalues(responses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Largest eigenvalue of sum_i a_i a_i^T, with all terms and without each; unseen values.
 
-    responses: (N, m, K), the a_i as rows, finite, m >= 1. Returns (N,) and (N, m), float64,
-    >= 0, with the accuracy of float64 relative to the first. Raises InputError for other
-    shapes. Cost: one singular value decomposition of m x K and 60 m min(m, K) divisions a
-    sample, no forward passes.
+    responses: (N, m, K), the a_i as rows, finite, m >= 1. Returns (N,), (N, m) and (N, m), float64,
+    >= 0, with the accuracy of float64 relative to the first: the third is (w_(i) . a_i)^2, w_(i)
+    the unit eigenvector without term i. Raises InputError for other shapes. Cost: one singular
+    value decomposition of m x K and 62 m min(m, K) divisions a sample, no forward passes.
 
-    >>> whole, without = top_eigenvalues(torch.tensor([[[3.0, 0.0], [0.0, 2.0], [1.0, 0.0]]]))
+    >>> terms = torch.tensor([[[3.0, 0.0], [0.0, 2.0], [1.0, 0.0]]])
+    >>> whole, without, unseen = top_eigenvalues(terms)
     >>> whole.round(decimals=6), without.round(decimals=6)
     (tensor([10.], dtype=torch.float64), tensor([[ 4., 10.,  9.]], dtype=torch.float64))
+    >>> unseen.round(decimals=6)  # without the first term the second is the top: at right angles
+    tensor([[0., 0., 1.]], dtype=torch.float64)
     """
     if responses.ndim != 3 or 0 in responses.shape[1:]:
         raise InputError(f"responses {tuple(responses.shape)} must be (N, m, K)")
@@ -52,7 +69,54 @@ def top_eigenvalues(responses: Tensor) -> tuple[Tensor, Tensor]:
         high = torch.where(below, high, middle)
     left = (low + high) / 2
     rounding = theta[:, :1] * torch.finfo(theta.dtype).eps * 4
-    return theta[:, 0], torch.where(left > rounding, left, 0.0)
+    without = torch.where(left > rounding, left, 0.0)
+    return theta[:, 0], without, _unseen(theta, parts, left)
+
+
+def _unseen(theta: Tensor, parts: Tensor, root: Tensor) -> Tensor:
+    """1 / sum_j b_j^2 / (theta_j - x)^2: (N, r), (N, m, r), (N, m) -> (N, m), at most |a_i|^2.
+
+    Eigenvalues that touch the root count as one: with the secular equation their part of the
+    sum is the rest squared over their b^2, which needs no difference and is infinite where b is 0.
+    Too much b^2 for so small a gap: w lies in a tie, at right angles to b.
+    """
+    top = theta[:, :1].masked_fill(theta[:, :1] == 0, 1.0)
+    theta, parts, root = theta / top, parts / top.unsqueeze(2), root / top
+    gap = theta.unsqueeze(1) - root.unsqueeze(2)
+    touching = gap.abs() <= _TOUCHING
+    gap, apart = gap.masked_fill(touching, 1.0), parts.masked_fill(touching, 0.0)
+    rest = 1 - (apart / gap).sum(2)
+    inside = (parts - apart).sum(2)
+    close = rest.square() / inside
+    close = close.masked_fill(inside > _TOUCHING * rest.abs(), float("inf"))
+    total = (apart / gap.square()).sum(2) + close.where(touching.any(2), 0.0)
+    return (1 / total).nan_to_num(0.0, 0.0, 0.0) * top
+
+
+def corrected(responses: Tensor, top: Tensor, unseen: Tensor, share: float) -> Tensor:
+    """``top`` / m with values of unseen terms: an estimate of lambda_max(M), (N,), <= top / m.
+
+    A quarter of the value on seen terms and three quarters of that on unseen ones; corrected is
+    the ``share`` of space in [0, 1] that the directions have not asked. Never below the mean of the
+    eigenvalues, trace / (K - 1) (rank of M is K - 1), which close eigenvalues cannot bias.
+    responses, top, unseen: as :func:`top_eigenvalues` takes and gives them. m = 1: top.
+
+    The weights: of jackknife, unseen value and means of them or of seen and unseen (planted
+    spectra, untrained nets) the least mean square error of the logarithm whose interval covers
+    .93 at m = 100 wherever nothing ties; with a third it errs up to 5 % less and covers .92.
+
+    >>> a = torch.tensor([[[3.0, 0.0], [0.0, 2.0], [1.0, 0.0]]])
+    >>> top, _, unseen = top_eigenvalues(a)
+    >>> corrected(torch.zeros(1, 3, 20), top, unseen, 1.0).round(decimals=3)  # (10/3 + 3/3) / 4
+    tensor([1.0830], dtype=torch.float64)
+    """
+    m, k = responses.shape[1:]
+    raw = top / m
+    if m == 1:
+        return raw
+    found = raw - share * (1 - _SEEN) * (raw - unseen.mean(1))
+    mean = responses.double().square().sum((1, 2)) / m / max(k - 1, 1)
+    return torch.minimum(torch.maximum(found, mean), raw)
 
 
 def log_error(without: Tensor) -> Tensor:
@@ -71,18 +135,3 @@ def log_error(without: Tensor) -> Tensor:
     error = (spread * (m - 1) / m).sqrt()
     lone = (without <= 0).any(1) if m > 1 else torch.ones_like(error, dtype=torch.bool)
     return error.masked_fill(lone, float("inf"))
-
-
-def log_bias(top: Tensor, without: Tensor) -> Tensor:
-    """Jackknife bias of g = log lambda_max(G / m): (N,), (N, m) -> (N,), 0 for m = 1.
-
-    (m - 1)(mean g_(.) - g). Infinities (a term that carries everything) count as 0.
-
-    >>> log_bias(torch.tensor([4.0]), torch.full((1, 4), 3.0)).abs()
-    tensor([0.])
-    """
-    m = without.shape[1]
-    if m == 1:
-        return torch.zeros_like(top)
-    shift = (without / (m - 1)).log().mean(1) - (top / m).log()
-    return (shift * (m - 1)).nan_to_num(0.0, 0.0, 0.0)

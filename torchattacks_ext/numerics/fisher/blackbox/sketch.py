@@ -1,9 +1,10 @@
-"""How sensitive is a model that only answers? An unbiased sketch of the Fisher information.
+"""How sensitive is a model that only answers? A sketch of the Fisher information.
 
 Directions (:mod:`.directions`) are asked in pairs (:mod:`.differences`), and their slopes give
-the largest eigenvalue with an interval (:mod:`.judge`, where the equations are). Here is
-the order of asking: in rounds, images that are sure enough drop out, a quarter of each round is
-asked again with twice the step.
+the largest eigenvalue with an interval (:mod:`.judge`, where the equations are). The sketch is
+unbiased, its top eigenvalue is not and is corrected (:mod:`.jackknife`). Here is the order of
+asking: in rounds, images that are sure enough drop out, a quarter of each round is asked again
+with twice the step.
 
 Source: the score is arXiv:2606.04767, eq. 6. Its own black-box algorithm, the maximum over
 directions, is too small by about (2 ln m)/D (:mod:`.srp`); the sketch is ours.
@@ -88,8 +89,9 @@ def sketch(
     and what :func:`.differences.ask` raises; NaN and infinite scores are a status.
 
     Bias of lam^: h^2 terms and kinks inside the step (lower h), (rounding of the scores / h)^2
-    (raise h), and upwards where eigenvalues are close (more directions). Stopping at a target
-    prefers short intervals: 95 % ones covered 91 to 96 %. Memory: N m K numbers and 64 MiB.
+    (raise h), and upwards where the leading eigenvalues tie, by 1.1 to 1.2 at m = 100 (more
+    directions). Stopping at a target prefers short intervals, which cover somewhat less than they
+    say. Memory: N m K numbers and 64 MiB.
     Cost: :func:`n_queries_of` forward row-passes an image.
 
     >>> weights = torch.tensor([[1.0, -1.0], [0.0, 2.0], [0.5, 0.5]]).double()
