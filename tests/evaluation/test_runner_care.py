@@ -111,7 +111,7 @@ def test_ctrl_c_inside_a_stage_gets_through_and_the_model_is_given_back(
     assert same(before, state_of(net)) and same(rng, generators())
     reports: list[Any] = []
     other = {"eps": 0.3, "stages": ["VANILA"]}
-    data = images, torch.zeros(30, dtype=torch.long)
+    data = images, torch.arange(30) % 3
     thread = threading.Thread(target=lambda: reports.append(evaluate(net, data, other)))
     thread.start()  # no lock is left behind
     thread.join()
