@@ -108,9 +108,9 @@ def absent() -> Any:
     return lambda pixels: inner(pixels.detach())
 
 
-def int8() -> nn.Module:
-    kinds = {nn.Linear}
-    return torch.ao.quantization.quantize_dynamic(net(), kinds, dtype=torch.qint8)
+def int8() -> Any:
+    quantize: Any = torch.ao.quantization.quantize_dynamic
+    return quantize(net(), {nn.Linear}, dtype=torch.qint8)
 
 
 WITHOUT = {
