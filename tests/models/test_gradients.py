@@ -224,6 +224,22 @@ def test_no_linf_value_without_a_word() -> None:
     assert "linf_missing" in [flag.code for flag in result.flags]
 
 
+def test_no_message_blames_logits_that_are_finite() -> None:
+    inner = net()
+
+    def root(pixels: Tensor) -> Any:
+        return inner((pixels - pixels.round() * (pixels > 0.9)).sqrt())
+
+    x = images()
+    x[1] = 0.0  # the root of 0 has no finite derivative
+    result = tax.FIMScore(root).measure(x)
+    said = {flag.code: flag for flag in result.flags}
+    assert said["non_finite_gradient"].count == 1
+    assert "or gradients" in str(said["non_finite"])
+    with pytest.raises(tax.TorchattacksExtError, match="logits, or gradients that are"):
+        tax.FIMScore(root).measure(torch.zeros(2, 1, 4, 4))
+
+
 # ---------------------------------------------------------------- dtype=float64
 @pytest.mark.parametrize("build", [lambda: net().forward, int8, nn.Flatten])
 def test_float64_is_done_or_refused(build: Callable[[], Any]) -> None:
