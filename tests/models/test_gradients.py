@@ -108,9 +108,9 @@ def absent() -> Any:
     return lambda pixels: inner(pixels.detach())
 
 
-def int8() -> nn.Module:
-    kinds = {nn.Linear}
-    return torch.ao.quantization.quantize_dynamic(net(), kinds, dtype=torch.qint8)
+def int8() -> Any:
+    quantize: Any = torch.ao.quantization.quantize_dynamic
+    return quantize(net(), {nn.Linear}, dtype=torch.qint8)
 
 
 WITHOUT = {
@@ -222,6 +222,22 @@ def test_no_linf_value_without_a_word() -> None:
     result = tax.FIMScore(model, method="gram", jvp="forward_mode").measure(images())
     assert result.log_linf.isnan().all()
     assert "linf_missing" in [flag.code for flag in result.flags]
+
+
+def test_no_message_blames_logits_that_are_finite() -> None:
+    inner = net()
+
+    def root(pixels: Tensor) -> Any:
+        return inner((pixels - pixels.round() * (pixels > 0.9)).sqrt())
+
+    x = images()
+    x[1] = 0.0  # the root of 0 has no finite derivative
+    result = tax.FIMScore(root).measure(x)
+    said = {flag.code: flag for flag in result.flags}
+    assert said["non_finite_gradient"].count == 1
+    assert "or gradients" in str(said["non_finite"])
+    with pytest.raises(tax.TorchattacksExtError, match="logits, or gradients that are"):
+        tax.FIMScore(root).measure(torch.zeros(2, 1, 4, 4))
 
 
 # ---------------------------------------------------------------- dtype=float64

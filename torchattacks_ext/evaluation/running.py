@@ -156,4 +156,4 @@ def _doubts(result: Result, traits: ModelTraits) -> Iterator[Flag]:
     status = getattr(result, "status", None)
     bad = 0 if status is None else int((status == int(Status.NON_FINITE)).sum())
     if bad:
-        yield Flag("non_finite", "NaN or infinite logits; counted as failures", bad)
+        yield Flag("non_finite", f"{result.no_number}; counted as failures", bad)

@@ -64,6 +64,7 @@ class Sensitivity(Result):
     """
 
     schema: ClassVar[str] = "sensitivity/1"
+    no_number: ClassVar[str] = "NaN or infinite logits, or gradients that are"
 
     status: Tensor = column(torch.int8, "decision", enum=Status)
     ending: Tensor = column(torch.int8, "provenance", enum=Ending)

@@ -97,7 +97,7 @@ def flags_of(result: Result, stream: Stream, trained: bool) -> Iterator[Flag]:
     status = getattr(result, "status", torch.zeros(0))
     bad = int((status == int(Status.NON_FINITE)).sum())
     if bad:
-        yield Flag("non_finite", "NaN or infinite logits; counted as failures", bad)
+        yield Flag("non_finite", f"{result.no_number}; counted as failures", bad)
     late = int((status == int(Status.NOT_REACHED)).sum())
     if late or (stream.budget is not None and stream.budget.spent):
         yield Flag(
@@ -139,8 +139,8 @@ def result_of(
     status = getattr(result, "status", None)
     if status is not None and len(status) and (status == int(Status.NON_FINITE)).all():
         raise ModelContractError(
-            f"all {len(status)} images gave NaN or infinite logits; check the weights, the dtype "
-            "and the scale of the input"
+            f"all {len(status)} images gave {result.no_number}; check the weights, the dtype and "
+            "the scale of the input"
         )
     return result
 

@@ -68,8 +68,8 @@ class FIMScore(Probe):
         method (str): see the table. (Default: "auto")
         tol (float): relative error of lambda that "lanczos" and "power" stop at; None is 1e-3 and
             1e-6. (Default: None)
-        dtype (torch.dtype): torch.float64 scores a deep copy of the model in double precision,
-            which must be a Module that can be cast; None works in its own. (Default: None)
+        dtype (torch.dtype): torch.float64 scores a deep copy of the model, a Module, in double
+            precision; None works in its own. (Default: None)
         temperature (float or "fit"): logits are divided by it; "fit" needs
             :meth:`fit_temperature` on other images first; None is 1. (Default: None)
         seed (int): of every random number. (Default: 0)
@@ -162,10 +162,9 @@ class FIMScore(Probe):
 
     def settings(self) -> dict[str, Any]:
         """Every setting that may change a number; for a fitted temperature the number."""
-        found = super().settings()
-        if self.temperature == "fit":
-            found["temperature"] = self.temperature_value
-        return found
+        fitted = self.temperature == "fit"
+        known = {"temperature": self.temperature_value} if fitted else {}
+        return super().settings() | known
 
     def facts(self) -> dict[str, Any]:
         """How J v was computed (it may differ from machine to machine); checks of steps."""
@@ -300,5 +299,5 @@ class FIMScore(Probe):
     def doubts(self, result: Result) -> tuple[Flag, ...]:
         """Saturation, caps, zero gradients, steps of the black box that are too long or short."""
         assert isinstance(result, Sensitivity)
-        found = fim_flags(result, self.method, self._steps)
-        return *found, *missing_flags(self._missing)
+        steps, missing = self._steps, self._missing
+        return *fim_flags(result, self.method, steps), *missing_flags(missing)

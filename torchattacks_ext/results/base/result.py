@@ -47,6 +47,8 @@ class Result(Document):
     """
 
     schema: ClassVar[str] = ""
+    no_number: ClassVar[str] = "NaN or infinite logits"
+    """What status NON_FINITE says, in the words of messages."""
 
     ids: Tensor
     settings: Mapping[str, Any] = field(default_factory=dict)
