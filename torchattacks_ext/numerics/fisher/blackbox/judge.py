@@ -18,7 +18,7 @@ eigenvalues tie it stays too large, by about 1.1 (three equal ones 1.05, nine 1.
 The relative standard deviation is about sqrt(2/m) sqrt(1 - m/D) for orthonormal directions and the
 jackknife measures it. A 95 % interval reaches from that below lam^ to that above raw, because the
 correction errs too: it covers 94 to 98 % from m = 100 on (untrained nets, planted spectra), 88 to
-98 % at m = 50, about 75 % in a tie of nine.
+98 % at m = 50, about 70 % in a tie of nine.
 
 Source: the score is arXiv:2606.04767, eq. 6; the sketch and its interval are ours.
 """
