@@ -46,6 +46,7 @@ def test_the_demo_compares_two_nets(run: Run, tmp_path: Path) -> None:
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hasty")
 def test_the_seed_decides_everything(run: Run, tmp_path: Path) -> None:
     digests = []

@@ -85,6 +85,7 @@ def test_the_contract_of_a_probe_holds() -> None:
     assert len(checks) >= 12
 
 
+@pytest.mark.slow
 def test_the_contract_holds_for_l2_without_surrogates() -> None:
     check_probe(lambda model: make(model, norm="L2", eps=2.0, plan=QUICK), n=5)
 
@@ -114,7 +115,10 @@ def _brief(self: Any) -> None:
 
 
 # ---------------------------------------------------------------- batches and order
-@pytest.mark.parametrize("norm, eps", NORMS)
+@pytest.mark.parametrize(
+    "norm, eps",
+    [NORMS[0], *(pytest.param(*n, marks=pytest.mark.slow) for n in NORMS[1:])],
+)
 def test_flags_do_not_depend_on_batches_or_order(norm: Any, eps: float) -> None:
     net, images = centred(), example_images(20)
     labels = answers(net, images)

@@ -82,7 +82,13 @@ def nearest(
     return images[rows], labels[rows]
 
 
-@pytest.mark.parametrize("name", ["cifar10_resnet2b_at2", "cifar10_vit_pgd"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cifar10_resnet2b_at2",
+        pytest.param("cifar10_vit_pgd", marks=pytest.mark.slow),
+    ],
+)
 def test_on_real_nets_rows_differ_only_where_draws_were_close(
     real: ModuleType, name: str, measurements_agree: Any
 ) -> None:

@@ -100,6 +100,7 @@ def test_deaths_follow_the_poisson_law_far_out(p: float) -> None:
     check_deaths(p, 100)
 
 
+@pytest.mark.slow
 def test_wrong_claims_at_the_tolerance_stay_near_the_level() -> None:
     """100 images with p_fail = tolerance = 1e-3, level .05: limits of false alarm 1e-6."""
     options: dict[str, Any] = dict(n_systems=4, n_particles=16, significance=0.05)
@@ -250,7 +251,11 @@ def test_margins_that_repeat_are_undecided_and_flagged(form: str) -> None:
 
 @pytest.mark.parametrize("n_moves", [5, 20])
 @pytest.mark.parametrize(
-    "p, inside, tolerance", [(1e-8, 1e-5, 1e-9), (1e-7, 1e-4, 1e-8)]
+    "p, inside, tolerance",
+    [
+        pytest.param(1e-8, 1e-5, 1e-9, marks=pytest.mark.slow),
+        (1e-7, 1e-4, 1e-8),
+    ],
 )
 def test_a_plateau_beside_the_boundary_was_certified(
     p: float, inside: float, tolerance: float, n_moves: int

@@ -110,7 +110,11 @@ def test_a_plan_of_objects_is_written_and_read_again(
 # ---------------------------------------------------------------- the dry run
 @pytest.mark.parametrize(
     ("arguments", "surrogates"),
-    [({"version": "quick"}, 0), ({"version": "quick"}, 1), ({"version": "paper"}, 1)],
+    [
+        ({"version": "quick"}, 0),
+        ({"version": "quick"}, 1),
+        pytest.param({"version": "paper"}, 1, marks=pytest.mark.slow),
+    ],
 )
 def test_the_estimate_of_the_cost_is_about_right(
     arguments: Any, surrogates: int, run: Any
