@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
@@ -65,11 +66,12 @@ def test_what_the_owner_writes_between_two_sessions_stays() -> None:
         assert model.count.tolist() == [number, number]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_a_graph_traced_in_training_mode_keeps_its_statistics() -> None:
     """torch's own kernel writes them without moving the version of the buffer."""
     net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 3)).train()
-    traced: Any = torch.jit.trace(net, IMAGES, check_trace=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced: Any = torch.jit.trace(net, IMAGES, check_trace=False)
     before = {name: value.clone() for name, value in traced.named_buffers()}
     for _ in range(3):
         with session(traced):

@@ -183,5 +183,6 @@ def _are_probs(logits: Tensor, slack: float) -> bool:
         return False
     inside = (logits >= 0).all() & (logits <= 1).all()
     whole = ((logits.sum(1) - 1).abs() < slack).all()
-    single = logits.shape[1] == 2 and not bool(logits[:, 0].any())
+    several = len(logits) > 1  # a single row says too little
+    single = several and logits.shape[1] == 2 and not bool(logits[:, 0].any())
     return bool(inside & (whole | single))

@@ -188,7 +188,6 @@ class FIMScore(Probe):
             self._fitted, self._fit_ids = fitted_temperature(stream, self.get_logits)
         return self._fitted
 
-    # ------------------------------------------------------------------ the model
     def _scored(self) -> LogitsFn:
         """Pixels to logits as they are scored: scaled, in the dtype asked for, tempered."""
         value = self.temperature_value
@@ -198,7 +197,6 @@ class FIMScore(Probe):
             view = in_dtype(self.config, self.model, self._meter, scale)
         return view if value == 1.0 else Tempered(view, value)
 
-    # ------------------------------------------------------------------ verb one
     def forward(
         self, inputs: Tensor, labels: Any = None, *args: Any, **kwargs: Any
     ) -> Tensor:
@@ -227,15 +225,14 @@ class FIMScore(Probe):
     def directions(self, images: Tensor, *, ids: Any = None) -> Tensor:
         """The top eigenvector of each image, unit L2 rows of the images' shape (for heat maps).
 
-        images in the caller's scale; the answer is in pixel space, its sign the one along which the
-        clean answer loses. Cost as `measure`.
+        images in the caller's scale; the answer is in pixel space. Cost as `measure`.
         """
         needs_gradient(self.config)
         parts = []
         for batch in self._stream(images, None, ids, None):
             with self._session():
-                found = score(self.config, self._scored(), batch.images, batch.ids)
-                parts.append(found.top.u1.view_as(batch.images).float())
+                top = score(self.config, self._scored(), batch.images, batch.ids).top
+            parts.append(top.u1.view_as(batch.images).float())
         return torch.cat(parts) if parts else torch.zeros_like(images)
 
     def audit(
@@ -243,8 +240,8 @@ class FIMScore(Probe):
     ) -> GradientAudit:
         """Is the gradient masked, the image on a kink? Scores at finite steps beside lambda.
 
-        Steps of L2 length `eps` for the first, tiny ones to both sides for the second (`smooth`
-        averages kinks). data as for `measure`. 2 n_directions + 3 forward row-passes an image.
+        Steps of L2 length `eps` for the first, tiny ones to both sides for the second. data as for
+        `measure`. 2 n_directions + 3 forward row-passes an image.
         """
         needs_gradient(self.config)
         parts = []
@@ -254,13 +251,11 @@ class FIMScore(Probe):
                 parts.append(audit_batch(self.config, view, batch, n_directions))
         return joined(parts, float(self.eps))
 
-    # ------------------------------------------------------------------ verb two
     def _rows(self, stream: Stream) -> Iterator[Rows]:
         self._backends, self._steps, self._missing = frozenset(), Counter(), Counter()
         view = self._scored()
         for batch in stream:
-            if self.temperature == "fit":
-                refuse_equal(batch.ids, self._fit_ids)
+            self._refuse_fit_ids(batch)
             most, budget = self.config.row_passes * len(batch), stream.budget
             if budget is not None and not budget.allows(most):
                 yield unreached(batch, self.config.keeps)
@@ -270,11 +265,9 @@ class FIMScore(Probe):
     def score_batch(self, batch: Batch) -> Iterator[Rows]:
         """Rows of checked pixels, at most `batch_size` a time, inside a runner's own session.
 
-        Back ends and checks of steps are added to those of earlier batches, for `facts` and
-        `doubts`; budgets are the runner's. Raises what `measure` raises for a temperature.
+        What is seen on the way is added to that of earlier batches; budgets are the runner's.
         """
-        if self.temperature == "fit":
-            refuse_equal(batch.ids, self._fit_ids)
+        self._refuse_fit_ids(batch)
         view = self._scored()
         for start in range(0, len(batch), self.batch_size):
             places = torch.arange(start, min(start + self.batch_size, len(batch)))
@@ -296,8 +289,12 @@ class FIMScore(Probe):
         self._missing.update(found.missing)
         return Rows(found.rows.index, found.rows.columns, images)
 
+    def _refuse_fit_ids(self, batch: Batch) -> None:
+        if self.temperature == "fit":
+            refuse_equal(batch.ids, self._fit_ids)
+
     def doubts(self, result: Result) -> tuple[Flag, ...]:
         """Saturation, caps, zero gradients, steps of the black box that are too long or short."""
         assert isinstance(result, Sensitivity)
-        steps, missing = self._steps, self._missing
-        return *fim_flags(result, self.method, steps), *missing_flags(missing)
+        found = fim_flags(result, self.method, self._steps)
+        return *found, *missing_flags(self._missing)

@@ -49,7 +49,8 @@ class _Tried:
     """What an attack found for the rows that were right: candidates inside the ball, judged.
 
     found: norm of its own candidate where that fools the model, inside the ball or not, else nan.
-    n_odd: rows with NaN or infinite pixels. unguided (M,): rows whose every gradient was 0.
+    n_odd: rows with NaN or infinite pixels. moved (M,): 0 where the candidate is the image
+    itself, and was meant to be. unguided (M,): rows whose every gradient was 0.
     """
 
     inside: Tensor
@@ -57,6 +58,7 @@ class _Tried:
     length: Array
     found: Array
     n_odd: int
+    moved: Array
     unguided: Array
 
 
@@ -120,7 +122,7 @@ class AttackStage(RowStage):
         right = np.flatnonzero(~shared.clean.failed)
         place = torch.from_numpy(right).to(batch.images.device)
         tried = self._try(batch, place, shared)
-        self._idle += tally(self.info, tried.seen, tried.length, tried.unguided)
+        self._idle += tally(self.info, tried.seen, tried.moved, tried.unguided)
         result = self._result(batch, shared, right, tried)
         spot = torch.full((len(batch),), -1, device=place.device)
         spot[place] = torch.arange(len(place), device=place.device)
@@ -134,6 +136,8 @@ class AttackStage(RowStage):
 
     def finish(self, result: Result) -> Result:
         """A doubt where the attack had nothing to follow on many images that it left."""
+        if not self.plan.eps:  # nothing could be moved
+            return result
         return result.with_flags(self._idle.flags(self.label))
 
     def failed(self, batch: Batch) -> Rows:
@@ -154,6 +158,7 @@ class AttackStage(RowStage):
             self._seed(batch),
         )
         whole = torch.isfinite(raw)
+        odd = (~whole.flatten(1).all(1)).cpu().numpy()
         # a NaN pixel is no perturbation: the clean pixel stands in
         boxed = torch.where(whole, unit.back(raw), images)
         inside = project(images, boxed, plan.eps, plan.norm, plan.box)
@@ -173,8 +178,9 @@ class AttackStage(RowStage):
             seen,
             length,
             np.where(fooled, found, np.nan),
-            int((~whole.flatten(1).all(1)).sum()),
-            watch.unguided().numpy(),
+            int(odd.sum()),
+            length + odd,
+            watch.unguided().numpy() & ~odd,
         )
 
     def _create(self, victim: Any, n_classes: int) -> Attack:
