@@ -40,14 +40,14 @@ class _Tried:
     """What an attack found for the rows that were right: candidates inside the ball, judged.
 
     found: norm of its own candidate where that fools the model, inside the ball or not, else nan.
-    n_odd: rows with NaN or infinite pixels. unguided (M,): rows whose every gradient was 0.
+    odd (M,): rows with NaN or infinite pixels. unguided (M,): rows whose every gradient was 0.
     """
 
     inside: Tensor
     seen: Judged
     length: Array
     found: Array
-    n_odd: int
+    odd: Array
     unguided: Array
 
 
@@ -111,7 +111,9 @@ class AttackStage(RowStage):
         right = np.flatnonzero(~shared.clean.failed)
         place = torch.from_numpy(right).to(batch.images.device)
         tried = self._try(batch, place, shared)
-        self._idle += tally(self.info, tried.seen, tried.length, tried.unguided)
+        # pixels that are no numbers are another doubt: the clean ones stood in
+        moved = (tried.length > 0) | tried.odd | (self.plan.eps == 0)
+        self._idle += tally(self.info, tried.seen, moved, tried.unguided)
         result = self._result(batch, shared, right, tried)
         spot = torch.full((len(batch),), -1, device=place.device)
         spot[place] = torch.arange(len(place), device=place.device)
@@ -164,7 +166,7 @@ class AttackStage(RowStage):
             seen,
             length,
             np.where(fooled, found, np.nan),
-            int((~whole.flatten(1).all(1)).sum()),
+            (~whole.flatten(1).all(1)).cpu().numpy(),
             watch.unguided().numpy(),
         )
 
@@ -220,7 +222,7 @@ class AttackStage(RowStage):
             clean_margin=torch.from_numpy(clean.margin),
             norm=fill(np.zeros(len(batch)), tried.length),
             found_norm=fill(unseen, tried.found),
-            flags=_odd(tried.n_odd),
+            flags=_odd(int(tried.odd.sum())),
         )
 
 

@@ -45,13 +45,13 @@ class Idle:
         yield Flag("zero_gradient", text, self.still, numbers)
 
 
-def tally(info: AttackInfo, seen: Judged, length: Array, unguided: Array) -> Idle:
+def tally(info: AttackInfo, seen: Judged, moved: Array, unguided: Array) -> Idle:
     """The counts of one batch of correct images.
 
-    seen: answers to the candidates. length (M,): how far those lie from the images. unguided (M,):
-    whether every gradient of the row was 0, as for a random start that nothing follows.
+    seen: answers to the candidates. moved (M,): whether those differ from the images. unguided
+    (M,): whether every gradient of the row was 0, as for a random start that nothing follows.
     """
     left = ~seen.failed & seen.finite
     moves = info.family in MOVING and info.name not in RETURNS_CLEAN
-    still = unguided | (moves & (length == 0))
+    still = unguided | (moves & ~moved)
     return Idle(int(left.sum()), int((left & still).sum()))
