@@ -21,7 +21,7 @@ RETURNS_CLEAN = ("APGD", "APGDT")
 class Idle:
     """Counts of correct images that an attack left unbroken: all of them, and those not moved.
 
-    >>> [flag.message[:29] for flag in (Idle(20, 20) + Idle(20, 10)).flags("FGSM")]
+    >>> [flag.message[:30] for flag in (Idle(20, 20) + Idle(20, 10)).flags("FGSM")]
     ['FGSM moved 10 of the 40 images']
     """
 
