@@ -74,6 +74,19 @@ def test_a_compiled_model_gives_the_eager_score(build: Callable[[], Any]) -> Non
     assert torch.allclose(got, want, atol=1e-4)
 
 
+def test_attacks_that_keep_a_graph_break_a_compiled_model_as_the_plain_one() -> None:
+    x, plan = images(), {
+        "eps": 0.3,
+        "stages": [{"name": "FAB", "steps": 3}, "DeepFool"],
+    }
+    labels = net()(x).argmax(1)
+    reports = [tax.evaluate(model, (x, labels), plan) for model in (net(), as_module())]
+    for plain, compiled in zip(reports[0].stages, reports[1].stages):
+        assert compiled.error is None and plain.result is not None
+        assert compiled.result is not None
+        assert compiled.result.digest() == plain.result.digest()
+
+
 # ---------------------------------------------------------------- none, absent, raising
 class Reentrant(nn.Module):
     def __init__(self) -> None:

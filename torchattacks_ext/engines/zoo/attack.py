@@ -12,12 +12,13 @@ import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 
 import torch
 from torch import Tensor, nn
 
 from ...errors import BackendError, InputError, TorchattacksExtError
+from ...models.gradients import backward_raised, from_backward, uncompiled
 from ..fork import ForkedRng
 
 _log = logging.getLogger("torchattacks_ext")
@@ -27,6 +28,8 @@ AttackFactory = Callable[[nn.Module], Callable[[Tensor, Tensor], Tensor]]
 
 _PASSED_ON = (TorchattacksExtError, torch.cuda.OutOfMemoryError, MemoryError)
 """What the caller must see as it is: a spent budget, a broken model, too large a batch."""
+_KEEPS_GRAPHS = {"FAB", "JSMA", "DeepFool", "SparseFool", "AutoAttack"}
+"""Attacks that take several backward passes of one forward."""
 
 
 def run_attack(
@@ -110,13 +113,15 @@ def _call(
         # torchattacks finds no device for a model without parameters.
         if getattr(attack, "device", images.device) is None:
             attack.set_device(images.device)  # type: ignore[attr-defined]
-        return attack(images, labels), name
+        with uncompiled() if name in _KEEPS_GRAPHS else nullcontext():
+            return attack(images, labels), name
     except _PASSED_ON:
         raise
     except Exception as error:
-        raise BackendError(
-            f"attack {name} raised {type(error).__name__}: {error}"
-        ) from error
+        words = f"attack {name} raised {type(error).__name__}: {error}"
+        if from_backward(error):
+            words = f"attack {name}: {backward_raised(error)}"
+        raise BackendError(words) from error
 
 
 @contextmanager
