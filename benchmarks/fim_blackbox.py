@@ -8,7 +8,7 @@ covers. The slopes are those of `FIMScore(method="blackbox")`. On ResNet-18 also
 box, 201 queries.
 Resumable: finished parts are kept (slopes, so that another estimate needs no queries).
 
-Run: python benchmarks/fim_blackbox.py [--n 400] [--n-trained 150] [--n-paper 60]
+Run: python benchmarks/fim_blackbox.py [--n 400] [--n-trained 60] [--n-paper 60]
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def main() -> None:
     """Ask what is not kept yet and write the record."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--n", type=int, default=400)
-    parser.add_argument("--n-trained", type=int, default=150)
+    parser.add_argument("--n-trained", type=int, default=60)
     parser.add_argument("--n-paper", type=int, default=60)
     parser.add_argument("--kept", type=Path, default=Path("fim_blackbox_parts"))
     parser.add_argument(
