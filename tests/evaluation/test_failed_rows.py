@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torchattacks_ext import (
     EvaluationReport,
     InputError,
     ModelContractError,
+    ReliabilityWarning,
     Status,
     evaluate,
 )
@@ -23,12 +25,18 @@ from torchattacks_ext.reports.overview.summary import plain_summary
 
 pytestmark = pytest.mark.filterwarnings("ignore::torchattacks_ext.ReliabilityWarning")
 PRTEST = {"name": "prtest", "tolerance": 0.2, "significance": 0.1, "n_max": 300}
-STAGES = ["FGSM", PRTEST, "fim", {"name": "msa", "version": "quick"}]
+LINES = [
+    {"kind": "noise", "on": "target", "steps": 3},
+    {"kind": "apgd", "steps": 5},
+    {"kind": "square", "on": "target", "steps": 30},
+]
+SHORT = {"name": "msa", "version": "custom", "plan": LINES}
+STAGES = ["FGSM", PRTEST, "fim", SHORT]
 PLAN = {"eps": 0.03, "batch_size": 10, "stages": STAGES}
 BAD = slice(10, 20)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def touchy(waves: Any) -> Any:
     class Touchy(waves):
         """Raises where a first pixel is exactly 1."""
@@ -41,7 +49,7 @@ def touchy(waves: Any) -> Any:
     return Touchy()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def poisoned(images: Tensor) -> Tensor:
     images = images.clone()
     images[:, 0, 0, 0] = 0.5
@@ -55,10 +63,17 @@ def bad_rows(n: int) -> Tensor:
     return rows
 
 
+@pytest.fixture(scope="module")
+def report(touchy: Any, poisoned: Tensor, labels: Tensor) -> EvaluationReport:
+    """One run for the tests that read it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ReliabilityWarning)
+        return evaluate(touchy, (poisoned, labels), PLAN)
+
+
 def test_a_batch_on_which_the_model_raises_is_failed_in_every_stage(
-    touchy: Any, wave_net: Any, poisoned: Tensor, labels: Tensor
+    report: EvaluationReport, wave_net: Any, poisoned: Tensor, labels: Tensor
 ) -> None:
-    report = evaluate(touchy, (poisoned, labels), PLAN)
     whole, bad = evaluate(wave_net, (poisoned, labels), PLAN), bad_rows(len(labels))
     assert not report.failed
     for stage in report.stages:
@@ -74,9 +89,8 @@ def test_a_batch_on_which_the_model_raises_is_failed_in_every_stage(
 
 
 def test_failed_rows_are_neither_right_nor_wrong_neither_robust_nor_broken(
-    touchy: Any, wave_net: Any, poisoned: Tensor, labels: Tensor
+    report: EvaluationReport, wave_net: Any, poisoned: Tensor, labels: Tensor
 ) -> None:
-    report = evaluate(touchy, (poisoned, labels), PLAN)
     good = ~bad_rows(len(labels))
     whole = evaluate(wave_net, (poisoned[good], labels[good]), PLAN)
     clean, worst = report["clean"].result, report.worst_case()

@@ -17,6 +17,11 @@ from torchattacks_ext.results.base.sidecar import SideCar
 pytestmark = pytest.mark.filterwarnings("ignore::torchattacks_ext.ReliabilityWarning")
 N, SIZE = 24, 8
 FAILED = 3
+SHORT = [
+    {"kind": "noise", "on": "target", "steps": 3},
+    {"kind": "apgd", "steps": 5},
+    {"kind": "square", "on": "target", "steps": 30},
+]
 
 
 class Touchy(nn.Module):
@@ -64,7 +69,7 @@ def probes(net: nn.Module, **more: Any) -> dict[str, Any]:
         "mean": PRTest(net, n_mean=2, **test, **common),
         "FIMScore": FIMScore(net, **common),
         "blackbox": FIMScore(net, method="blackbox", n_directions=8, **common),
-        "MSA": MSA(net, version="quick", **common),
+        "MSA": MSA(net, version="custom", plan=SHORT, **common),
     }
 
 

@@ -34,8 +34,17 @@ def victim_of(bounds: Any, n: int = 6) -> tuple[HalfSpace, Tensor]:
     return HalfSpace(w, -float((images.flatten(1) @ w).mean())), images
 
 
-@pytest.mark.parametrize("engine", ["autoattack", "torchattacks"])
-@pytest.mark.parametrize("name", BOUNDS)
+@pytest.mark.parametrize(
+    "name, engine",
+    [
+        pytest.param(name, engine, marks=() if quick else pytest.mark.slow)
+        for name in BOUNDS
+        for engine, quick in (
+            ("autoattack", name in ("bytes", "unequal channels")),
+            ("torchattacks", name == "signed"),
+        )
+    ],
+)
 def test_all_fall_just_beyond_the_radius_and_none_before(
     name: str, engine: Any
 ) -> None:

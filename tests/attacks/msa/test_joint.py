@@ -233,6 +233,7 @@ def test_the_realised_number_holds_in_a_fresh_process(tmp_path: Path) -> None:
     assert int(ran.stdout) == claimed
 
 
+@pytest.mark.slow
 def test_iso_witnesses_break_their_row_beside_clean_companions() -> None:
     found, images, labels, parts = realised("iso")
     shown, model = found.images(), BatchNormed().eval()
@@ -255,6 +256,7 @@ def test_numbers_are_ordered_as_their_threat_models_are() -> None:
     assert found.protocols["bystanders"][0] <= found.protocols["bystanders_clean"][0]
 
 
+@pytest.mark.slow
 def test_autoattacks_own_number_is_not_that_of_deployed_batches() -> None:
     """AutoAttack packs survivors anew and sees no batch dependence; the result says so."""
     victim, images = CentredHalfSpace(), middle()
@@ -277,7 +279,7 @@ def test_a_call_gives_the_batch_that_does_most_harm() -> None:
     assert truth - 1 <= at_once <= truth
 
 
-@pytest.mark.parametrize("limit", [3_000, 20_000])
+@pytest.mark.parametrize("limit", [3_000, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_a_query_budget_is_kept_and_rows_beyond_it_are_undecided(limit: int) -> None:
     found = measure(CentredHalfSpace(), middle(), max_queries=limit)
     assert found.cost.forward <= limit

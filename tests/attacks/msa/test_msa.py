@@ -41,6 +41,10 @@ SHORT = [
 ]
 NORMS = [("Linf", 0.02), ("L2", 0.2), ("L1", 1.0)]
 IMAGES = example_images(12)
+linf_and_slow_others = pytest.mark.parametrize(
+    "norm, eps",
+    [NORMS[0], *(pytest.param(*n, marks=pytest.mark.slow) for n in NORMS[1:])],
+)
 
 
 def centred(n_classes: int = 5, seed: int = 0) -> nn.Module:
@@ -122,10 +126,7 @@ def _brief(self: Any) -> None:
 
 
 # ---------------------------------------------------------------- batches and order
-@pytest.mark.parametrize(
-    "norm, eps",
-    [NORMS[0], *(pytest.param(*n, marks=pytest.mark.slow) for n in NORMS[1:])],
-)
+@linf_and_slow_others
 def test_flags_do_not_depend_on_batches_or_order(norm: Any, eps: float) -> None:
     net, images = centred(), example_images(20)
     labels = answers(net, images)
@@ -146,7 +147,7 @@ def test_flags_do_not_depend_on_batches_or_order(norm: Any, eps: float) -> None:
 
 
 # ---------------------------------------------------------------- more surrogates
-@pytest.mark.parametrize("norm, eps", NORMS)
+@linf_and_slow_others
 def test_another_surrogate_never_makes_a_row_robust(norm: Any, eps: float) -> None:
     """For plans that do not go on from the best candidate, which another surrogate may change."""
     net, images = centred(), example_images(20)
@@ -237,7 +238,10 @@ def test_a_function_around_a_model_leaves_no_gradient_in_it() -> None:
 
 
 # ---------------------------------------------------------------- classes
-@pytest.mark.parametrize("n_classes", [2, 3, 5, 8, 10, 100])
+@pytest.mark.parametrize(
+    "n_classes",
+    [2, 3, 100, *(pytest.param(n, marks=pytest.mark.slow) for n in (5, 8, 10))],
+)
 def test_any_number_of_classes(n_classes: int) -> None:
     net = centred(n_classes)
     for norm, eps in NORMS:

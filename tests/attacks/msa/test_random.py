@@ -104,6 +104,7 @@ def test_with_no_radius_nothing_is_broken_and_one_draw_would_break_most() -> Non
     assert facts["majority_accuracy"] >= facts["clean_majority_accuracy"] - 2 / N
 
 
+@pytest.mark.slow
 def test_plain_autoattack_counts_lucky_draws_as_broken_images() -> None:
     """Its protocol drops a row after one wrong draw; fresh draws give most of them back."""
     victim, images = NoisyHalfSpace(), middle()
@@ -131,6 +132,7 @@ class NoisyGradient(NoisyHalfSpace):
         return torch.stack([margin, -margin], 1)
 
 
+@pytest.mark.slow
 def test_averaged_gradients_break_what_single_ones_leave() -> None:
     """EOT (version rand) against the same steps on single draws; the value itself is not masked."""
     victim, images = NoisyGradient(), middle()
@@ -147,6 +149,7 @@ def test_averaged_gradients_break_what_single_ones_leave() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_fixed_surrogate_is_not_averaged() -> None:
     fixed = NoisyHalfSpace(0.0)
     fixed.forward = lambda images: torch.stack(  # type: ignore[method-assign]

@@ -53,15 +53,16 @@ def test_a_change_acts_like_a_fresh_attack(
 
 
 def test_an_assigned_radius_and_version_decide_the_run() -> None:
-    attack, labels = make(version="standard"), NET(IMAGES).argmax(1)
+    attack = make(version="standard", keep="memory")
+    labels = NET(IMAGES).argmax(1)
     attack.eps, attack.version = 0.03, "quick"
     assert attack.plan == PLANS["quick"] and attack.config.plan is None
-    found, want = attack(IMAGES, labels), make(eps=0.03, version="quick")
-    assert torch.equal(found, want(IMAGES, labels))
+    fresh = make(eps=0.03, version="quick", keep="memory")
+    result, want = (probe.measure(IMAGES, labels) for probe in (attack, fresh))
+    assert result.digest() == want.digest()
+    found = result.images()
+    assert torch.equal(found, want.images())
     assert float((found - IMAGES).abs().max()) <= 0.03 + 1e-6
-    assert attack.measure(IMAGES, labels).digest() == (
-        want.measure(IMAGES, labels).digest()
-    )
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,9 @@ def test_every_falsified_row_is_broken(real: ModuleType) -> None:
 
 
 def test_no_proved_row_is_broken(real: ModuleType) -> None:
-    """Every sixth proved row: 30 of 175 on eight nets; one break would be a bug of ours."""
-    rows = real.verified_rows("robust")[::6]
-    assert len(rows) == 30
+    """Every 16th proved row, on eight nets; one break would be a bug of ours."""
+    rows = real.verified_rows("robust")[::16]
+    assert len(rows) == 11
     assert not any(broken(real, rows, version="custom", plan=SHORT))
 
 

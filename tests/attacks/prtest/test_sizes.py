@@ -34,10 +34,19 @@ def batches(n: int = 3) -> list[tuple[Tensor, Tensor]]:
 
 
 @pytest.mark.filterwarnings("ignore::torchattacks_ext.ReliabilityWarning")
-@pytest.mark.parametrize("test", ["eprocess", "splitting"])
-@pytest.mark.parametrize("batch_size", [2, 256])
+@pytest.mark.parametrize(
+    "test, batch_size",
+    [
+        ("eprocess", 2),
+        ("eprocess", 256),
+        pytest.param("splitting", 2, marks=pytest.mark.slow),
+        ("splitting", 256),
+    ],
+)
 def test_each_size_has_the_verdicts_it_has_alone(test: Any, batch_size: int) -> None:
-    probe = PRTest(Pooled(), eps=0.3, test=test, tolerance=0.1, batch_size=batch_size)
+    few = {"n_systems": 2, "significance": 0.1} if test == "splitting" else {}
+    options: dict[str, Any] = {"tolerance": 0.1, "batch_size": batch_size, **few}
+    probe = PRTest(Pooled(), eps=0.3, test=test, **options)
     whole = probe.measure(batches())
     alone = [probe.measure([one]) for one in batches()]
     assert len(whole) == 9

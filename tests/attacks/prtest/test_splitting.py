@@ -85,8 +85,8 @@ def check_deaths(p: float, n: int) -> ProbRobustness:
 
 @pytest.fixture(scope="module")
 def whole() -> ProbRobustness:
-    """64 images of rate 1e-4, in full: mean deaths five deviations off once in 2e6."""
-    return check_deaths(1e-4, 64)
+    """32 images of rate 1e-4, in full: mean deaths five deviations off once in 2e6."""
+    return check_deaths(1e-4, 32)
 
 
 def test_deaths_follow_the_poisson_law(whole: ProbRobustness) -> None:
@@ -143,7 +143,7 @@ def test_the_guarantee_is_named_and_claims_of_the_data_set_are_left_out(
     found = whole.summary()
     assert found["count_bound"] is None and found["population_bounds"] is None
     assert "ideal kernel" in found["left_out"]["count_bound"]
-    assert found["guarantee"] == "ideal-kernel" and found["not_robust"] == 64
+    assert found["guarantee"] == "ideal-kernel" and found["not_robust"] == 32
     with pytest.raises(ConfigError, match="ebh"):
         whole.corrected("ebh")
     assert torch.equal(whole.corrected("none"), whole.p_value_robust)
@@ -207,7 +207,9 @@ def test_a_run_that_was_cut_goes_on_with_the_images_not_reached() -> None:
     assert torch.equal(resumed.verdict[again], whole.verdict[again])
 
 
-@pytest.mark.parametrize("n_max", [16, 17, 300, 999])
+@pytest.mark.parametrize(
+    "n_max", [16, 17, 300, pytest.param(999, marks=pytest.mark.slow)]
+)
 def test_n_max_is_kept(n_max: int) -> None:
     with pytest.warns(ReliabilityWarning, match="can certify no image"):
         test = make(n_max=n_max, tolerance=1e-6, **SMALL)
@@ -235,9 +237,14 @@ FORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "in steps of a tenth": lambda m: (10 * m).round() / 10,
     "in steps of a hundredth": lambda m: (100 * m).round() / 100,
 }
+LONG = ("in steps of a tenth",)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form",
+    [form for form in FORMS if form not in LONG]
+    + [pytest.param(form, marks=pytest.mark.slow) for form in LONG],
+)
 def test_margins_that_repeat_are_undecided_and_flagged(form: str) -> None:
     images = VICTIM.images_at(1e-5, SIGMA, 4)
     with pytest.warns(ReliabilityWarning, match="tied_margins"):
@@ -249,7 +256,7 @@ def test_margins_that_repeat_are_undecided_and_flagged(form: str) -> None:
     assert (result.p_value_robust == 1).all()
 
 
-@pytest.mark.parametrize("n_moves", [5, 20])
+@pytest.mark.parametrize("n_moves", [5, pytest.param(20, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "p, inside, tolerance",
     [

@@ -28,6 +28,16 @@ from torchattacks_ext.testing.props import example_images
 
 TESTS = ("eprocess", "sprt", "fixed", "group")
 every_test = pytest.mark.parametrize("name", TESTS)
+
+
+def slow_but(*quick: str) -> Any:
+    """Every test; those that are not named are left to the slow ones."""
+    slow = (pytest.param(name, marks=pytest.mark.slow) for name in TESTS)
+    return pytest.mark.parametrize(
+        "name", [n if n in quick else s for n, s in zip(TESTS, slow)]
+    )
+
+
 GREY = torch.full((1, 1, 4, 4), 0.5)
 
 
@@ -53,7 +63,7 @@ def columns(result: ProbRobustness) -> Any:
 
 
 # ---------------------------------------------------------------- truth
-@every_test
+@slow_but("eprocess")
 def test_wrong_claims_at_the_tolerance_stay_below_the_level(name: str) -> None:
     """2,000 images; the limit is passed once in 1e7. Verdicts are those of the bounds."""
     images, labels, ids = greys(2000)
@@ -96,7 +106,7 @@ def test_defaults_certify_an_image_that_never_fails(name: str, draws: int) -> No
 
 
 # ---------------------------------------------------------------- one answer
-@every_test
+@slow_but("eprocess", "group")
 def test_batching_and_order_do_not_change_the_digest(
     name: str, measurements_agree: Any
 ) -> None:

@@ -41,7 +41,8 @@ def test_verdict_and_interval_never_disagree() -> None:
         assert torch.equal(small, result.verdict == int(Verdict.ROBUST))
 
 
-@pytest.mark.parametrize("tolerance", [pytest.param(0.1, marks=pytest.mark.slow), 0.05])
+@pytest.mark.slow
+@pytest.mark.parametrize("tolerance", [0.1, 0.05])
 def test_wrong_certificates_stay_below_the_level(tolerance: float) -> None:
     """At p_fail = tolerance both claims are wrong: each may come with probability <= significance.
 
