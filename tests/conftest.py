@@ -13,6 +13,7 @@ from typing import Any
 import hypothesis
 import pytest
 import torch
+from filelock import FileLock
 
 NO_DATA = "data test: "
 MOST_WORKERS = 8  # each imports torch and collects every test: a ninth would not pay
@@ -66,13 +67,28 @@ def samples() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def digits() -> dict[str, Any]:
-    """The demo's digits and its two nets, trained once: images, labels, standard, adversarial."""
-    from torchattacks_ext.data.digits import load_digits
-    from torchattacks_ext.evaluation.demo import KINDS, train_demo
+def digits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The demo's digits and its two nets: images, labels, standard, adversarial.
 
+    They are trained by the first process that asks; the others read its weights.
+    """
+    from torchattacks_ext.data.digits import load_digits
+    from torchattacks_ext.evaluation.demo import KINDS, demo_net, train_demo
+
+    base = tmp_path_factory.getbasetemp()
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    place = (base if alone else base.parent) / "digits.pt"
+    with FileLock(f"{place}.lock"):
+        if not place.exists():
+            nets = {kind: train_demo(kind, *load_digits("train")) for kind in KINDS}
+            torch.save({kind: net.state_dict() for kind, net in nets.items()}, place)
+        weights = torch.load(place, weights_only=True)
+    with torch.random.fork_rng([]):
+        nets = {kind: demo_net() for kind in KINDS}
+    for kind, net in nets.items():
+        net.load_state_dict(weights[kind])
+        net.eval()
     images, labels = load_digits("test")
-    nets = {kind: train_demo(kind, *load_digits("train")) for kind in KINDS}
     return {"images": images, "labels": labels, **nets}
 
 
