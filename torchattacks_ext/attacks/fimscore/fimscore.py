@@ -195,7 +195,7 @@ class FIMScore(Probe):
         if self.dtype is not None:
             scale = self.normalize if self._normalization_applied is False else None
             view = in_dtype(self.config, self.model, self._meter, scale)
-        return view if value == 1.0 else Tempered(view, value)
+        return Tempered(view, value)
 
     def forward(
         self, inputs: Tensor, labels: Any = None, *args: Any, **kwargs: Any
