@@ -234,7 +234,7 @@ class MSA(Probe):
         for rows, told in walk(self._scene(stream.budget), stream):
             self._told += told
             if rows is not None:
-                yield rows
+                yield stream.noted(rows)
 
     def _scene(self, budget: Budget | None = None) -> Scene:
         """What helpers may know of this attack; asked for inside a session."""
