@@ -1,4 +1,4 @@
-"""Does a class masked with -inf disturb no gradient attack? Each breaks what it breaks without it."""
+"""Does a class masked with -inf disturb no gradient attack, which breaks what it breaks without?"""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from ..._typing import LogitsFn
@@ -84,4 +83,6 @@ class Tempered(nn.Module):
         """Logits (N, K)."""
         logits = self._view(images)
         # after the division: their distance must not shrink
-        return unmasked(logits if self.temperature == 1.0 else logits / self.temperature)
+        return unmasked(
+            logits if self.temperature == 1.0 else logits / self.temperature
+        )
