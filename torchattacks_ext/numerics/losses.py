@@ -85,8 +85,9 @@ def unmasked(logits: Tensor, gap: float = 100.0) -> Tensor:
     For losses, Jacobians and differences, which subtract logits from each other. What is put there
     moves with the least class, so that no margin, no distance to another class and no range of
     changes is one of a masked class, and exp(-gap) of that class's probability is all it adds:
-    4e-44, nothing in float64. Three-logit losses of a row with two classes left become a function of their
-    margin alone. Rows without an answer stay as they are. Differentiable; five passes over memory.
+    4e-44, nothing in float64. Three-logit losses of a row with two classes left become a function
+    of their margin alone. Rows without an answer stay as they are. Differentiable; five passes over
+    memory.
 
     >>> unmasked(torch.tensor([[3.0, -float("inf"), 1.0]])).tolist()
     [[3.0, -99.0, 1.0]]
