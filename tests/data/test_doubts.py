@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, DataLoader, Subset, TensorDataset
 
-from torchattacks_ext import PRTest, ReliabilityWarning, evaluate
+from torchattacks_ext import MSA, FIMScore, PRTest, ReliabilityWarning, evaluate
 from torchattacks_ext.data.doubts import layout_doubts, named_classes, unanswered
 from torchattacks_ext.data.named import load_data
+from torchattacks_ext.engines.judge.ledger import AttackSpec
 
 IMAGES = torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(20) % 2
@@ -69,6 +70,24 @@ def test_a_model_that_never_answers_a_label_is_doubted() -> None:
     assert flags_of(Fixed(1, 10), plain) == []
     assert flags_of(Fixed(7, 10), Subset(plain, range(9))) == []  # too few to say
     assert not list(unanswered(0, set(), set()))
+
+
+@pytest.mark.parametrize("method", ["gram", "blackbox"])
+def test_scores_and_attacks_doubt_the_labels_too(method: Any) -> None:
+    line = AttackSpec("noise", steps=1)
+    for answer, data, codes in (
+        (7, DATA, ["class_count", "labels_never_answered"]),
+        (1, TensorDataset(IMAGES, LABELS), []),
+        (7, TensorDataset(IMAGES[:9], LABELS[:9]), []),
+    ):
+        model = Fixed(answer, 10)
+        score = FIMScore(model, method=method, n_directions=2, kl=False)
+        attack = MSA(model, eps=0.01, version="custom", plan=[line])
+        for probe in (score, attack):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ReliabilityWarning)
+                found = [flag.code for flag in probe.measure(data).flags]
+            assert [code for code in found if code != "zero_gradient"] == codes
 
 
 def test_images_with_channels_last_are_doubted() -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from torchattacks_ext import PRTest
+from torchattacks_ext import MSA, FIMScore, PRTest, evaluate
+from torchattacks_ext.engines.judge.ledger import AttackSpec
 from torchattacks_ext.models import loans
 from torchattacks_ext.models.loans import lost_buffers
 from torchattacks_ext.models.session import session
@@ -88,6 +89,37 @@ def test_large_buffers_are_named_and_not_copied(
     with session(model):
         model(IMAGES)
     assert model.count.tolist() == [1.0, 1.0] and lost_buffers(model) == ("count",)
+
+
+def test_a_buffer_that_could_not_be_given_back_is_named_in_every_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loans, "MOST_BYTES", 4)
+
+    def named(flags: Any) -> list[list[str]]:
+        return [f.details["buffers"] for f in flags if f.code == "buffers_changed"]
+
+    labels = Watched("never").net(IMAGES).argmax(1)
+    line = AttackSpec("apgd", steps=2)
+    limits: dict[str, Any] = {"tolerance": 0.1, "significance": 0.1, "n_max": 64}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for how, count in (("in place", 1), ("never", 0)):
+            for probe in (
+                PRTest(Watched(how).eval(), eps=0.01, **limits),
+                FIMScore(Watched(how).eval(), kl=False),
+                MSA(Watched(how).eval(), eps=0.01, version="custom", plan=[line]),
+            ):
+                found = named(probe.measure(IMAGES, labels).flags)
+                assert found == [["count"]] * count
+            plan = {"eps": 0.01, "stages": ["FGSM", {"name": "prtest", **limits}]}
+            report = evaluate(Watched(how).eval(), (IMAGES, labels), plan)
+            parts = [report, *(report[name].result for name in ("FGSM", "prtest"))]
+            assert [named(part.flags) for part in parts] == [[["count"]] * count] * 3
+        net = Watched("never").eval()
+        twin = Watched("in place").eval()
+        attack = MSA(net, [twin], eps=0.01, version="custom", plan=[line])
+        assert named(attack.measure(IMAGES, labels).flags) == [["count"]]
 
 
 def test_the_memory_of_a_model_dies_with_it() -> None:

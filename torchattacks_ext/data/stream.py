@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..models.checks import ModelTraits, look_cost
 from ..models.meter import Budget
 from ..numerics.ids import IdBook
+from ..results.base.columns import Rows
 from ..results.base.facts import Flag
 from ..results.base.groups import Groups, join_groups
 from ..results.base.result import Result
@@ -201,6 +202,20 @@ class Stream:
             self._n_answers += len(labels)
             self._asked.update(labels.tolist())
             self._answers.update(predictions.tolist())
+
+    def noted(self, rows: Rows) -> Rows:
+        """The same rows, after their clean answers were taken note of, for :meth:`doubts`.
+
+        Of a right row that is its label, of a wrong one its prediction, where both are known.
+        """
+        right, label, said = (
+            rows.columns[name].cpu()
+            for name in ("clean_correct", "reference", "prediction")
+        )
+        known = (right >= 0) & (label >= 0) & (said >= 0)
+        answers = torch.where(right > 0, label, said)
+        self.answered(label[known], answers[known].numpy())
+        return rows
 
     def _affords(self, n: int) -> bool:
         """False where the budget has no room for a look at the model; then it has none at all."""

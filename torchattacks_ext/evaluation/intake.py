@@ -87,32 +87,49 @@ def open_stream(view: LogitsView, data: Any, plan: Plan, n: int | None) -> Strea
     return stream
 
 
+_MOST_SHAPES = 8
+
+
+def _common(shapes: list[list[int]]) -> list[int | None]:
+    """One shape for all, None at sides that differ; empty where they have not as many sides."""
+    if len({len(shape) for shape in shapes}) > 1:
+        return []
+    sides = zip(*shapes, strict=True)
+    return [one[0] if len(set(one)) == 1 else None for one in sides]
+
+
 class DataFacts:
     """What the data were: how many, which (a hash of their ids), of which shape and classes."""
 
     def __init__(self) -> None:
         self._ids: list[Tensor] = []
         self._labels: list[Tensor] = []
-        self._shape: list[int] = []
+        self._shapes: dict[tuple[int, ...], None] = {}
 
     def add(self, batch: Batch) -> None:
         """Take note of a batch; its images are not kept."""
         self._ids.append(batch.ids.cpu())
-        self._shape = list(batch.images.shape[1:])
+        self._shapes[tuple(batch.images.shape[1:])] = None
         if batch.labels is not None:
             self._labels.append(batch.labels.cpu())
 
     def describe(self) -> dict[str, Any]:
-        """n, shape, class_counts, sha256, in JSON types. Raises InputError for no rows at all."""
+        """n, shape, class_counts, sha256, in JSON types. Raises InputError for no rows at all.
+
+        Images of unequal sizes: `shape` has None where they differ (it is empty where even the
+        number of sides does), and `shapes` holds the first few of all.
+        """
         if not self._ids:
             raise InputError(
                 "the data are empty: nothing to evaluate; give at least one image"
             )
         ids = torch.cat(self._ids).sort().values
         counts = torch.cat(self._labels).bincount().tolist() if self._labels else []
+        shapes = [list(shape) for shape in self._shapes]
         return {
             "n": len(ids),
-            "shape": self._shape,
+            "shape": _common(shapes),
+            **({"shapes": shapes[:_MOST_SHAPES]} if len(shapes) > 1 else {}),
             "class_counts": counts,
             "sha256": hashlib.sha256(ids.numpy().tobytes()).hexdigest(),
         }

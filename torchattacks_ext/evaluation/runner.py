@@ -16,6 +16,7 @@ from ..engines.judge.active import Judge, Judged
 from ..errors import ConfigError, ModelContractError
 from ..models.broken import models_own
 from ..models.fingerprint import describe_model
+from ..models.loans import lost_flags
 from ..models.logits import LogitsView
 from ..models.session import first_tensor, session
 from ..results.base.facts import Cost, Flag, versions, warn_flags
@@ -85,7 +86,8 @@ def evaluate(
         described = facts.describe()
         if not finite:
             raise _nothing_finite(running, described["n"])
-        stages = tuple(run.report() for run in running)
+        lost = tuple(lost_flags(model))
+        stages = tuple(run.report(lost) for run in running)
         shown = _shown(gallery, stages, _judge(view, checked))
     cost = Cost(view.meter.forward, view.meter.backward, time.perf_counter() - started)
     report = _report(name, checked, view, stream, stages, described, shown, cost, whose)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ModelContractError, TorchattacksExtError
 
@@ -19,6 +19,7 @@ _STATIC = re.compile(
     r"|index: 0 Got: \d+ Expected: (\d+)",
     re.DOTALL,
 )
+_ODD_SHAPE = re.compile(r"channel|shape|size of tensor|dimension", re.IGNORECASE)
 _HINTS = (
     (
         "more than 1 value per channel",
@@ -44,18 +45,24 @@ _HINTS = (
 
 
 def model_raised(
-    error: Exception, images: Tensor, inference: Sequence[str] = ()
+    error: Exception,
+    images: Tensor,
+    inference: Sequence[str] = (),
+    model: object = None,
 ) -> ModelContractError:
     """The refusal that says what the model was given and what it said; raise it from the error.
 
-    inference: names of the model's tensors that were made under torch.inference_mode().
+    inference: names of the model's tensors that were made under torch.inference_mode(). model:
+    whose first layer may say what it wants.
 
     >>> str(model_raised(ValueError("no"), torch.zeros(2, 3)))
     'the model raised ValueError on a batch of shape (2, 3) float32: no'
     """
     dtype = str(images.dtype).removeprefix("torch.")
     words = " ".join(str(error).split())[:300]
-    hint = hint_for(error)
+    hint = hint_for(error) or (
+        misfit(model, images) if _ODD_SHAPE.search(words) else ""
+    )
     if inference and "nference tensor" in words:
         named = ", ".join(inference[:4]) + ", ..." * (len(inference) > 4)
         hint = f"made there: {named}; {hint}" if hint else f"made there: {named}"
@@ -63,6 +70,33 @@ def model_raised(
         f"the model raised {type(error).__name__} on a batch of shape {tuple(images.shape)} "
         f"{dtype}: {words}" + (f"; {hint}" if hint else "")
     )
+
+
+def misfit(model: object, images: Tensor) -> str:
+    """How images (N, ...) do not fit the first layer of a Module; nothing where that is not known.
+
+    >>> misfit(nn.Conv2d(3, 8, 3), torch.zeros(2, 1, 8, 8))
+    'the images have 1 channel, the first convolution takes 3'
+    >>> misfit(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), torch.zeros(2, 1, 3, 3))
+    'an image has 9 numbers, the first linear layer takes 4'
+    """
+    modules = model.modules() if isinstance(model, nn.Module) else iter(())
+    for module in modules:
+        channels = getattr(module, "in_channels", None)
+        if isinstance(channels, int) and channels and images.ndim > 2:
+            found = images.shape[1]
+            many = f"{found} channel" + "s" * (found != 1)
+            said = f"the images have {many}, the first convolution takes {channels}"
+            return said if found != channels else ""
+        width = getattr(module, "in_features", None)
+        if isinstance(width, int) and width:
+            size = images[:1].numel()
+            last = images.shape[-1]
+            said = (
+                f"an image has {size:,} numbers, the first linear layer takes {width:,}"
+            )
+            return said if width not in (size, last) else ""
+    return ""
 
 
 def models_own(error: ModelContractError) -> ModelContractError:

@@ -28,6 +28,8 @@ RANDOM_CHANGE = 1e-4
 BATCH_CHANGE = 1e-3
 ROUNDINGS = 4
 """Units of rounding of a half or bf16 model below which no change is believed."""
+GAP = 1.0
+"""How far masked classes (-inf) stand below the others: a large number would hide changes."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def _slack(model: object) -> float:
 
 
 def _look(view: LogitsFn, rows: Tensor, outputs: str, slack: float) -> ModelTraits:
-    answers = [unmasked(view(rows)) for _ in range(N_REPEATS)]
+    answers = [unmasked(view(rows), GAP) for _ in range(N_REPEATS)]
     first = answers[0]
     if outputs == "probs" and bool((first > max(1e-3, slack)).any()):
         raise ModelContractError(
@@ -159,9 +161,9 @@ def _look(view: LogitsFn, rows: Tensor, outputs: str, slack: float) -> ModelTrai
 def _coupled(view: LogitsFn, rows: Tensor, first: Tensor, slack: float) -> bool:
     """Do rows answer differently alone, in another order or beside another row?"""
     limit = max(BATCH_CHANGE, slack)
-    turned = unmasked(view(rows.flip(0))).flip(0)
-    joined = unmasked(view(torch.cat([rows[:1], rows.flip(0)])))[1:].flip(0)
-    alone = unmasked(torch.cat([view(row[None]) for row in rows]))
+    turned = unmasked(view(rows.flip(0)), GAP).flip(0)
+    joined = unmasked(view(torch.cat([rows[:1], rows.flip(0)])), GAP)[1:].flip(0)
+    alone = unmasked(torch.cat([view(row[None]) for row in rows]), GAP)
     return any(_changed(first, other, limit) for other in (turned, joined, alone))
 
 

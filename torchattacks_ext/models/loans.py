@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from ..results.base.facts import Flag
+
 WATCHED = 3
 """Sessions of a model that compare the values of all its buffers."""
 MOST_BYTES = 1 << 28
@@ -64,6 +66,24 @@ def lost_buffers(model: object) -> tuple[str, ...]:
     """
     memory = _memories.get(model) if isinstance(model, nn.Module) else None
     return () if memory is None else tuple(sorted(memory.lost))
+
+
+def lost_flags(*models: object) -> Iterator[Flag]:
+    """A flag where buffers of the models changed and could not be given back, with their names.
+
+    >>> list(lost_flags(nn.BatchNorm1d(3), print))
+    []
+    """
+    names = [name for model in models for name in lost_buffers(model)]
+    if names:
+        named = ", ".join(names[:4]) + ", ..." * (len(names) > 4)
+        yield Flag(
+            "buffers_changed",
+            f"the model changed its own buffers while it was measured ({named}), and they were too "
+            "large, or of a layout, to be kept and given back: it may answer otherwise now; load "
+            "its weights again before it is used further",
+            details={"buffers": names},
+        )
 
 
 @contextlib.contextmanager

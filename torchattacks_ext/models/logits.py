@@ -80,7 +80,7 @@ class LogitsView(nn.Module):
             raise
         except Exception as error:
             made = inference_tensors(self.model)
-            raise model_raised(error, given, made) from error
+            raise model_raised(error, given, made, self.model) from error
         moved = writes_of(own) != before
         if self.writes is None and callers:
             # a write through .data or NumPy moves no version

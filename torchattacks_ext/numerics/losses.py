@@ -79,15 +79,31 @@ def is_scored(logits: Tensor, labels: Tensor) -> Tensor:
     return has_answer(logits) & torch.isfinite(own)
 
 
-def unmasked(logits: Tensor) -> Tensor:
-    """The logits with -inf replaced by 2,000 less than the largest: probability 0 also in float64.
+def unmasked(logits: Tensor, gap: float = 100.0) -> Tensor:
+    """The logits (N, K) with -inf replaced by `gap` less than the least finite one of the row.
 
-    For losses and Jacobians, which subtract logits from each other; no gradient passes through what
-    was replaced. Rows without an answer stay as they are.
+    For losses, Jacobians and differences, which subtract logits from each other. What is put there
+    moves with the least class, so that no margin, no distance to another class and no range of
+    changes is one of a masked class, and exp(-gap) of that class's probability is all it adds:
+    4e-44, nothing in float64. Three-logit losses of a row with two classes left become a function
+    of their margin alone. Rows without an answer stay as they are. Differentiable; five passes over
+    memory.
 
-    >>> unmasked(torch.tensor([[3.0, -float("inf")]])).tolist()
-    [[3.0, -1997.0]]
+    >>> unmasked(torch.tensor([[3.0, -float("inf"), 1.0]])).tolist()
+    [[3.0, -99.0, 1.0]]
     """
-    top = logits.detach().amax(1, keepdim=True)
-    masked = (logits == -torch.inf) & torch.isfinite(top)
-    return torch.where(masked, top - 2000, logits)
+    out = logits == -torch.inf
+    least = torch.where(out, torch.inf, logits).amin(1, keepdim=True)
+    answered = torch.isfinite(logits.detach().amax(1, keepdim=True))
+    return torch.where(out & answered, least - gap, logits)
+
+
+def was_masked(logits: Tensor, gap: float = 100.0) -> Tensor:
+    """Which of the logits (N, K) :func:`unmasked` has put there, (N, K) bool.
+
+    >>> was_masked(unmasked(torch.tensor([[3.0, -float("inf"), 1.0], [1.0, 2.0, 3.0]]))).tolist()
+    [[False, True, False], [False, False, False]]
+    """
+    low = logits.amin(1, keepdim=True)
+    rest = torch.where(logits == low, torch.inf, logits).amin(1, keepdim=True)
+    return (logits == low) & (low == rest - gap)

@@ -20,6 +20,7 @@ from ..._typing import Norm
 from ...data.stream import Stream
 from ...errors import StatusError
 from ...models.fingerprint import describe_model
+from ...models.loans import lost_flags
 from ...models.meter import Budget
 from ...models.scores import Key, Outputs
 from ...results.base.columns import Rows
@@ -214,6 +215,7 @@ class Probe(ImageAttack):
         trained = self._model_training or self._dropout_training
         none: tuple[Flag, ...] = ()
         own = measuring.late(lambda: self.doubts(result), none, "a doubt", doubts)
+        own = *own, *lost_flags(self.model)
         flags = *measuring.flags_of(result, stream, trained), *own, *doubts
         kept = finished.keeper.flags()
         flags = *failed_flag(result, finished.failure), *flags, *kept

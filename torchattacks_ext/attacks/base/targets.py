@@ -40,6 +40,7 @@ def least_likely_targets(
 ) -> Tensor:
     """Targets (N,) int64: the class with the kth_min-th smallest logit among the others.
 
+    A class masked with -inf can never be answered: it comes after all others.
     Raises ConfigError unless 1 <= kth_min <= K - 1.
     """
     avoid = _labels(logits, labels)
@@ -48,5 +49,8 @@ def least_likely_targets(
         raise ConfigError(
             f"kth_min={kth_min} must lie in [1, {others}] for {others + 1} classes"
         )
-    masked = logits.detach().scatter(1, avoid[:, None], float("inf"))
-    return torch.kthvalue(masked, kth_min, dim=1).indices
+    seen = logits.detach()
+    last = torch.finfo(seen.dtype).max
+    seen = torch.where(seen == -torch.inf, last, seen)
+    seen = seen.scatter(1, avoid[:, None], float("inf"))
+    return torch.kthvalue(seen, kth_min, dim=1).indices

@@ -23,6 +23,7 @@ from ...data.stream import Batch
 from ...numerics.fisher.blackbox.sketch import sketch
 from ...numerics.fisher.factor import softmax_factor
 from ...numerics.fisher.spectral import Ending, row_norms
+from ...numerics.losses import was_masked
 from .scoring import score
 from .settings import FIMSettings
 
@@ -122,7 +123,8 @@ def log_sides(view: LogitsFn, images: Tensor, logits: Tensor, u1: Tensor) -> Ten
     rms = 1e-5 if logits.dtype == torch.float64 else 1e-3
     step = (rms * u1.shape[1] ** 0.5 * u1).view_as(images).to(images.dtype)
     factor = softmax_factor(logits)
-    floor = ROUNDINGS * torch.finfo(logits.dtype).eps * logits.abs().amax(1)
+    size = logits.abs().masked_fill(was_masked(logits), 0.0).amax(1)
+    floor = ROUNDINGS * torch.finfo(logits.dtype).eps * size
     values, seen = [], torch.ones_like(factor.finite)
     for end in (images + step, images - step):
         change = view(end) - logits

@@ -24,7 +24,7 @@ from .flags import fim_flags, missing_flags
 from .references import CITATION
 from .rows import raised_on, sensitivity_rows, unreached
 from .scored import Scored
-from .scoring import score, taken
+from .scoring import check_same_size, score, taken
 from .settings import FIMSettings, Method, needs_gradient
 from .step import better_end
 from .temperature import fitted_temperature, given_temperature, refuse_equal
@@ -92,11 +92,10 @@ class FIMScore(Probe):
     Shape:
         - images: (N, C, H, W), (N, T, D) or (N, D), range [0, 1] (`bounds`).
         - labels: (N,) in [0, K), or None: the score takes y ~ p, not the label.
-        - output: as images; one step along the top eigenvector (OSSA, Zhao et al. 2019), with the
-          better of its two signs.
+        - output: as images; the better of both steps along the top eigenvector (OSSA, 2019).
 
-    Cost of `measure`: a forward, K - 1 vjps (gram) or about 5 vjps and 5 jvps (lanczos), and 2 to 6
-    of both for the Linf value. A call takes 2 forwards more.
+    Cost of `measure`: a forward, K - 1 vjps (gram) or 5 vjps and 5 jvps (lanczos), and 2 to 6 of
+    both for the Linf value. A call takes 2 forwards more.
 
     Examples::
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
@@ -195,7 +194,7 @@ class FIMScore(Probe):
         if self.dtype is not None:
             scale = self.normalize if self._normalization_applied is False else None
             view = in_dtype(self.config, self.model, self._meter, scale)
-        return view if value == 1.0 else Tempered(view, value)
+        return Tempered(view, value)
 
     def forward(
         self, inputs: Tensor, labels: Any = None, *args: Any, **kwargs: Any
@@ -223,13 +222,14 @@ class FIMScore(Probe):
         return better_end(self.config, self.get_logits, scored, batch, targets)
 
     def directions(self, images: Tensor, *, ids: Any = None) -> Tensor:
-        """The top eigenvector of each image, unit L2 rows of the images' shape (for heat maps).
+        """The top eigenvector of each image in pixel space, unit L2, of its shape (for heat maps).
 
-        images in the caller's scale; the answer is in pixel space. Cost as `measure`.
+        images of one size (else InputError), in the caller's scale. Cost as `measure`.
         """
         needs_gradient(self.config)
-        parts = []
+        parts: list[Tensor] = []
         for batch in self._stream(images, None, ids, None):
+            check_same_size(parts, batch.images)
             with self._session():
                 top = score(self.config, self._scored(), batch.images, batch.ids).top
             parts.append(top.u1.view_as(batch.images).float())
@@ -260,7 +260,8 @@ class FIMScore(Probe):
             if budget is not None and not budget.allows(most):
                 yield unreached(batch, self.config.keeps)
                 continue
-            yield self._batch(view, batch)
+            rows = self._batch(view, batch)
+            yield rows if self.targeted else stream.noted(rows)
 
     def score_batch(self, batch: Batch) -> Iterator[Rows]:
         """Rows of checked pixels, at most `batch_size` a time, inside a runner's own session.
@@ -274,10 +275,9 @@ class FIMScore(Probe):
             yield self._batch(view, taken(batch, places))
 
     def _batch(self, view: LogitsFn, batch: Batch) -> Rows:
-        images = None
         try:
             if self.config.black_box:
-                found = blackbox_rows(self.config, view, batch)
+                found, images = blackbox_rows(self.config, view, batch), None
             else:
                 scored = score(self.config, view, batch.images, batch.ids)
                 found = sensitivity_rows(self.config, batch, scored)

@@ -49,7 +49,8 @@ def missing_flags(counts: Mapping[str, int]) -> Iterator[Flag]:
             yield Flag(
                 "non_finite_gradient",
                 "the scores are finite, but their gradient is NaN or infinite (a root, a norm or a "
-                "logarithm at 0?): these images have no score",
+                "logarithm at 0? log_softmax(z) has a gradient where softmax(z).log() has none): "
+                "these images have no score",
                 count,
             )
         else:

@@ -18,6 +18,7 @@ from ...numerics.fisher.factor import Action, softmax_factor
 from ...numerics.fisher.gram import margin_radius
 from ...numerics.fisher.spectral import Ending
 from ...numerics.fisher.top import TopFisher, log_trace
+from ...numerics.losses import was_masked
 from ...results.base.columns import Rows
 from ...results.sensitivity import Sensitivity
 from .flags import NO_GRADIENT
@@ -89,6 +90,8 @@ def finished(batch: Batch, logits: Tensor, columns: dict[str, Any]) -> Rows:
     labels = none if batch.labels is None else batch.labels.cpu()
     right = none if batch.labels is None else (answer.cpu() == labels).long()
     bad = torch.as_tensor(columns["ending"]).cpu() == int(Ending.NON_FINITE)
+    if batch.labels is not None:
+        bad = bad | _label_masked(logits, batch.labels).cpu()
     whole = {
         "ids": batch.ids,
         "status": bad.long() * int(Status.NON_FINITE),
@@ -100,6 +103,13 @@ def finished(batch: Batch, logits: Tensor, columns: dict[str, Any]) -> Rows:
         **columns,
     }
     return Rows(batch.index, _typed(whole))
+
+
+def _label_masked(logits: Tensor, labels: Tensor) -> Tensor:
+    """(N,) bool: rows whose own label is a class that the model rules out with -inf."""
+    inside = (labels >= 0) & (labels < logits.shape[1])
+    own = labels.long().where(inside, 0).unsqueeze(1)
+    return was_masked(logits).gather(1, own).squeeze(1) & inside
 
 
 def unreached(batch: Batch, keeps: bool) -> Rows:

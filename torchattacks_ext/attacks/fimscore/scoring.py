@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
 from ..._typing import LogitsFn
 from ...data.stream import Batch
-from ...errors import BackendError
+from ...errors import BackendError, InputError
 from ...models.jvp import model_action
 from ...numerics.fisher.ball import cube_fisher
 from ...numerics.fisher.top import top_fisher
@@ -43,3 +44,13 @@ def taken(batch: Batch, places: Tensor) -> Batch:
     labels = None if batch.labels is None else batch.labels[rows]
     ids = batch.ids[places.to(batch.ids.device)]
     return Batch(ids, batch.images[rows], labels, batch.index[places])
+
+
+def check_same_size(parts: Sequence[Tensor], images: Tensor) -> None:
+    """Raises InputError where a batch has images of another size than the parts before it."""
+    if parts and parts[0].shape[1:] != images.shape[1:]:
+        raise InputError(
+            f"a batch has images of shape {tuple(images.shape[1:])}, the first one of "
+            f"{tuple(parts[0].shape[1:])}: directions are one tensor, so that all images must have "
+            "one size; ask for each size by itself"
+        )

@@ -20,6 +20,7 @@ from ..._typing import LogitsFn
 from ...data.stream import Stream
 from ...errors import ConfigError, InputError, StateError
 from ...numerics.arguments import as_number
+from ...numerics.losses import is_scored
 
 _LIMITS = (math.log(1e-3), math.log(1e3))
 
@@ -65,7 +66,7 @@ def fitted_temperature(stream: Stream, view: LogitsFn) -> tuple[float, frozenset
     if not logits:
         raise InputError("a temperature cannot be fitted to no images")
     z, y = torch.cat(logits), torch.cat(labels)
-    if not bool(torch.isfinite(z).all()):
+    if not bool(is_scored(z, y).all()):
         raise InputError("logits of the images to fit on are not finite")
 
     def loss(log_t: float) -> float:

@@ -12,6 +12,7 @@ from ...errors import ConfigError, ModelContractError
 from ...models.gradients import refuse_untouched
 from ...models.logits import LogitsView
 from ...models.meter import Meter
+from ...numerics.losses import unmasked
 from .settings import FIMSettings
 
 
@@ -68,9 +69,8 @@ def _refusal(settings: FIMSettings, why: str) -> ConfigError:
 
 
 class Tempered(nn.Module):
-    """A view whose logits are divided by `temperature`.
+    """A view whose logits are divided by `temperature`; masked classes (-inf) get probability 0.
 
-    >>> import torch
     >>> Tempered(lambda images: images, 2.0)(torch.tensor([[4.0, 2.0]]))
     tensor([[2., 1.]])
     """
@@ -81,4 +81,8 @@ class Tempered(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K)."""
-        return self._view(images) / self.temperature
+        logits = self._view(images)
+        # after the division: their distance must not shrink
+        return unmasked(
+            logits if self.temperature == 1.0 else logits / self.temperature
+        )

@@ -14,6 +14,7 @@ from ...engines.judge.ledger import AttackSpec, Ledger
 from ...errors import InputError
 from ...models.checks import ModelTraits
 from ...models.fingerprint import model_sha256
+from ...models.loans import lost_flags
 from ...models.meter import Budget
 from ...results.attack import AttackResult
 from ...results.base.columns import Rows
@@ -210,6 +211,7 @@ class MSA(Probe):
     def doubts(self, result: Result) -> tuple[Flag, ...]:
         """Parts left out, odd candidates, and what the kind of the target asks to be said."""
         found = self._told.flags(self.config)
+        found += lost_flags(self.model, *self.surrogates.values())
         if isinstance(result, AttackResult):
             found += self._told.broken_by_square(len(result))
         return tuple(found)
@@ -232,7 +234,7 @@ class MSA(Probe):
         for rows, told in walk(self._scene(stream.budget), stream):
             self._told += told
             if rows is not None:
-                yield rows
+                yield stream.noted(rows)
 
     def _scene(self, budget: Budget | None = None) -> Scene:
         """What helpers may know of this attack; asked for inside a session."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from ...numerics.losses import margins
+from ...numerics.losses import margins, was_masked
 from ...numerics.norms import per_row, project
 from ..judge.harvest import Graded
 from .ledgers import JointLedger
@@ -48,7 +48,8 @@ def ascend(
         yield batch, logits.detach().argmax(1) != labels
         if step == steps or graded.blind:
             return
-        kappa = 0.01 * logits.detach().abs().mean()
+        seen = logits.detach()
+        kappa = 0.01 * seen[~was_masked(seen)].abs().mean()
         loss = (margins(logits[aim], labels[aim]) + kappa).clamp_min(0).sum()
         gradient = torch.zeros_like(batch)
         with graded.excused():

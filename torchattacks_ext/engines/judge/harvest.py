@@ -23,7 +23,7 @@ from ...models.gradients import (
     gated,
     joined,
 )
-from ...numerics.losses import margins
+from ...numerics.losses import margins, unmasked
 from ...numerics.norms import norm_of, per_row
 from .ledger import Ledger
 
@@ -41,6 +41,8 @@ class Blind(Exception):
 
 class Graded(nn.Module):
     """A model whose logits always have a gradient, in rows: zero where the model gives none.
+
+    Attacks compute with them, so that classes masked with -inf stand far below all others.
 
     blind: whether none arrived from the model so far as was asked, be it detached, None or an
     exception; why: words for that, where there are some.
@@ -62,7 +64,7 @@ class Graded(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """The model's logits (N, K)."""
         if not (torch.is_grad_enabled() and images.requires_grad):
-            return self.model(images)
+            return unmasked(self.model(images))
         shown, token = gated(images, self._arrived)
         try:
             logits = self.model(shown)
@@ -71,7 +73,7 @@ class Graded(nn.Module):
                 logits = self.model(images.detach())
             self.why = self.why or str(error)
         self.blind = self.blind or not logits.requires_grad
-        return joined(logits, token)
+        return joined(unmasked(logits), token)
 
     def _arrived(self, gradient: bool) -> None:
         self.blind = self.blind or not gradient

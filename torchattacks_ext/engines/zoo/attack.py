@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ...errors import BackendError, InputError, TorchattacksExtError
 from ...models.gradients import backward_raised, from_backward, uncompiled
 from ..fork import ForkedRng
+from .sealed import Sealed
 
 _log = logging.getLogger("torchattacks_ext")
 
@@ -43,9 +44,8 @@ def run_attack(
     it. `seed` in [0, 2**63) decides all that the attack draws; the victim's draws are its own.
     Works inside ``torch.no_grad()`` and ``torch.inference_mode()``; the result is detached.
 
-    The victim's ``requires_grad`` flags are not touched and its ``grad`` may be written to by
-    attacks that call ``backward()``: freeze the parameters before (all attacks of torchattacks
-    3.5.1 work on a frozen model). While it runs, torchattacks holds every sub-module in eval mode;
+    The victim's ``requires_grad`` flags are not touched, and no weight gathers a ``grad``, wherever
+    it is (see :mod:`.sealed`). While it runs, torchattacks holds every sub-module in eval mode;
     afterwards each has its own mode again. Candidates are not judged: clip, project, predict again.
 
     ``InputError`` for labels that do not fit; ``BackendError`` with the cause chained when the
@@ -79,9 +79,8 @@ def run_attack(
         if not len(images):
             return own_images
         with _modes_kept(victim), quiet(), ForkedRng(seed) as fork:
-            candidates, name = _call(
-                factory, fork.victim(victim), own_images, own_labels
-            )
+            sealed = Sealed(fork.victim(victim))
+            candidates, name = _call(factory, sealed, own_images, own_labels)
         return _checked(candidates, images, name)
 
 
@@ -103,17 +102,18 @@ def quiet() -> Iterator[None]:
 
 
 def _call(
-    factory: AttackFactory, model: nn.Module, images: Tensor, labels: Tensor
+    factory: AttackFactory, sealed: Sealed, images: Tensor, labels: Tensor
 ) -> tuple[object, str]:
     """Build and call the attack: (what it returned, its name)."""
     name = getattr(factory, "__name__", type(factory).__name__)
     try:
-        attack = factory(model)
+        attack = factory(sealed)
         name = str(getattr(attack, "attack", type(attack).__name__))
         # torchattacks finds no device for a model without parameters.
         if getattr(attack, "device", images.device) is None:
             attack.set_device(images.device)  # type: ignore[attr-defined]
-        with uncompiled() if name in _KEEPS_GRAPHS else nullcontext():
+        sealed.keeps = name in _KEEPS_GRAPHS
+        with uncompiled() if sealed.keeps else nullcontext():
             return attack(images, labels), name
     except _PASSED_ON:
         raise

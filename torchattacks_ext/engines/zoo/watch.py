@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...numerics.losses import unmasked
+
 
 class GradientWatch(nn.Module):
     """A victim (images to logits) that notes which of `n` rows ever get a gradient that is not 0.
@@ -27,13 +29,12 @@ class GradientWatch(nn.Module):
         self._whole = True
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of the victim, to the last bit."""
+        """Logits of the victim, to the last bit; of masked classes (-inf) finite stand-ins."""
         if images.requires_grad and torch.is_grad_enabled():
             images = images.view_as(images)
             hook: Any = images.register_hook
             hook(self._note)
-        logits: Tensor = self.victim(images)
-        return logits
+        return unmasked(self.victim(images))
 
     def _note(self, gradient: Tensor) -> None:
         if len(gradient) != self._n:

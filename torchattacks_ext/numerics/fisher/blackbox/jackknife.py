@@ -98,7 +98,8 @@ def corrected(responses: Tensor, top: Tensor, unseen: Tensor, share: float) -> T
 
     A quarter of the value on seen terms and three quarters of that on unseen ones; corrected is
     the ``share`` of space in [0, 1] that the directions have not asked. Never below the mean of the
-    eigenvalues, trace / (K - 1) (rank of M is K - 1), which close eigenvalues cannot bias.
+    eigenvalues, trace / r, which close eigenvalues cannot bias; the rank r of M is K - 1, or less
+    where classes answer nothing at all (masked ones).
     responses, top, unseen: as :func:`top_eigenvalues` takes and gives them. m = 1: top.
 
     The weights: of jackknife, unseen value and means of them or of seen and unseen (planted
@@ -110,12 +111,15 @@ def corrected(responses: Tensor, top: Tensor, unseen: Tensor, share: float) -> T
     >>> corrected(torch.zeros(1, 3, 20), top, unseen, 1.0).round(decimals=3)  # (10/3 + 3/3) / 4
     tensor([1.0830], dtype=torch.float64)
     """
-    m, k = responses.shape[1:]
+    m = responses.shape[1]
     raw = top / m
     if m == 1:
         return raw
     found = raw - share * (1 - _SEEN) * (raw - unseen.mean(1))
-    mean = responses.double().square().sum((1, 2)) / m / max(k - 1, 1)
+    power = responses.double().square().sum(1)  # (N, K), 0 at the class of the answer
+    rounding = torch.finfo(power.dtype).eps ** 2 * power.amax(1, keepdim=True)
+    rank = (power > rounding).sum(1).clamp_min(1)
+    mean = power.sum(1) / m / rank
     return torch.minimum(torch.maximum(found, mean), raw)
 
 
