@@ -27,7 +27,7 @@ def greys(n: int) -> tuple[Tensor, Tensor]:
 
 
 def look_by_look(name: str, m: int) -> Iterator[ProbRobustness]:
-    """Results of m images at the tolerance, .5: stopped at each look by the budget, gone on with."""
+    """Results of m images at the tolerance, .5: the budget stops them at each look."""
     images, labels = greys(m)
     result, before = None, 0
     for n in LOOKS:
@@ -62,7 +62,7 @@ def check_told(result: ProbRobustness, tolerance: float, level: float) -> None:
 
 
 def test_an_undecided_row_of_a_plan_that_was_cut_has_no_small_p_value() -> None:
-    """Cut at each look of "group" and gone on with: one story at each, and at last the whole run's."""
+    """Cut at each look of "group": one story at each, and at last the whole run's."""
     seen = []
     for result in look_by_look("group", 100):
         check_told(result, 0.5, LEVEL)

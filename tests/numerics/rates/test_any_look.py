@@ -144,7 +144,7 @@ def test_bounds_are_valid_at_any_look(
 def test_verdict_p_value_and_bounds_agree_at_every_look(
     name: str, tolerance: float, level: float, n_max: int
 ) -> None:
-    """Decided if and only if the p-value is at most the level and the bound beyond the tolerance."""
+    """Decided where, and only where, p is at most the level and the bound beyond the tolerance."""
     told = made(name, tolerance, level, n_max)
     table = told.rule.boundaries
     for index, look in enumerate(table.looks.tolist()):
