@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError, StateError
+from ..errors import ConfigError, ReliabilityWarning, StateError
 from ..numerics.populations.bounds import (
     count_bound,
     mean_failure_bounds,
@@ -77,6 +78,13 @@ class Evidence:
             )
         return None
 
+    @property
+    def entangled(self) -> str | None:
+        """Why p-values of different images may depend on each other, or None."""
+        if self.settings.get("test") == "splitting":  # exact or not is another question
+            return _BATCH_DEPENDENT if "batch_dependent_model" in self.codes else None
+        return self.dependent
+
     def mean_doubt(self, confidence: float) -> str | None:
         """Why there are no bounds of the mean failure rate, or None."""
         drawn = np.unique(self.n_mean.numpy())
@@ -124,18 +132,48 @@ def dataset_claims(found: Evidence, confidence: float) -> dict[str, Any]:
     }
 
 
+def peeked_at(provenance: Mapping[str, Any], codes: frozenset[str]) -> str | None:
+    """Why rows may have been stopped by what other rows said, or None.
+
+    >>> peeked_at({"resumed": 1}, frozenset())
+    'the run was gone on with (resume=) when earlier results were known'
+    """
+    if provenance.get("resumed"):
+        return "the run was gone on with (resume=) when earlier results were known"
+    if "budget_spent" in codes:
+        return "the budget ended the run, so that rows stopped at what others had cost"
+    return None
+
+
 def corrected(
-    p_value: Tensor, log_e: Tensor, method: Method, settings: Mapping[str, Any]
+    p_value: Tensor,
+    log_e: Tensor,
+    method: Method | None,
+    found: Evidence,
+    peeked: str | None,
 ) -> Tensor:
     """Adjusted p-values (N,) float64 of p-values and log e-values (N,) of one claim an image.
 
-    Raises ConfigError for a method that does not fit the settings of the test.
+    peeked: why a row may have been stopped by what others said, or None (:func:`peeked_at`).
+    method None is "ebh" then, if there are e-values, and "holm" otherwise. Raises ConfigError for
+    a method that does not fit the settings of the test; a ReliabilityWarning says where "bh" does
+    not bound the share of false claims.
     """
+    settings = found.settings
+    if method is None:
+        able = len(log_e) and not bool(log_e.isnan().any())
+        method = "ebh" if peeked and able else "holm"
     if method == "bh" and settings.get("shared_noise"):
         raise ConfigError(
             "method='bh' needs independent images, and these shared their noise; use 'by', 'holm' "
             "or 'ebh'"
         )
+    if method == "bh" and (why := peeked or found.entangled):
+        text = (
+            f"[bh_not_valid] method='bh' bounds the share of false claims for independent rows "
+            f"that do not stop each other, and {why}; use 'ebh', 'by' or 'holm'"
+        )
+        warnings.warn(text, ReliabilityWarning, stacklevel=3)
     if method != "ebh":
         plain: Correction = method
         return torch.from_numpy(np.asarray(adjust(p_value.numpy(), plain)))

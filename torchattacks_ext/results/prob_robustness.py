@@ -20,6 +20,7 @@ from .claims import (
     SilBand,
     corrected,
     dataset_claims,
+    peeked_at,
     sil_of,
 )
 
@@ -31,8 +32,9 @@ class ProbRobustness(Result):
     `verdict` is ROBUST only if the test rejected "failure rate >= tolerance", NOT_ROBUST only if it
     rejected "failure rate <= tolerance", each at level `significance`, whenever the run stopped.
     `p_fail_lower` and `p_fail_upper` invert the same tests, so they never disagree with the
-    verdict; each side holds with probability 1 - significance for each image. Counts are those of
-    the last completed look.
+    verdict; each side holds with probability 1 - significance for each image, whenever the run
+    stopped. So do the p-values: with test="fixed" and "group" of one plan, which a run may leave
+    and go on with at any look, but not change (n_max). Counts are those of the last completed look.
 
     Arguments:
         verdict (Tensor): (N,) int8 codes of :class:`Verdict`.
@@ -45,7 +47,8 @@ class ProbRobustness(Result):
             stopping: read the bounds.
         p_fail_lower (Tensor): (N,) float64 lower bound of the failure rate, in [0, 1].
         p_fail_upper (Tensor): (N,) float64 upper bound, in [0, 1].
-        p_value_robust (Tensor): (N,) float64, against "failure rate >= tolerance"; anytime-valid.
+        p_value_robust (Tensor): (N,) float64, against "failure rate >= tolerance"; valid whenever
+            the run stopped.
         p_value_not_robust (Tensor): (N,) float64, against "failure rate <= tolerance", likewise.
         log_e_robust (Tensor): (N,) float64 log of the e-value at the stop, against ">= tolerance".
         log_e_not_robust (Tensor): (N,) float64 the same against "<= tolerance".
@@ -107,13 +110,18 @@ class ProbRobustness(Result):
         """
         return float(self.certified.sum()) / len(self) if len(self) else float("nan")
 
-    def corrected(self, method: Method = "holm", claim: Claim = "robust") -> Tensor:
+    def corrected(
+        self, method: Method | None = None, claim: Claim = "robust"
+    ) -> Tensor:
         """Adjusted p-values (N,) of one list of claims: those at most q are right together.
 
-        method: "holm" (no false claim at all, any dependence), "bh" (false discovery rate,
-        independent images), "by" (any dependence), "ebh" (any dependence, from the e-values at
-        the stop), "none". claim: "robust" or "not_robust". Raises ConfigError for another word,
-        for "bh" after shared noise and for "ebh" after a test without e-values.
+        method: "holm" (no false claim at all), "by" and "ebh" (few false claims among those made),
+        all three valid under any dependence and however rows stopped each other; "bh" (few false
+        ones) for independent rows that were not stopped by what others said; "none". None takes
+        "ebh" (from the e-values at the stop) after `resume=` and where a budget ended the run, if
+        the test has e-values, else "holm". claim: "robust" or "not_robust". Raises ConfigError for
+        another word, for "bh" after shared noise and for "ebh" after a test without e-values; a
+        ReliabilityWarning says where "bh" is not valid.
 
         >>> from torchattacks_ext import PRTest
         >>> from torchattacks_ext.testing import RateVictim
@@ -127,7 +135,9 @@ class ProbRobustness(Result):
             raise ConfigError(f"claim={claim!r} is not one of {CLAIMS}")
         p_value = getattr(self, f"p_value_{claim}")
         log_e = getattr(self, f"log_e_{claim}")
-        return corrected(p_value, log_e, method, self.settings)
+        found = self._evidence()
+        peeked = peeked_at(self.provenance, found.codes)
+        return corrected(p_value, log_e, method, found, peeked)
 
     def sil(self, confidence: float = 0.95) -> SilBand:
         """Which SIL numeric band (IEC 61508, low demand) the mean failure rate falls in.

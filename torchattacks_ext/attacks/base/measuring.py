@@ -16,7 +16,7 @@ from ...data.stream import Stream
 from ...errors import ModelContractError, StateError
 from ...results.base import codec
 from ...results.base.columns import Table
-from ...results.base.facts import Cost, Flag, merge_flags, warn_flags
+from ...results.base.facts import Cost, Flag, merge_flags, resumes, warn_flags
 from ...results.base.result import Result
 from ...results.base.sidecar import SideCar
 
@@ -106,6 +106,14 @@ def flags_of(result: Result, stream: Stream, trained: bool) -> Iterator[Flag]:
             "finished, are UNDECIDED",
             late,
         )
+
+
+def history(stream: Stream) -> dict[str, int]:
+    """How often the run was gone on with, as provenance; {} where it is a first one."""
+    if stream.resume is None:
+        return {}
+    before = resumes([stream.resume.provenance])
+    return {"resumed": before.get("resumed", 0) + 1}
 
 
 def result_of(

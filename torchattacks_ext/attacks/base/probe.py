@@ -208,7 +208,7 @@ class Probe(ImageAttack):
             finished.table,
             stream,
             settings=self.settings(),
-            provenance=self._provenance(model) | facts,
+            provenance=self._provenance(model) | facts | measuring.history(stream),
             cost=cost,
             sidecars=finished.keeper.finish(),
         )

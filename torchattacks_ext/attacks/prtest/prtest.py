@@ -49,8 +49,8 @@ class PRTest(Probe):
     ========= ========================================================= ======================
     eprocess  two mixture e-processes (Ville 1939, Robbins 1970)        any stop, any extension
     sprt      Wald's ratio, twice (Sobel & Wald 1949)                   any stop, any extension
-    fixed     binomial test with n_max draws, curtailed                 its one design
-    group     group-sequential, looks at n_max / 2^j                    its planned looks
+    fixed     binomial test with n_max draws, curtailed                 any stop of one plan
+    group     group-sequential, looks at n_max / 2^j                    any stop of one plan
     splitting last-particle method for rates of 1e-5 and less           an ideal kernel only
     ========= ========================================================= ======================
 

@@ -86,7 +86,7 @@ class PRTestSettings(ProbeSettings):
 
     @property
     def anytime(self) -> bool:
-        """Whether the test is valid at any stop, and may go on with a larger n_max."""
+        """Whether the test stays valid when it goes on with a larger n_max."""
         return isinstance(self.engine, Rule) and self.engine.anytime
 
     @property

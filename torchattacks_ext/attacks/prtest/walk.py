@@ -104,7 +104,7 @@ class Walk(Admission):
     def _decide(self, slots: Slots) -> tuple[Array, Array]:
         """(verdicts (A,), whether the test is over) at the look just completed.
 
-        For a test that is valid at any stop -ln p advances, the running maximum of ln E.
+        For a test that may be extended -ln p advances, the running maximum of ln E.
         """
         table = self.rule.boundaries
         place = np.searchsorted(table.looks, slots.n)

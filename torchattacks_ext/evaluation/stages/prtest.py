@@ -144,8 +144,8 @@ def _guarantee(probe: PRTest) -> str:
     when = {
         "eprocess": ", whenever the run stopped",
         "sprt": ", whenever the run stopped",
-        "fixed": "; the number of draws is fixed beforehand",
-        "group": " at the planned looks",
+        "fixed": ", whenever a run of this one plan (n_max draws) stopped",
+        "group": ", whenever a run of this one plan (n_max draws) stopped",
         "splitting": " if the moves of the particles were ideal, which is not verified",
     }[probe.test]
     return f"{each}{when}; a claim about random draws only, not about an adversary"

@@ -10,6 +10,12 @@ p_(1) <= ... <= p_(m),
 Holm (1979) bounds the probability of *any* false claim and needs no assumption on dependence.
 Benjamini & Hochberg (1995) bound the expected *share* of false claims for independent p-values (or
 positively dependent ones), Benjamini & Yekutieli (2001) for all.
+
+p-values that are each valid at any stop are still not independent where one row's test stops, or
+goes on, because of what another row said: someone tests 45 images at the tolerance, stops if BH at
+.2 claims anything, and else goes on to five that never fail; then the expected share of false
+claims is .2075 (e-process, tolerance .1, exact). Holm and BY need no independence; e-BH
+(:func:`adjust_e`) needs none either, and is the one of the share that costs no factor for it.
 """
 
 from __future__ import annotations
@@ -31,7 +37,8 @@ def adjust(p_values: ArrayLike, method: Correction) -> FloatArray:
     """Return adjusted p-values: "adjusted <= q" are the claims that ``method`` keeps at level q.
 
     ``"holm"`` and ``"by"`` hold under any dependence, ``"bh"`` where the p-values are independent:
-    images that draw their own noise are, images that share one set of draws are not.
+    images that draw their own noise are, images that share one set of draws are not, and images
+    whose tests were stopped or extended after a look at the others' results are not either.
     ``"none"`` returns the p-values: each claim is right at its own level, the list is not.
 
     Args:
@@ -79,7 +86,8 @@ def adjust_e(log_e: ArrayLike) -> FloatArray:
 
     e-BH keeps the k largest E for the greatest k with ``k E_(k) >= m / q``. That is the procedure
     of Benjamini and Hochberg on ``min(1, 1 / E)``, and it bounds the expected share of false claims
-    by q under *any* dependence of the E (Wang & Ramdas 2022, arXiv:2009.02824).
+    by q under *any* dependence of the E (Wang & Ramdas 2022, arXiv:2009.02824), one that comes from
+    stopping rows by what others said included: E of each row has mean at most 1 at any such stop.
 
     It needs ``mean of E <= 1`` under each null. E at the draw where the image stopped has it
     (optional stopping). The running maximum over the draws has not, although ``1 / max E`` is a

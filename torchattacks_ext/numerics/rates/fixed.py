@@ -4,7 +4,8 @@ N is chosen in advance. With S failures in N draws the image is certified if P(B
 significance and refuted if P(Bin(N, k) >= S) <= significance (Clopper & Pearson 1934), k the
 tolerance. The run is *curtailed*: it stops as soon as the draws that are left cannot change the
 decision, so that no claim depends on when it stopped. After n draws with s failures S lies in
-[s, s + N - n]: bounds and p-values take the end that claims less.
+[s, s + N - n]: bounds and p-values take the end that claims less, and so claim never more than
+those of all N draws would. They hold wherever a run of this one plan is stopped or gone on with.
 """
 
 from __future__ import annotations

@@ -24,8 +24,9 @@ class Rule(ABC):
     """A test of "p_fail <= tolerance" against "p_fail > tolerance", each side at `significance`.
 
     boundaries: looks and integer limits. name: as :class:`~torchattacks_ext.PRTest` calls it.
-    anytime: whether the claims hold at any stop and after any extension of the budget; without it
-    they hold for the planned looks only. Counts n, s are integers with 0 <= s <= n.
+    anytime: whether the claims hold after any extension of the budget too; without it they hold
+    for one plan, n_max draws at most. At any stop they hold for every rule: p-values and bounds are
+    right at all its looks together. Counts n, s are integers with 0 <= s <= n.
 
     >>> rule = EProcess.design(0.01, 0.01, 1000)
     >>> rule.least_n, rule.anytime, rule.boundaries.n_max
@@ -55,8 +56,8 @@ class Rule(ABC):
     def evidence(self, n: ArrayLike, s: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """-ln p of the two nulls "p_fail >= tolerance" and "p_fail <= tolerance" at (n, s).
 
-        For an anytime test it is ln E, and its running maximum is -ln of an anytime-valid p-value;
-        otherwise it is meant for the look at which the test stopped. May be negative (p = 1).
+        exp(-evidence) is a valid p-value at any look, for any reason to stop there. For an anytime
+        test it is ln E, and its running maximum gives one too. May be negative (p = 1).
         """
 
     def evidence_at(

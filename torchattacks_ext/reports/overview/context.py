@@ -25,7 +25,7 @@ _TESTS = {
     "eprocess": "Ville 1939 and Robbins 1970 (tests that stay valid whenever they stop)",
     "sprt": "Wald 1945 and Sobel and Wald 1949 (sequential ratio test of three decisions)",
     "fixed": "Clopper and Pearson 1934 (binomial test of a fixed number of draws)",
-    "group": "Lan and DeMets 1983; Tsiatis, Rosner and Mehta 1984 (planned looks)",
+    "group": "Lan and DeMets 1983; Jennison and Turnbull 1984 (planned looks, repeated p-values)",
     "splitting": "Guyader, Hengartner and Matzner-Lober 2011; Tit, Furon and Rousset 2021 "
     "(last-particle method)",
 }

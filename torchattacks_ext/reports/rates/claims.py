@@ -35,8 +35,9 @@ from .groups import group_rows
 _TESTS = {
     "eprocess": "e-process: valid whenever it stops, and when it is extended",
     "sprt": "sequential ratio test: valid whenever it stops, and when it is extended",
-    "fixed": "binomial test of a fixed number of draws: valid for that one design",
-    "group": "group-sequential: valid at its planned looks",
+    "fixed": "binomial test of a fixed number of draws: valid whenever it stops, for that one "
+    "design",
+    "group": "group-sequential: valid whenever it stops, for that one plan of looks",
     "splitting": "splitting (last-particle method), for very small rates",
 }
 _GUARANTEES = {

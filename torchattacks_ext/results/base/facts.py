@@ -59,6 +59,16 @@ class Flag:
         return asdict(self) | {"details": dict(self.details)}
 
 
+def resumes(provenances: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How often the run of one of these was gone on with, as provenance; {} for never.
+
+    >>> resumes([{}, {"resumed": 2}]), resumes([{}])
+    ({'resumed': 2}, {})
+    """
+    most = max((int(one.get("resumed", 0)) for one in provenances), default=0)
+    return {"resumed": most} if most else {}
+
+
 LOUD = ("model_raised", "zero_gradient")
 """Codes of doubts that every summary says in full, however short it is."""
 

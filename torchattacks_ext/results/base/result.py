@@ -17,7 +17,7 @@ from ...numerics.ids import from_hex, to_hex
 from . import codec, frames, words
 from .columns import ColumnSpec, Table, column_specs, present
 from .document import Document
-from .facts import Cost, Flag, merge_flags
+from .facts import Cost, Flag, merge_flags, resumes
 from .groups import check_groups, join_groups, read_groups
 from .sidecar import SideCar, lookup
 from .unknown import check_rows, join_rows, known_fields, take_rows
@@ -175,6 +175,10 @@ class Result(Document):
         return replace(
             first,
             **merged,
+            provenance={
+                **first.provenance,
+                **resumes(part.provenance for part in parts),
+            },
             flags=merge_flags(part.flags for part in parts),
             cost=sum((part.cost for part in parts), Cost()),
             sidecars=tuple(car for part in parts for car in part.sidecars),
