@@ -210,6 +210,7 @@ def keyword_wrapped(shape: Shape) -> Made:
 @kind(
     refused="takes 6 rows only.*dynamic batch",
     modal=False,
+    dear=True,
     may_end=("prtest", "blackbox", "fim", "zoo"),
     weight=1,
 )

@@ -65,11 +65,20 @@ class Outcome:
         return f"{self.words}\n    {found}{left}"
 
 
+def kind_of(number: int) -> Kind:
+    """The kind of case `number`; makes no model."""
+    return _kind(random.Random(f"any model {number}"))
+
+
+def _kind(dice: random.Random) -> Kind:
+    kinds = list(KINDS.values())
+    return dice.choices(kinds, [one.weight for one in kinds])[0]
+
+
 def draw(number: int) -> Case:
     """Case `number`, the same in every run."""
     dice = random.Random(f"any model {number}")
-    kinds = list(KINDS.values())
-    kind = dice.choices(kinds, [one.weight for one in kinds])[0]
+    kind = _kind(dice)
     shape = dice.choice(SHAPES)
     made = kind.make(shape)
     ask = draw_ask(dice, isinstance(made.model, nn.Module))

@@ -91,7 +91,7 @@ def inference_weights(shape: Shape) -> Made:
     return Made(net.eval(), plain(shape))
 
 
-@kind(gradient=False, weight=2)
+@kind(gradient=False, dear=True, weight=2)
 def scikit_learn(shape: Shape) -> Made:
     from sklearn.linear_model import LogisticRegression
 
@@ -103,7 +103,7 @@ def scikit_learn(shape: Shape) -> Made:
     return Made(scores, twin, options={"outputs": "probs"})
 
 
-@kind(gradient=False, weight=1)
+@kind(gradient=False, dear=True, weight=1)
 def scikit_learn_arrays(shape: Shape) -> Made:
     from sklearn.linear_model import LogisticRegression
 
@@ -114,7 +114,7 @@ def scikit_learn_arrays(shape: Shape) -> Made:
 def _logistic(build: Any, shape: Shape) -> tuple[Any, nn.Module]:
     images = torch.rand(160, *shape, generator=torch.Generator().manual_seed(3))
     labels = plain(shape)(images).argmax(1)
-    found = build(C=10, max_iter=40).fit(images.flatten(1).numpy(), labels.numpy())
+    found = build(C=1, max_iter=200).fit(images.flatten(1).numpy(), labels.numpy())
     weight = torch.from_numpy(found.coef_).float()
     head = nn.Linear(weight.shape[1], weight.shape[0])
     with torch.no_grad():

@@ -31,18 +31,18 @@ def _exported(shape: Shape, net: nn.Module | None = None) -> nn.Module:
     return program.module()
 
 
-@kind(modal=False)
+@kind(modal=False, dear=True)
 def exported(shape: Shape) -> Made:
     return Made(_exported(shape), plain(shape))
 
 
-@kind(modal=False)
+@kind(modal=False, dear=True)
 def exported_inside_another(shape: Shape) -> Made:
     twin = Before(lambda images: images * 0.5, plain(shape)).eval()
     return Made(Before(lambda images: images * 0.5, _exported(shape)), twin)
 
 
-@kind(modal=False)
+@kind(modal=False, dear=True)
 def exported_in_a_callable(shape: Shape) -> Made:
     graph = _exported(shape)
     return Made(lambda images: graph(images), plain(shape), owned=(graph,))
@@ -66,7 +66,7 @@ def frozen_script(shape: Shape) -> Made:
     return Made(made, plain(shape))
 
 
-@kind(modal=False, gradient=False, weight=2)
+@kind(modal=False, gradient=False, dear=True, weight=2)
 def optimised_script(shape: Shape) -> Made:
     made = _quietly(
         lambda: torch.jit.optimize_for_inference(torch.jit.script(fresh(shape)))
@@ -104,26 +104,26 @@ def traced_in_training_mode(shape: Shape) -> Made:
     return Made(made)
 
 
-@kind(flags=COUPLED, doubtful=_ALSO, modal=False, weight=1)
+@kind(flags=COUPLED, doubtful=_ALSO, modal=False, dear=True, weight=1)
 def exported_in_training_mode(shape: Shape) -> Made:
     return Made(_exported(shape, _Normed(fresh(shape))))
 
 
 # ---------------------------------------------------------------------- compiled
-@kind(weight=1, modal=False, still=True)
+@kind(weight=1, modal=False, still=True, dear=True)
 def compiled(shape: Shape) -> Made:
     model = torch.compile(fresh(shape), backend="aot_eager", dynamic=True)
     return Made(model, plain(shape))
 
 
-@kind(weight=1, modal=False, still=True)
+@kind(weight=1, modal=False, still=True, dear=True)
 def compiled_in_place(shape: Shape) -> Made:
     net = fresh(shape)
     net.compile(backend="aot_eager", dynamic=True)
     return Made(net, plain(shape))
 
 
-@kind(weight=1, modal=False, still=True)
+@kind(weight=1, modal=False, still=True, dear=True)
 def compiled_inside(shape: Shape) -> Made:
     net = torch.compile(fresh(shape), backend="aot_eager", dynamic=True)
     return Made(Before(same, net), plain(shape))
@@ -164,7 +164,7 @@ class _Autocast(nn.Module):
             return self.net(images)
 
 
-@kind()
+@kind(dear=True)
 def autocast_inside(shape: Shape) -> Made:
     twin = _Autocast(plain(shape)).eval()
     return Made(_Autocast(fresh(shape)), lambda images: twin(images))
@@ -187,7 +187,7 @@ def dynamic_int8(shape: Shape) -> Made:
     return Made(_quietly(make), lambda images: twin(images.detach()).detach())
 
 
-@kind(gradient=False, weight=2)
+@kind(gradient=False, dear=True, weight=2)
 def static_int8(shape: Shape) -> Made:
     from torch.ao.quantization import get_default_qconfig_mapping
     from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx

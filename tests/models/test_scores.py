@@ -110,6 +110,21 @@ def test_output_key_gives_the_numbers_of_the_plain_net() -> None:
     assert report["clean"].result.clean_accuracy == 1.0
 
 
+def test_arrays_are_scores_as_tensors_are() -> None:
+    array = Z.double().numpy()
+    array.setflags(write=False)
+    assert torch.equal(to_logits(array, 2), Z.double())
+    assert torch.equal(to_logits({"loss": None, "out": Z.numpy()}, 2), Z)
+    with pytest.raises(ModelContractError, match="class numbers"):
+        to_logits(Z.argmax(1).numpy(), 2)
+    net = small_net().eval()
+    labels = net(IMAGES).argmax(1)
+    arrays = PRTest(lambda x: net(x).numpy(), **SETTINGS).measure(IMAGES, labels)
+    plain = PRTest(net, **SETTINGS).measure(IMAGES, labels)
+    assert torch.equal(arrays.verdict, plain.verdict)
+    assert arrays.flags == plain.flags
+
+
 # ---------------------------------------------------------------------- which shape
 def test_one_row_that_was_squeezed_is_one_row() -> None:
     assert to_logits(Z[0], 1).tolist() == [Z[0].tolist()]
