@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -19,14 +20,18 @@ if __name__ == "__main__":
         first, _, last = word.partition("-")
         numbers += range(int(first), int(last) if last else int(first) + 1)
     found, spent = [], []
+    families: Counter[str] = Counter()
     for number in numbers:
-        started = time.perf_counter()
+        started = time.process_time()
         case = draw(number)
         found.append(run_case(case))
-        spent.append((time.perf_counter() - started, case.words))
-        if len(numbers) < 10:
-            print(found[-1])
+        seconds = time.process_time() - started
+        spent.append((seconds, case.words))
+        families[case.ask.family] += seconds
+        if len(numbers) < 10 or found[-1].ended == "wrong" or found[-1].moved:
+            print(found[-1], flush=True)
     print(summary(found))
-    print(f"{sum(seconds for seconds, _ in spent):.1f} s; the slowest:")
+    print({family: round(seconds, 1) for family, seconds in families.items()})
+    print(f"{sum(seconds for seconds, _ in spent):.1f} s of this process; the slowest:")
     for seconds, words in sorted(spent)[-8:]:
         print(f"  {seconds:.2f} s  {words}")
