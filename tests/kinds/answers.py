@@ -116,7 +116,7 @@ def _last_out(scores: Tensor, value: float) -> Tensor:
     return scores.masked_fill(mask, value)
 
 
-@kind(known=("fim", "msa", "zoo", "plan"), weight=3)
+@kind(known=("fim", "msa", "zoo", "plan", "cli"))
 def masked_class(shape: Shape) -> Made:
     twin = Before(same, plain(shape), lambda z: _last_out(z, -1e4)).eval()
     model = Before(same, fresh(shape), lambda z: _last_out(z, -torch.inf))
@@ -178,9 +178,8 @@ def probabilities_as_logits(shape: Shape) -> Made:
     return Made(model, twin)
 
 
-@kind(refused="expected values\\s+in \\[0, 1\\]", may_end=("prtest",), weight=1)
+@kind(refused="expected values\\s+in \\[0, 1\\]", weight=1)
 def logits_as_probabilities(shape: Shape) -> Made:
-    # a call of PRTest takes no look
     model = Before(same, fresh(shape), lambda z: z * 3 + 5)
     return Made(model, options={"outputs": "probs"})
 

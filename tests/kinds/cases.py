@@ -80,7 +80,9 @@ def draw(number: int) -> Case:
     dice = random.Random(f"any model {number}")
     kind = _kind(dice)
     shape = dice.choice(SHAPES)
-    made = kind.make(shape)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = kind.make(shape)
     ask = draw_ask(dice, isinstance(made.model, nn.Module))
     inputs = draw_inputs(
         dice,
@@ -137,7 +139,8 @@ def _ending(
     for name, text in answer.errors.items():
         if _FOREIGN.match(text) or not any(re.search(w, text) for w in expected):
             return "wrong", f"stage {name}: {text}"
-    if _must_refuse(case) and not answer.errors:
+    tried = any(1 in v for k, v in answer.columns.items() if "clean_correct" in k)
+    if _must_refuse(case) and not answer.errors and (tried or case.ask.family != "zoo"):
         return "wrong", f"ended, and should be refused: {expected}"
     wrong = _compared(case, answer)
     if wrong:

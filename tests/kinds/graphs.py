@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +13,6 @@ from .kind import Before, Made, Shape, fresh, kind, plain, same
 def _example(shape: Shape, n: int = 3) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.rand(n, *shape, generator=generator)
-
-
-def _quietly(make: object) -> object:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return make()  # type: ignore[operator]
 
 
 # ---------------------------------------------------------------------- exported
@@ -51,26 +44,24 @@ def exported_in_a_callable(shape: Shape) -> Made:
 # ---------------------------------------------------------------------- scripted, traced
 @kind()
 def scripted(shape: Shape) -> Made:
-    return Made(_quietly(lambda: torch.jit.script(fresh(shape))), plain(shape))
+    return Made(torch.jit.script(fresh(shape)), plain(shape))
 
 
 @kind()
 def traced(shape: Shape) -> Made:
-    made = _quietly(lambda: torch.jit.trace(fresh(shape), _example(shape)))
+    made = torch.jit.trace(fresh(shape), _example(shape))
     return Made(made, plain(shape))
 
 
 @kind(modal=False)
 def frozen_script(shape: Shape) -> Made:
-    made = _quietly(lambda: torch.jit.freeze(torch.jit.script(fresh(shape))))
+    made = torch.jit.freeze(torch.jit.script(fresh(shape)))
     return Made(made, plain(shape))
 
 
 @kind(modal=False, gradient=False, dear=True, weight=2)
 def optimised_script(shape: Shape) -> Made:
-    made = _quietly(
-        lambda: torch.jit.optimize_for_inference(torch.jit.script(fresh(shape)))
-    )
+    made = torch.jit.optimize_for_inference(torch.jit.script(fresh(shape)))
     return Made(made, plain(shape))
 
 
@@ -100,7 +91,7 @@ _ALSO = frozenset({"batch_protocols", "left_out", "not_as_deployed", "duplicates
 
 @kind(flags=COUPLED, doubtful=_ALSO, weight=1)
 def traced_in_training_mode(shape: Shape) -> Made:
-    made = _quietly(lambda: torch.jit.trace(_Normed(fresh(shape)), _example(shape)))
+    made = torch.jit.trace(_Normed(fresh(shape)), _example(shape))
     return Made(made)
 
 
@@ -183,8 +174,8 @@ def dynamic_int8(shape: Shape) -> Made:
             fresh(shape), {nn.Linear}, dtype=torch.qint8
         )
 
-    twin = _quietly(make)
-    return Made(_quietly(make), lambda images: twin(images.detach()).detach())
+    twin = make()
+    return Made(make(), lambda images: twin(images.detach()).detach())
 
 
 @kind(gradient=False, dear=True, weight=2)
@@ -198,5 +189,5 @@ def static_int8(shape: Shape) -> Made:
         prepared(example)
         return convert_fx(prepared)
 
-    twin = _quietly(make)
-    return Made(_quietly(make), lambda images: twin(images.detach()).detach())
+    twin = make()
+    return Made(make(), lambda images: twin(images.detach()).detach())

@@ -1,4 +1,4 @@
-"""Is everything as before? A snapshot of models, the caller's tensors and the process, and what moved."""
+"""Is everything as before? Models, the caller's tensors, the process; and what moved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of a model? Each verb on a model, and its answer as numbers that can be compared."""
+"""What is asked of a model? Each verb, and its answer as numbers that can be compared."""
 
 from __future__ import annotations
 

@@ -111,6 +111,7 @@ def test_a_module_that_refuses_its_mode_stays_as_it_is() -> None:
     assert all(mode for _, mode in modes_of(net))
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.*is deprecated")
 def test_a_frozen_script_gets_no_mode_that_it_had_not() -> None:
     net = torch.jit.freeze(torch.jit.script(small_net().eval()))
     assert modes_of(net) == []

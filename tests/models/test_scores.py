@@ -125,6 +125,15 @@ def test_arrays_are_scores_as_tensors_are() -> None:
     assert arrays.flags == plain.flags
 
 
+@pytest.mark.parametrize("make", [PRTest, FIMScore, MSA])
+def test_a_call_refuses_logits_that_were_promised_to_be_probabilities(make: Any) -> None:
+    net = small_net().eval()
+    model = nn.Sequential(net, nn.Hardtanh(-1, 1), nn.Softplus(), nn.Softplus())
+    labels = model(IMAGES).argmax(1)
+    with pytest.raises(ModelContractError, match=r"outputs=\"probs\", but the model"):
+        make(model, outputs="probs")(IMAGES, labels)
+
+
 # ---------------------------------------------------------------------- which shape
 def test_one_row_that_was_squeezed_is_one_row() -> None:
     assert to_logits(Z[0], 1).tolist() == [Z[0].tolist()]

@@ -56,6 +56,20 @@ def to_logits(raw: Any, n: int, outputs: Outputs = "logits", key: Key = None) ->
     return scores
 
 
+def refuse_no_probs(log_probs: Tensor, slack: float) -> None:
+    """Raises ModelContractError where exp(log_probs) (n, K) exceeds 1 by more than exp(slack) does.
+
+    One host sync.
+
+    >>> refuse_no_probs(torch.tensor([[0.25, 0.75]]).log(), 1e-3)
+    """
+    if bool((log_probs > max(1e-3, slack)).any()):
+        raise ModelContractError(
+            f'outputs="probs", but the model gave {float(log_probs.max().exp()):.4g}, expected '
+            'values in [0, 1]; say outputs="logits"'
+        )
+
+
 def _tensor_of(raw: Any, n: int, key: Key) -> Tensor:
     """The tensor of scores: by its key, by the name "logits", or the only one that can be it."""
     raw = _array_as_tensor(raw)
