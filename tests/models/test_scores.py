@@ -126,7 +126,9 @@ def test_arrays_are_scores_as_tensors_are() -> None:
 
 
 @pytest.mark.parametrize("make", [PRTest, FIMScore, MSA])
-def test_a_call_refuses_logits_that_were_promised_to_be_probabilities(make: Any) -> None:
+def test_a_call_refuses_logits_that_were_promised_to_be_probabilities(
+    make: Any,
+) -> None:
     net = small_net().eval()
     model = nn.Sequential(net, nn.Hardtanh(-1, 1), nn.Softplus(), nn.Softplus())
     labels = model(IMAGES).argmax(1)
