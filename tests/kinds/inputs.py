@@ -204,7 +204,7 @@ def _labels(classes: Tensor, kind: str) -> Any:
 
 def _spoilt(bad: str, given: Any, labels: Any, classes: Tensor) -> tuple[Any, Any]:
     whole = torch.as_tensor(np.array(given)) if isinstance(given, np.ndarray) else given
-    whole = whole.detach().clone()
+    whole = whole.detach().clone(memory_format=torch.contiguous_format)
     with torch.no_grad():
         if bad == "uint8 images":
             return (whole.abs() * 255).to(torch.uint8), labels
