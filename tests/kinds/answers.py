@@ -128,7 +128,8 @@ def _underflowed(scores: Tensor) -> Tensor:
 
 
 @kind(
-    known=("fim", "msa", "zoo", "plan", "blackbox"), doubtful=frozenset({"saturated"})
+    known=("fim", "msa", "zoo", "plan", "cli", "blackbox"),
+    doubtful=frozenset({"saturated"}),
 )
 def log_of_underflow(shape: Shape) -> Made:
     twin = Before(same, plain(shape), lambda z: (100 * z).log_softmax(1)).eval()

@@ -7,7 +7,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -293,9 +293,3 @@ def summary(outcomes: Iterable[Outcome]) -> str:
 def outcomes(numbers: Iterable[int]) -> list[Outcome]:
     """Cases by their numbers."""
     return [run_case(draw(number)) for number in numbers]
-
-
-def without_known() -> None:
-    """From now on nothing is excused that is known not to be right yet."""
-    for name, kind in KINDS.items():
-        KINDS[name] = replace(kind, known=())

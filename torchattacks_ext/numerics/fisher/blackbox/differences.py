@@ -104,7 +104,7 @@ def central_differences(
         pair = _pair(x, flat[rows].view_as(x) * step_size, bounds)
         if grey_levels:
             pair = pair.mul_(LEVELS).round_().div_(LEVELS)
-        parts = pair.split(max_rows)  # one row a call: a pair is two calls
+        parts = torch.split(pair, max_rows)  # one row a call: a pair is two calls
         up, down = torch.cat([ask(scores, part) for part in parts]).chunk(2)
         found.append((up - down) / (2 * step_size))
     return torch.cat(found).view(n_images, n, -1)
