@@ -18,6 +18,9 @@ from filelock import FileLock
 NO_DATA = "data test: "
 MOST_WORKERS = 8  # each imports torch and collects every test: a ninth would not pay
 
+# What several test files share beside fixtures: `kinds`. Last, so that it hides nothing.
+sys.path.append(str(Path(__file__).resolve().parent))
+
 # A fixed example sequence: a run that passes here passes elsewhere, and a slow
 # neighbour on the same machine is not a failure.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)

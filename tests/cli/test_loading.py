@@ -12,8 +12,9 @@ from torch import nn
 
 from torchattacks_ext.cli.checkpoints import read_weights
 from torchattacks_ext.cli.factories import call_factory
-from torchattacks_ext.cli.loading import fitted, load_model
+from torchattacks_ext.cli.loading import fitted, in_eval_mode, load_model
 from torchattacks_ext.errors import ConfigError, InputError
+from torchattacks_ext.models.normalised import NormalizedModel
 
 pytestmark = pytest.mark.usefixtures("workshop")
 
@@ -30,6 +31,23 @@ def test_a_factory_gives_its_model_in_eval_mode() -> None:
     assert (
         name == "shed:build" and isinstance(model, nn.Sequential) and not model.training
     )
+
+
+class Graph(nn.Module):
+    """As torch.export's modules: it refuses train() and eval()."""
+
+    def train(self, mode: bool = True) -> nn.Module:
+        raise NotImplementedError("Calling train() is not supported yet.")
+
+    def eval(self) -> nn.Module:
+        raise NotImplementedError("Calling eval() is not supported yet.")
+
+
+def test_a_graph_without_modes_is_loaded_as_it_is() -> None:
+    for model in (Graph(), NormalizedModel(Graph(), [0.5], [0.5])):
+        assert in_eval_mode(model) is model
+    inside = nn.Sequential(Graph(), nn.Dropout())
+    assert not in_eval_mode(inside)[1].training
 
 
 def test_the_current_folder_is_searched_first_and_only_for_a_while() -> None:

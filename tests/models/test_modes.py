@@ -109,3 +109,12 @@ def test_a_module_that_refuses_its_mode_stays_as_it_is() -> None:
         pass
     give_back_modes([(net, True), (net[0], True), (net[1], True)])
     assert all(mode for _, mode in modes_of(net))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.*is deprecated")
+def test_a_frozen_script_gets_no_mode_that_it_had_not() -> None:
+    net = torch.jit.freeze(torch.jit.script(small_net().eval()))
+    assert modes_of(net) == []
+    with session(net):
+        pass
+    assert not hasattr(net, "training")

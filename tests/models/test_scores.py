@@ -110,6 +110,32 @@ def test_output_key_gives_the_numbers_of_the_plain_net() -> None:
     assert report["clean"].result.clean_accuracy == 1.0
 
 
+def test_arrays_are_scores_as_tensors_are() -> None:
+    array = Z.double().numpy()
+    array.setflags(write=False)
+    assert torch.equal(to_logits(array, 2), Z.double())
+    assert torch.equal(to_logits({"loss": None, "out": Z.numpy()}, 2), Z)
+    with pytest.raises(ModelContractError, match="class numbers"):
+        to_logits(Z.argmax(1).numpy(), 2)
+    net = small_net().eval()
+    labels = net(IMAGES).argmax(1)
+    arrays = PRTest(lambda x: net(x).numpy(), **SETTINGS).measure(IMAGES, labels)
+    plain = PRTest(net, **SETTINGS).measure(IMAGES, labels)
+    assert torch.equal(arrays.verdict, plain.verdict)
+    assert arrays.flags == plain.flags
+
+
+@pytest.mark.parametrize("make", [PRTest, FIMScore, MSA])
+def test_a_call_refuses_logits_that_were_promised_to_be_probabilities(
+    make: Any,
+) -> None:
+    net = small_net().eval()
+    model = nn.Sequential(net, nn.Hardtanh(-1, 1), nn.Softplus(), nn.Softplus())
+    labels = model(IMAGES).argmax(1)
+    with pytest.raises(ModelContractError, match=r"outputs=\"probs\", but the model"):
+        make(model, outputs="probs")(IMAGES, labels)
+
+
 # ---------------------------------------------------------------------- which shape
 def test_one_row_that_was_squeezed_is_one_row() -> None:
     assert to_logits(Z[0], 1).tolist() == [Z[0].tolist()]

@@ -10,7 +10,7 @@ import typer
 
 from ..errors import ConfigError, InputError
 from . import common
-from .loading import load_model
+from .loading import in_eval_mode, load_model
 from .planning import build_plan, read_plan, read_sampler, row_passes
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def _on_pixels(
             )
         model = NormalizedModel(model, *moments)
     try:
-        return (model if device is None else model.to(device)).eval()
+        return in_eval_mode(model if device is None else model.to(device))
     except (RuntimeError, AssertionError) as error:
         said = common.one_line(error)
         raise ConfigError(f"--device {device} cannot be used ({said})") from error

@@ -44,7 +44,7 @@ def load_model(
                     f"{option} {value} belongs to a file of weights ({', '.join(SUFFIXES)}), "
                     f"--model is {spec!r}"
                 )
-        return call_factory(spec, "--model").eval(), spec
+        return in_eval_mode(call_factory(spec, "--model")), spec
     refuse_other_formats(path)
     if arch is None:
         raise ConfigError(
@@ -54,7 +54,23 @@ def load_model(
     found = read_weights(path, weights)
     model = call_factory(arch, "--arch")
     _fill(model, fitted(found.state, model.state_dict()), spec, arch)
-    return model.eval(), _name(path, found)
+    return in_eval_mode(model), _name(path, found)
+
+
+def in_eval_mode(model: nn.Module) -> nn.Module:
+    """The model, told `eval()`; an exported graph or a frozen script has no modes to set.
+
+    >>> from torch import nn
+    >>> in_eval_mode(nn.Dropout()).training
+    False
+    """
+    from ..models.modes import change
+
+    try:
+        return model.eval()
+    except (NotImplementedError, AttributeError):
+        change(model, False)
+        return model
 
 
 def _name(path: Path, found: Weights) -> str:

@@ -192,7 +192,7 @@ class _Victim(nn.Module):
     def __init__(self, model: nn.Module, streams: _Streams) -> None:
         super().__init__()
         self.model = model
-        self.training = model.training
+        self.training = getattr(model, "training", False)  # a frozen script has none
         self._streams = streams
         self._devices = _cuda_devices(model)
         self._n_calls = 0

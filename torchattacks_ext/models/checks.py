@@ -15,19 +15,16 @@ import torch
 from torch import Tensor
 
 from .._typing import LogitsFn
-from ..errors import ModelContractError
 from ..numerics.losses import unmasked
 from ..results.base.facts import Flag
 from .modes import modes_of
-from .scores import Key, Outputs
-from .session import first_tensor
+from .scores import Key, Outputs, refuse_no_probs
+from .session import rounding_of
 
 N_ROWS = 8
 N_REPEATS = 5
 RANDOM_CHANGE = 1e-4
 BATCH_CHANGE = 1e-3
-ROUNDINGS = 4
-"""Units of rounding of a half or bf16 model below which no change is believed."""
 GAP = 1.0
 """How far masked classes (-inf) stand below the others: a large number would hide changes."""
 
@@ -125,28 +122,19 @@ def inspect_model(
         return known[1]
     # not inference_mode: tensors that a model computes once and keeps must allow gradients later
     with torch.no_grad():
-        traits = _look(view, images[:N_ROWS].contiguous(), reading[0], _slack(model))
+        traits = _look(
+            view, images[:N_ROWS].contiguous(), reading[0], rounding_of(model)
+        )
     with contextlib.suppress(TypeError):
         _cache[model] = (key, traits)
     return traits
 
 
-def _slack(model: object) -> float:
-    """What rounding alone may move: 0 for float32 and float64, some units of a shorter dtype."""
-    sample = first_tensor(model)
-    if sample is None or sample.element_size() >= 4:
-        return 0.0
-    return ROUNDINGS * torch.finfo(sample.dtype).eps
-
-
 def _look(view: LogitsFn, rows: Tensor, outputs: str, slack: float) -> ModelTraits:
     answers = [unmasked(view(rows), GAP) for _ in range(N_REPEATS)]
     first = answers[0]
-    if outputs == "probs" and bool((first > max(1e-3, slack)).any()):
-        raise ModelContractError(
-            f'outputs="probs", but the model gave {float(first.max().exp()):.4g}, expected values '
-            'in [0, 1]; say outputs="logits"'
-        )
+    if outputs == "probs":
+        refuse_no_probs(first, slack)
     limit = max(RANDOM_CHANGE, slack)
     randomised = any(_changed(first, other, limit) for other in answers[1:])
     coupled = not randomised and len(rows) > 1 and _coupled(view, rows, first, slack)

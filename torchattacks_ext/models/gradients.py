@@ -39,6 +39,11 @@ _HINTS = (
         'needs scores only (FIMScore(method="blackbox"), Square)',
     ),
     (
+        "backward through the graph a second time",
+        "does it train itself in its forward, by a backward pass of its own? Rows would depend on "
+        "their order: give a frozen copy",
+    ),
+    (
         "modified by an inplace operation",
         "a layer writes on what its backward pass needs: let it work on a copy",
     ),

@@ -15,9 +15,9 @@ from .loans import writes_of
 from .meter import Meter
 from .scores import Key
 from .scores import Outputs as Outputs
-from .scores import check_outputs
+from .scores import check_outputs, refuse_no_probs
 from .scores import to_logits as to_logits
-from .session import first_tensor
+from .session import first_tensor, rounding_of
 
 
 class LogitsView(nn.Module):
@@ -51,6 +51,8 @@ class LogitsView(nn.Module):
         """Whether the model writes on its input; None before its first forward."""
         self.safe: bool | None = None
         """Whether a gradient leaves the model whole; None before the first that is asked for."""
+        self.probs = False
+        """Whether an answer was seen that may be probabilities, where these were promised."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K) of images (N, ...). One forward row-pass a row."""
@@ -63,6 +65,9 @@ class LogitsView(nn.Module):
         self.meter.forward += n
         raw = self._ask(given, given is images)
         logits = to_logits(raw, n, self.outputs, self.key)
+        if self.outputs == "probs" and not self.probs:
+            refuse_no_probs(logits.detach(), rounding_of(self.model))
+            self.probs = True
         # the next answer may be written into the same memory; a hook must not hang on the caller's
         logits = logits.clone()
         if logits.requires_grad:

@@ -61,7 +61,8 @@ def change(module: nn.Module, mode: bool) -> None:
             if isinstance(getattr(module, "training", None), bool) and _owns(module):
                 module.training = mode
         return
-    module.training = mode
+    if isinstance(getattr(module, "training", None), bool):  # a frozen script has none
+        module.training = mode
     for child in module.children():
         change(child, mode)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,7 +37,8 @@ def check_outputs(outputs: object, key: object) -> None:
 def to_logits(raw: Any, n: int, outputs: Outputs = "logits", key: Key = None) -> Tensor:
     """Scores of `n` rows as logits (n, K), K >= 2, float32 (float64 stays).
 
-    raw: a tensor; a tuple, a dict or an object with attributes that holds one (`key` says which). A
+    raw: a tensor or a NumPy array; a tuple, a dict or an object with attributes that holds one
+    (`key` says which). A
     single score z becomes the two columns (0, z), so that softmax gives the model's sigmoid. (n, K,
     1, 1) and (n, 1, K) lose their ones, and (K,) is the answer to a single row. With
     outputs="probs" the logarithm is taken (clamped at the smallest normal number). Raises
@@ -54,11 +56,26 @@ def to_logits(raw: Any, n: int, outputs: Outputs = "logits", key: Key = None) ->
     return scores
 
 
+def refuse_no_probs(log_probs: Tensor, slack: float) -> None:
+    """Raises ModelContractError where exp(log_probs) (n, K) exceeds 1 by more than exp(slack) does.
+
+    One host sync.
+
+    >>> refuse_no_probs(torch.tensor([[0.25, 0.75]]).log(), 1e-3)
+    """
+    if bool((log_probs > max(1e-3, slack)).any()):
+        raise ModelContractError(
+            f'outputs="probs", but the model gave {float(log_probs.max().exp()):.4g}, expected '
+            'values in [0, 1]; say outputs="logits"'
+        )
+
+
 def _tensor_of(raw: Any, n: int, key: Key) -> Tensor:
     """The tensor of scores: by its key, by the name "logits", or the only one that can be it."""
+    raw = _array_as_tensor(raw)
     if isinstance(raw, Tensor):
         return raw
-    parts = dict(_parts(raw))
+    parts = {name: _array_as_tensor(part) for name, part in _parts(raw)}
     wanted = key if key is not None else "logits" if "logits" in parts else None
     if wanted is not None:
         chosen = _chosen(parts, wanted)
@@ -82,6 +99,13 @@ def _tensor_of(raw: Any, n: int, key: Key) -> Tensor:
         f"the model returned {type(raw).__name__} without scores, expected a tensor (N, K), a "
         "tuple or dict with one, or an object with .logits; wrap the model"
     )
+
+
+def _array_as_tensor(part: Any) -> Any:
+    """A NumPy array of numbers (scikit-learn, onnxruntime) as a tensor, anything else as it is."""
+    if isinstance(part, np.ndarray) and part.dtype.kind in "fiub":
+        return torch.as_tensor(np.require(part, requirements=["C", "W"]))
+    return part
 
 
 def _parts(raw: Any) -> Iterator[tuple[str | int, Any]]:

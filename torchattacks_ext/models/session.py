@@ -15,6 +15,9 @@ from ..errors import StateError
 from .loans import loaned
 from .modes import change, give_back_modes, modes_of
 
+ROUNDINGS = 4
+"""Units of rounding of a half or bf16 model below which no change is believed."""
+
 _guard = threading.Lock()
 _owners: dict[int, tuple[int, int]] = {}
 
@@ -127,3 +130,15 @@ def first_tensor(model: object) -> torch.Tensor | None:
         if stores is None and tensor.dtype.is_floating_point:
             stores = tensor
     return stores
+
+
+def rounding_of(model: object) -> float:
+    """What rounding alone may move: 0 for float32 and float64, some units of a shorter dtype.
+
+    >>> rounding_of(nn.Linear(2, 2)), rounding_of(nn.Linear(2, 2).half())
+    (0.0, 0.00390625)
+    """
+    sample = first_tensor(model)
+    if sample is None or sample.element_size() >= 4:
+        return 0.0
+    return ROUNDINGS * torch.finfo(sample.dtype).eps

@@ -63,6 +63,21 @@ def test_batches_change_nothing_and_seeds_do() -> None:
     assert not torch.allclose(one.log_lam, other.log_lam, atol=1e-3)
 
 
+def test_a_model_of_single_rows_is_scored_one_row_at_a_time() -> None:
+    model, asked = net(), set()
+
+    def ask(images: Tensor) -> Tensor:
+        asked.add(len(images))
+        with torch.no_grad():
+            return model(images)
+
+    few = dict(method="blackbox", n_directions=6)
+    one = measure(FIMScore(ask, batch_size=1, **few), IMAGES[:1])
+    assert asked == {1}
+    two = measure(FIMScore(model, **few), IMAGES[:1])
+    assert torch.allclose(one.log_lam, two.log_lam, atol=1e-3)
+
+
 def test_a_target_ends_images_early() -> None:
     found = measure(FIMScore(net(), method="blackbox", n_directions=200, target=0.5))
     done = found.ending == int(Ending.CONVERGED)

@@ -20,7 +20,7 @@ from torchattacks_ext import (
 )
 from torchattacks_ext.numerics.fisher.spectral import Ending
 from torchattacks_ext.numerics.norms import norm_of
-from torchattacks_ext.testing import check_probe
+from torchattacks_ext.testing import check_probe, small_net
 from torchattacks_ext.testing.props import balanced_net, example_images
 
 IMAGES = example_images(9)
@@ -236,6 +236,16 @@ def test_a_dead_gradient_is_flagged_and_is_no_robustness() -> None:
     assert found.count(Ending.ZERO_GRADIENT) == len(IMAGES)
     assert (found.log_lam == -torch.inf).all() and found.r_spec == torch.inf
     assert "zero_gradient" in {flag.code for flag in found.flags}
+
+
+def test_a_call_that_follows_no_gradient_says_so() -> None:
+    net = small_net().eval()
+    images = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for dead in (lambda x: net(x).detach(), lambda x: net(x.round())):
+        with pytest.warns(ReliabilityWarning, match="reaches 2 of 2 images") as said:
+            FIMScore(dead)(images)
+        assert said[0].filename == __file__
+    FIMScore(net)(images)  # a warning would be an error here
 
 
 def test_rows_without_numbers_have_a_status_and_leave_the_mean_alone() -> None:

@@ -13,8 +13,10 @@ import torchattacks
 from torch import Tensor, nn
 
 from torchattacks_ext.engines.zoo.attack import run_attack
+from torchattacks_ext.engines.zoo.watch import GradientWatch
 from torchattacks_ext.errors import BackendError, InputError, StateError
 from torchattacks_ext.evaluation.zoo.catalogue import attack_names, create_attack
+from torchattacks_ext.models.gradients import NoGradient
 
 FAST = {
     "AutoAttack": {"eps": 0.3},
@@ -276,3 +278,53 @@ def test_warnings_of_the_victim_are_shown():
 
     with pytest.warns(UserWarning, match="mine"):
         run_attack(build("FGSM"), Warns(), *batch(), 11)
+
+
+def frozen() -> nn.Module:
+    return torch.jit.freeze(torch.jit.script(net().eval()))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.*is deprecated")
+@pytest.mark.parametrize("where", ["bare", "inside"])
+def test_a_script_that_lost_its_mode_is_attacked_as_the_plain_net(where: str) -> None:
+    images, labels = torch.full((2, 3, 8, 8), 0.5), torch.tensor([1, 2])
+    model, plain = frozen(), net().eval().requires_grad_(False)
+    if where == "inside":
+        model, plain = nn.Sequential(model), nn.Sequential(plain)
+    found, wanted = (
+        run_attack(lambda m: torchattacks.PGD(m, steps=2), one, images, labels, seed=3)
+        for one in (model, plain)
+    )
+    assert torch.allclose(found, wanted, atol=1e-5)
+
+
+class Unguided(torch.autograd.Function):
+    """Gives None where a gradient is asked of it, as the layers of dynamic quantisation."""
+
+    @staticmethod
+    def forward(ctx, images):
+        return images.flatten(1)[:, :4].clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return None
+
+
+@pytest.mark.parametrize("name", ["FGSM", "MIFGSM", "PGD"])
+def test_a_gradient_that_is_none_is_said_to_be_none(name: str) -> None:
+    images, labels = torch.full((2, 3, 8, 8), 0.5), torch.tensor([1, 2])
+    watch = GradientWatch(Before(Unguided.apply), 2)
+    attack = getattr(torchattacks, name)
+    with pytest.raises(NoGradient, match="gives no gradient of its scores.*Square"):
+        run_attack(lambda m: attack(m), watch, images, labels, seed=3)
+
+
+class Before(nn.Module):
+    """A module of a function."""
+
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.function, self.weight = function, nn.Parameter(torch.ones(1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.function(images)

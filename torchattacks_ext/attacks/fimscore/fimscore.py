@@ -26,7 +26,7 @@ from .rows import raised_on, sensitivity_rows, unreached
 from .scored import Scored
 from .scoring import check_same_size, score, taken
 from .settings import FIMSettings, Method, needs_gradient
-from .step import better_end
+from .step import better_end, warned
 from .temperature import fitted_temperature, given_temperature, refuse_equal
 from .view import Tempered, in_dtype
 
@@ -210,7 +210,7 @@ class FIMScore(Probe):
         parts = []
         for places in index.chunk(-(-len(inputs) // self.batch_size)):
             part = taken(whole, places)
-            found = score(self.config, view, part.images, part.ids)
+            found = warned(score(self.config, view, part.images, part.ids))
             parts.append(self._stepped(found, part))
         return torch.cat(parts)
 

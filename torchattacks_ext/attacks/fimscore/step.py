@@ -8,8 +8,10 @@ from torch import Tensor
 from ..._typing import LogitsFn, Norm
 from ...data.door import check_label_range
 from ...data.stream import Batch
+from ...numerics.fisher.spectral import Ending
 from ...numerics.losses import margins, target_margins
 from ...numerics.norms import project
+from ...results.base.facts import Flag, warn_flags
 from .scored import Scored
 from .settings import FIMSettings
 
@@ -47,6 +49,18 @@ def better_end(
         one, two = (margin(logits_of(end)) for end in ends)
     better = (two < one).reshape(-1, *(1,) * (images.dim() - 1))
     return torch.where(better, ends[1], ends[0])
+
+
+def warned(scored: Scored) -> Scored:
+    """The score of a call's images; a call has no flags, so a doubt about its step is a warning."""
+    dead = int((scored.top.status == int(Ending.ZERO_GRADIENT)).sum())
+    if dead:
+        text = (
+            f"no gradient reaches {dead} of {len(scored.top.status)} images: their step follows "
+            "nothing; a quantiser, a sign, an argmax or a detach may be inside"
+        )
+        warn_flags([Flag("zero_gradient", text, dead)], stacklevel=5)
+    return scored
 
 
 def step_direction(scored: Scored, norm: Norm) -> Tensor:

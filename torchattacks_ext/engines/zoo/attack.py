@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ...errors import BackendError, InputError, TorchattacksExtError
 from ...models.gradients import backward_raised, from_backward, uncompiled
+from ...models.modes import modes_of
 from ..fork import ForkedRng
 from .sealed import Sealed
 
@@ -127,7 +128,7 @@ def _call(
 @contextmanager
 def _modes_kept(model: nn.Module) -> Iterator[None]:
     """Give every sub-module its own train/eval flag back: torchattacks sets one for all."""
-    before = [(module, module.training) for module in model.modules()]
+    before = modes_of(model)  # of those that have one
     try:
         yield
     finally:

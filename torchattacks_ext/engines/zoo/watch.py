@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...models.gradients import NoGradient
 from ...numerics.losses import unmasked
 
 
@@ -15,6 +16,7 @@ class GradientWatch(nn.Module):
 
     Rows are told apart by their place, so batches of another size end the watch: of attacks that
     take rows out or repeat them nothing is said. No further pass, no wait for the device.
+    A backward pass that brings no gradient at all raises NoGradient.
 
     >>> watch, images = GradientWatch(nn.Flatten(), 2), torch.ones(2, 1, requires_grad=True)
     >>> (watch(images) * torch.tensor([[0.0], [1.0]])).sum().backward()
@@ -36,7 +38,13 @@ class GradientWatch(nn.Module):
             hook(self._note)
         return unmasked(self.victim(images))
 
-    def _note(self, gradient: Tensor) -> None:
+    def _note(self, gradient: Tensor | None) -> None:
+        if gradient is None:
+            raise NoGradient(
+                "the model gives no gradient of its scores to the images (its backward pass ends "
+                "before them, as that of quantised layers does): use an attack that needs scores "
+                "only, as Square"
+            )
         if len(gradient) != self._n:
             self._whole = False
             return

@@ -168,7 +168,7 @@ def _add_weights(module: nn.Module, found: list[Any]) -> None:
     torch's own tables and its count of writes: Module.parameters() would take ten times as long,
     and the count has no public name.
     """
-    found.append(module.training)
+    found.append(getattr(module, "training", None))
     for tensors in (module._parameters, module._buffers):
         for tensor in tensors.values():
             if tensor is None:

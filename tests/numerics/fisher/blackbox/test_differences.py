@@ -28,7 +28,7 @@ def border_images(dtype: torch.dtype = torch.float64) -> Tensor:
 
 
 @pytest.mark.parametrize("n", [1, 5])
-@pytest.mark.parametrize("max_rows", [2, 7, 256])
+@pytest.mark.parametrize("max_rows", [1, 2, 7, 256])
 def test_a_linear_function_has_its_slopes_even_at_the_border(
     n: int, max_rows: int
 ) -> None:

@@ -400,7 +400,7 @@ def test_a_constant_model_has_zero_gradient() -> None:
         ({"target": 0.0}, ConfigError, "target=0.0"),
         ({"h": 0.1}, ConfigError, "1/24 of the box"),
         ({"h": -1.0}, ConfigError, "1/24 of the box"),
-        ({"max_rows": 1}, ConfigError, "max_rows=1"),
+        ({"max_rows": 0}, ConfigError, "max_rows=0"),
         ({"grey": True}, InputError, "whole multiples of 1/255"),
         ({"ids": torch.arange(3)}, InputError, "one each"),
     ],

@@ -89,22 +89,23 @@ def central_differences(
     tensor([[[ 3., -5.]]], dtype=torch.float64)
     """
     step_size = grey_levels / LEVELS if grey_levels else h
-    if not step_size > 0 or max_rows < 2:
-        raise ConfigError(f"h={h!r} must be > 0 and max_rows={max_rows!r} at least 2")
+    if not step_size > 0 or max_rows < 1:
+        raise ConfigError(f"h={h!r} must be > 0 and max_rows={max_rows!r} at least 1")
     n_images, n = v.shape[:2]
     if n_images != len(images) or v.shape[2] != images[0].numel():
         raise InputError(
             f"v {tuple(v.shape)} does not fit images {tuple(images.shape)}: expected (N, n, D)"
         )
     which = torch.arange(n_images, device=images.device).repeat_interleave(n)
-    flat, found = v.flatten(0, 1), []
-    for start in range(0, n_images * n, max_rows // 2):
-        rows = slice(start, start + max_rows // 2)
+    flat, found, n_pairs = v.flatten(0, 1), [], max(1, max_rows // 2)
+    for start in range(0, n_images * n, n_pairs):
+        rows = slice(start, start + n_pairs)
         x = images[which[rows]]
         pair = _pair(x, flat[rows].view_as(x) * step_size, bounds)
         if grey_levels:
             pair = pair.mul_(LEVELS).round_().div_(LEVELS)
-        up, down = ask(scores, pair).chunk(2)
+        parts = torch.split(pair, max_rows)  # one row a call: a pair is two calls
+        up, down = torch.cat([ask(scores, part) for part in parts]).chunk(2)
         found.append((up - down) / (2 * step_size))
     return torch.cat(found).view(n_images, n, -1)
 

@@ -157,10 +157,10 @@ class _Asker:
         self, m: int, n_round: int, confidence: float, target: float | None
     ) -> None:
         check_images(self.images, self.ids)
-        if m < 1 or n_round < 1 or self.max_rows < 2:
+        if m < 1 or n_round < 1 or self.max_rows < 1:
             raise ConfigError(
-                f"n_directions={m!r} and n_round={n_round!r} must be >= 1, "
-                f"max_rows={self.max_rows!r} >= 2"
+                f"n_directions={m!r}, n_round={n_round!r} and max_rows={self.max_rows!r} must be "
+                ">= 1"
             )
         if not 0 < confidence < 1 or not (target is None or target > 0):
             raise ConfigError(
