@@ -49,8 +49,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a case ended: "right", "refused", "known" (not right yet), "wrong". moved: what is not
-    as before, which is wrong whatever the end. message: of a refusal, or what is wrong.
+    """How a case ended: "right", "refused" or "wrong". moved: what is not as before, which is
+    wrong whatever the end. message: of a refusal, or what is wrong.
     """
 
     words: str
@@ -109,8 +109,6 @@ def run_case(case: Case) -> Outcome:
     if case.ask.family == "cli":  # the model of a command is its own
         changed = [key for key in changed if not key.startswith("module")]
     ended, message = _ending(case, answer, error)
-    if ended == "wrong" and case.ask.family in case.kind.known:
-        ended = "known"
     return Outcome(case.words, case.kind.name, ended, message, tuple(changed))
 
 
@@ -285,7 +283,7 @@ def summary(outcomes: Iterable[Outcome]) -> str:
     lines += ["refusals by kind and message:"] * bool(said)
     for (kind, message), n in sorted(said.items()):
         lines.append(f"  {n:3d}  {kind}: {message}")
-    wrong = [one for one in all_ if one.ended in ("wrong", "known") or one.moved]
+    wrong = [one for one in all_ if one.ended == "wrong" or one.moved]
     lines += [f"case {one}" for one in wrong]
     return "\n".join(lines)
 

@@ -49,8 +49,7 @@ class Kind:
     refusal in the families `refuses`; may_end: those in which another end is right as well. flags:
     codes that it brings beside its twin's; doubtful: codes that may come. modal: whether train()
     and eval() may be asked of it; still: whether nothing else may be done to it either; dear:
-    whether it takes long to make. known: families that are not right yet. weight: how often it is
-    drawn.
+    whether it takes long to make. weight: how often it is drawn.
     """
 
     name: str
@@ -64,7 +63,6 @@ class Kind:
     modal: bool = True
     still: bool = False
     dear: bool = False
-    known: tuple[str, ...] = ()
     weight: int = 3
 
 
