@@ -63,6 +63,11 @@ class LogitsView(nn.Module):
         self.meter.forward += n
         raw = self._ask(given, given is images)
         logits = to_logits(raw, n, self.outputs, self.key)
+        if logits.is_meta:
+            raise ModelContractError(
+                "the model answers on the meta device, where numbers have no values: load its "
+                "weights (model.to_empty(device=...), then load_state_dict)"
+            )
         # the next answer may be written into the same memory; a hook must not hang on the caller's
         logits = logits.clone()
         if logits.requires_grad:
