@@ -21,11 +21,6 @@ _STATIC = re.compile(
 )
 _HINTS = (
     (
-        "not on the expected device meta",
-        "some of its weights are on the meta device and have no values: load them "
-        "(model.to_empty(device=...), then load_state_dict)",
-    ),
-    (
         "more than 1 value per channel",
         "batch statistics refuse single rows: give the layers running statistics, or fixed "
         "companions by models.FrozenBatch",

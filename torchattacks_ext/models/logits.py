@@ -18,6 +18,7 @@ from .scores import Outputs as Outputs
 from .scores import check_outputs
 from .scores import to_logits as to_logits
 from .session import first_tensor
+from .skeletons import loaded_only
 
 
 class LogitsView(nn.Module):
@@ -63,11 +64,6 @@ class LogitsView(nn.Module):
         self.meter.forward += n
         raw = self._ask(given, given is images)
         logits = to_logits(raw, n, self.outputs, self.key)
-        if logits.is_meta:
-            raise ModelContractError(
-                "the model answers on the meta device, where numbers have no values: load its "
-                "weights (model.to_empty(device=...), then load_state_dict)"
-            )
         # the next answer may be written into the same memory; a hook must not hang on the caller's
         logits = logits.clone()
         if logits.requires_grad:
@@ -80,7 +76,8 @@ class LogitsView(nn.Module):
         own = given.clone() if callers and self.writes is not False else given
         before = writes_of(own)
         try:
-            raw = self.model(own)
+            with loaded_only(self.model):
+                raw = self.model(own)
         except PASSED_ON:
             raise
         except Exception as error:
