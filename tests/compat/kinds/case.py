@@ -34,7 +34,9 @@ class Case:
     `plain_images`; `scale` times that for the model). shift: what log lambda differs by, known on
     paper. allowed: the difference of log lambda. scores: the model gives no gradient on purpose;
     FIMScore is then compared as a black box, MSA with the plain module behind no_grad. refused:
-    verb -> words. told: codes of flags that must be there and that the plain module has not.
+    verb -> words of the refusal, or of the flag beside the rows that were left. told: verb -> codes
+    of all flags of the model, where the plain module has others. doubted: verb -> words of the flag
+    that says why its number means nothing here.
     """
 
     model: Any
@@ -52,17 +54,23 @@ class Case:
     scores: bool = False
     refused: Mapping[str, str] = field(default_factory=dict)
     told: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    doubted: Mapping[str, str] = field(default_factory=dict)
     close: Callable[[], None] = nothing
 
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """A name, what has to be installed, how it is built, and whether it takes long."""
+    """A name, what has to be installed, and how it is built."""
 
     name: str
     build: Callable[[], Case]
     packages: tuple[str, ...] = ()
     group: str = ""
+
+    @property
+    def takes_long(self) -> bool:
+        """Compilers and other packages: left out where time is short."""
+        return bool(self.packages)
 
     def missing(self) -> str:
         """Why it cannot be built here; empty where it can."""
@@ -131,10 +139,40 @@ def digits() -> tuple[Tensor, Tensor]:
     return _trained()[1].clone(), _trained()[2].clone()
 
 
+@functools.cache
+def the_plain_net() -> nn.Sequential:
+    """The digits net that most kinds are compared with; nobody changes it."""
+    return digits_net()
+
+
 def on_digits(model: Any, plain: Any = None, **facts: Any) -> Case:
     """A case on the eight images; the plain module is the digits net."""
     images, labels = digits()
-    return Case(model, digits_net() if plain is None else plain, images, labels, **facts)
+    return Case(model, the_plain_net() if plain is None else plain, images, labels, **facts)
+
+
+def dense_digits_net() -> nn.Sequential:
+    """The digits net with its convolutions written as matrices; compilers need fewer graphs."""
+    net, layers = digits_net(), [nn.Flatten()]
+    shape = (1, 8, 8)
+    for layer in net[:4]:
+        if isinstance(layer, nn.Conv2d):
+            layers.append(_as_matrix(layer, shape))
+            shape = (layer.out_channels, *(8 // layer.stride[0],) * 2)
+        else:
+            layers.append(layer)
+    return nn.Sequential(*layers, *net[5:])
+
+
+def _as_matrix(layer: nn.Conv2d, shape: tuple[int, ...]) -> nn.Linear:
+    n = shape[0] * shape[1] * shape[2]
+    with torch.no_grad():
+        shift = layer(torch.zeros(1, *shape)).flatten(1)
+        matrix = layer(torch.eye(n).view(n, *shape)).flatten(1) - shift
+        dense = nn.Linear(n, matrix.shape[1])
+        dense.weight.copy_(matrix.T)
+        dense.bias.copy_(shift[0])
+    return dense
 
 
 def radii(plain: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:

@@ -18,7 +18,12 @@ def onnx_bytes(net: nn.Module) -> bytes:
     file, batch = io.BytesIO(), torch.export.Dim("batch", min=1, max=4096)
     with hushed():
         program = torch.onnx.export(
-            net, (digits()[0],), dynamo=True, dynamic_shapes=({0: batch},), verbose=False
+            net,
+            (digits()[0],),
+            dynamo=True,
+            dynamic_shapes=({0: batch},),
+            opset_version=18,  # onnx2torch knows no Reshape of a later one
+            verbose=False,
         )
         assert program is not None
         program.save(file)

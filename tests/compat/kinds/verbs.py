@@ -1,11 +1,12 @@
 """What does each verb say of a model of some kind, beside what it says of the plain module?
 
-`ask` gives one Answer: equal, rounding (equal within the digits of a coarser dtype), refused with
-the words, or different with what differs.
+`ask` gives one Answer: equal, rounding (equal within the digits of a coarser dtype), refused or
+doubted with the words, or different with what differs.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from torchattacks_ext.engines.judge.ledger import AttackSpec
 from torchattacks_ext.errors import TorchattacksExtError
 from torchattacks_ext.results.base.result import Result
 
-from .case import EQUAL, Case
+from .case import EQUAL, Case, on_digits, the_plain_net
 
 PLAN = (
     AttackSpec("noise", on="target", steps=5),
@@ -34,7 +35,7 @@ PLAN = (
 
 @dataclass(frozen=True)
 class Answer:
-    """status: equal, rounding, refused or different; words: what was said, or what differs."""
+    """status: equal, rounding, refused, doubted or different; words: what was said, or what differs."""
 
     status: str
     words: str = ""
@@ -84,6 +85,18 @@ def hushed() -> Iterator[None]:
 
 def plain_numbers(case: Case, verb: str) -> Result:
     """The verb on the plain module; behind no_grad where the model gives no gradient either."""
+    if case.plain is the_plain_net():
+        return _numbers_of_the_plain_net(verb, case.scores)
+    return _measured(case, verb)
+
+
+@functools.cache
+def _numbers_of_the_plain_net(verb: str, scores: bool) -> Result:
+    """Most kinds are compared with these; measured once."""
+    return _measured(on_digits(None, scores=scores), verb)
+
+
+def _measured(case: Case, verb: str) -> Result:
     plain = case.plain
     if case.scores:
         plain = _without_gradient(plain)
@@ -111,9 +124,9 @@ def ask(case: Case, verb: str) -> Answer:
             found = RUNS[verb](case.model, images, case, options)
     except TorchattacksExtError as refusal:
         return _refused(case, verb, str(refusal))
-    words = case.refused.get(verb)
-    if words is not None:
-        return _flagged(found, words)
+    for status, said in (("refused", case.refused), ("doubted", case.doubted)):
+        if verb in said:
+            return _flagged(found, said[verb], status)
     if not torch.equal(images, case.images):
         return Answer("different", "the caller's images were written")
     answer = compared(case, verb, found, plain_numbers(case, verb))
@@ -129,12 +142,12 @@ def _refused(case: Case, verb: str, said: str) -> Answer:
     return Answer("refused", said)
 
 
-def _flagged(found: Result, words: str) -> Answer:
-    """A refusal may be a flag, where rows of other parts are left."""
+def _flagged(found: Result, words: str, status: str) -> Answer:
+    """A refusal may be a flag, where rows of other parts are left; a doubt always is."""
     said = [flag.message for flag in found.flags if re.search(words, flag.message)]
     if not said:
         return Answer("different", f"no word of {words!r}: {_codes(found)}")
-    return Answer("refused", said[0])
+    return Answer(status, said[0])
 
 
 def _codes(result: Result) -> set[str]:
@@ -143,7 +156,7 @@ def _codes(result: Result) -> set[str]:
 
 def compared(case: Case, verb: str, found: Any, plain: Any) -> Answer:
     """Decisions, flags and measurements of two results."""
-    told, expected = _codes(found), _codes(plain) | case.told.get(verb, frozenset())
+    told, expected = _codes(found), case.told.get(verb, _codes(plain))
     if told != expected:
         return Answer("different", f"flags {sorted(told)}, expected {sorted(expected)}")
     if verb != "FIMScore":

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from .case import Case, kind, radii
 from .verbs import hushed
 
-N_IMAGES = 6
 
 
 class Logits(nn.Module):
@@ -29,23 +28,46 @@ class Logits(nn.Module):
         return self.read(self.net, images)
 
 
-def smooth_images(size: int, n_channels: int = 3) -> Tensor:
-    """(6, C, size, size) in [0, 1], blurred noise: random nets tell them apart."""
+PLACES = (-0.3, -0.05, -0.004, 0.004, 0.05, 0.3)
+"""Where the images lie on the line between two images of different answers, from the boundary."""
+
+
+def last_layer(net: nn.Module) -> nn.Linear:
+    """The head."""
+    return [layer for layer in net.modules() if isinstance(layer, nn.Linear)][-1]
+
+
+def planted_images(plain: nn.Module, size: int) -> Tensor:
+    """(6, 3, size, size) in [0, 1]: blurred noise, near to and far from a decision boundary.
+
+    The head's bias is set so that no class has more than others: random nets else answer one.
+    """
     generator = torch.Generator().manual_seed(11)
-    coarse = torch.rand(N_IMAGES, n_channels, 4, 4, generator=generator)
-    fine = nn.functional.interpolate(coarse, (size, size), mode="bicubic")
-    return fine.clamp(0, 1)
+    coarse = torch.rand(32, 3, 4, 4, generator=generator)
+    some = nn.functional.interpolate(coarse, (size, size), mode="bicubic").clamp(0, 1)
+    with torch.no_grad():
+        head = last_layer(plain)
+        head.bias.sub_(plain(some).mean(0))
+        answers = plain(some).argmax(1)
+        other = int((answers != answers[0]).nonzero()[0, 0])
+        low, high = 0.0, 1.0
+        for _ in range(16):
+            middle = (low + high) / 2
+            same = plain(some[:1].lerp(some[other : other + 1], middle)).argmax(1) == answers[0]
+            low, high = (middle, high) if bool(same) else (low, middle)
+    places = torch.tensor([min(1.0, max(0.0, low + place)) for place in PLACES])
+    return some[:1].lerp(some[other : other + 1], places[:, None, None, None])
 
 
-def seeded(make: Callable[[], nn.Module], gain: float = 20.0) -> nn.Module:
-    """A network with random weights; the last layer is made larger, or all answers are one."""
+def seeded(make: Callable[[], nn.Module]) -> nn.Module:
+    """A network with random weights, those of the last layer large (some libraries begin at 0)."""
     with hushed(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
         net = make().eval()
-    last = [layer for layer in net.modules() if isinstance(layer, nn.Linear)][-1]
-    with torch.no_grad():
-        last.weight.mul_(gain)
-        last.bias.zero_()
+        last = last_layer(net)
+        with torch.no_grad():
+            last.weight.normal_(0, 4 / last.in_features**0.5)
+            last.bias.zero_()
     return net
 
 
@@ -55,7 +77,8 @@ def _case(
     read: Callable[[nn.Module, Tensor], Tensor] = lambda net, images: net(images),
     model: Any = None,
 ) -> Case:
-    images, plain = smooth_images(size), Logits(net, read)
+    plain = Logits(net, read)
+    images = planted_images(plain, size)
     with torch.no_grad():
         labels = plain(images).argmax(1)
     noise, attack = radii(plain, images, labels)
@@ -133,14 +156,14 @@ def _timm(name: str, size: int, **options: Any) -> Case:
 
 @kind("timm vit_tiny_patch16_224, K = 1,000", "timm")
 def timm_vit() -> Case:
-    """At 32 x 32 pixels."""
-    return _timm("vit_tiny_patch16_224", 32, img_size=32)
+    """At 32 x 32 pixels, 3 blocks."""
+    return _timm("vit_tiny_patch16_224", 32, img_size=32, depth=3)
 
 
 @kind("timm mixer_s32_224, K = 1,000", "timm")
 def timm_mixer() -> Case:
-    """At 64 x 64 pixels."""
-    return _timm("mixer_s32_224", 64, img_size=64)
+    """At 64 x 64 pixels, 2 blocks."""
+    return _timm("mixer_s32_224", 64, img_size=64, num_blocks=2)
 
 
 @kind("timm mobilenetv3_small_100, K = 1,000", "timm")
@@ -154,7 +177,7 @@ def resnet18() -> Case:
     """At 32 x 32 pixels; its activations work in place."""
     import torchvision
 
-    return _case(seeded(lambda: torchvision.models.resnet18(weights=None), gain=1.0), 32)
+    return _case(seeded(lambda: torchvision.models.resnet18(weights=None)), 32)
 
 
 @kind("torchvision googlenet, auxiliary heads, K = 1,000", "torchvision")
@@ -163,6 +186,6 @@ def googlenet() -> Case:
     import torchvision
 
     make = lambda: torchvision.models.googlenet(weights=None, init_weights=False)  # noqa: E731
-    case = _case(seeded(make, gain=1.0), 32)
+    case = _case(seeded(make), 32)
     case.model.train()
     return case
