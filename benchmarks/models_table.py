@@ -38,18 +38,27 @@ def measured(kind: Kind) -> dict[str, Any]:
     case.close()
     packages = {name: version(name) for name in kind.packages if name != COMPILER}
     seconds = round(time.perf_counter() - start, 1)
-    return {"group": kind.group, "packages": packages, "answers": answers, "seconds": seconds}
+    return {
+        "group": kind.group,
+        "packages": packages,
+        "answers": answers,
+        "seconds": seconds,
+    }
 
 
 def main() -> int:
     """Measure, write the record, say what differs; exit code 1 where something does."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", nargs="*", help="names of kinds or of their groups")
-    parser.add_argument("--again", action="store_true", help="also those that are there")
+    parser.add_argument(
+        "--again", action="store_true", help="also those that are there"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     for kind in every():
-        if not any(words in (kind.name, kind.group) for words in options.only or [kind.name]):
+        if not any(
+            words in (kind.name, kind.group) for words in options.only or [kind.name]
+        ):
             continue
         rows = record.read(PATH).get("kinds", {})
         if kind.name in rows and not options.again:

@@ -24,7 +24,9 @@ def models_table(data: dict[str, Any]) -> str:
     )
     parts = [f"{len(rows)} kinds: {said}.\n"]
     for group, question in data["groups"].items():
-        lines = [_line(name, row) for name, row in rows.items() if row["group"] == group]
+        lines = [
+            _line(name, row) for name, row in rows.items() if row["group"] == group
+        ]
         if lines:
             head = ["kind", "package", *VERBS]
             parts.append(f"\n**{question}**\n\n{table(head, lines)}")

@@ -52,5 +52,9 @@ def test_numbers_are_equal_wherever_they_must_be(rows: dict[str, Any]) -> None:
 
 def test_refusals_say_what_to_do(rows: dict[str, Any]) -> None:
     for name in MAY_BE_REFUSED:
-        said = [a["words"] for a in rows[name]["answers"].values() if a["status"] == "refused"]
+        said = [
+            a["words"]
+            for a in rows[name]["answers"].values()
+            if a["status"] == "refused"
+        ]
         assert said and all(len(words) > 40 for words in said), name

@@ -15,12 +15,13 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from ..errors import ModelContractError
 
 REMEDY = (
-    "has no values (it is on the meta device): load the weights (model.to_empty(device=...), then "
-    "load_state_dict), or make the model on its device"
+    "which are on the meta device and have no values: say model.to_empty(device=...), then "
+    "load_state_dict, or make the model on its device"
 )
 
 
@@ -53,10 +54,10 @@ class _Refusing(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        flat = torch.utils._pytree.tree_leaves((args, kwargs))
+        flat = tree_leaves((args, kwargs))
         if any(isinstance(one, torch.Tensor) and one.is_meta for one in flat):
             first = ", ".join(self._names[:3]) + ", ..." * (len(self._names) > 3)
             raise ModelContractError(
-                f"the model computes with weights that were never loaded: {first} {REMEDY}"
+                f"the model computes with weights that were never loaded: {first}, {REMEDY}"
             )
         return func(*args, **(kwargs or {}))

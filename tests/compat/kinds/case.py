@@ -148,7 +148,9 @@ def the_plain_net() -> nn.Sequential:
 def on_digits(model: Any, plain: Any = None, **facts: Any) -> Case:
     """A case on the eight images; the plain module is the digits net."""
     images, labels = digits()
-    return Case(model, the_plain_net() if plain is None else plain, images, labels, **facts)
+    return Case(
+        model, the_plain_net() if plain is None else plain, images, labels, **facts
+    )
 
 
 def dense_digits_net() -> nn.Sequential:
@@ -188,7 +190,11 @@ def radii(plain: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, floa
     small = [0.0002 * 1.5**i for i in range(18)]
     with torch.no_grad():
         left = [
-            float((plain((images + eps * step).clamp(0, 1)).argmax(1) == labels).float().mean())
+            float(
+                (plain((images + eps * step).clamp(0, 1)).argmax(1) == labels)
+                .float()
+                .mean()
+            )
             for eps in small
         ]
     attack = min(zip(left, small), key=lambda pair: abs(pair[0] - 0.6))[1]
@@ -196,7 +202,11 @@ def radii(plain: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, floa
 
 
 def _noise_failures(
-    plain: nn.Module, images: Tensor, labels: Tensor, eps: float, generator: torch.Generator
+    plain: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    eps: float,
+    generator: torch.Generator,
 ) -> float:
     """Share of the images that fail in more than a tenth of forty draws."""
     wrong = torch.zeros(len(images))

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from . import graphs, layers, libraries, numbers, refused, shapes, shared, vision, written
+from . import (
+    graphs,
+    layers,
+    libraries,
+    numbers,
+    refused,
+    shapes,
+    shared,
+    vision,
+    written,
+)
 from .case import KINDS, Kind
 
 GROUPS = {
     module.__name__.rpartition(".")[2]: (module.__doc__ or "").splitlines()[0]
-    for module in (written, shapes, numbers, layers, graphs, shared, libraries, vision, refused)
+    for module in (
+        written,
+        shapes,
+        numbers,
+        layers,
+        graphs,
+        shared,
+        libraries,
+        vision,
+        refused,
+    )
 }
 """Name of a file of kinds -> the question it answers."""
 

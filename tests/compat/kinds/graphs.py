@@ -60,7 +60,9 @@ def functional() -> Case:
     net = digits_net()
     weights = {name: p.detach() for name, p in net.named_parameters()}
     empty = copy.deepcopy(net).to("meta")
-    return on_digits(lambda images: torch.func.functional_call(empty, weights, (images,)))
+    return on_digits(
+        lambda images: torch.func.functional_call(empty, weights, (images,))
+    )
 
 
 def _script(make: Callable[[nn.Module], nn.Module]) -> Case:
@@ -136,7 +138,9 @@ def dynamic_int8() -> Case:
     The plain net has the rounded weights in float32.
     """
     with hushed():
-        int8 = torch.ao.quantization.quantize_dynamic(digits_net(), {nn.Linear}, dtype=torch.qint8)
+        int8 = torch.ao.quantization.quantize_dynamic(
+            digits_net(), {nn.Linear}, dtype=torch.qint8
+        )
     plain = digits_net()
     for layer, rounded in zip(plain, int8):
         if isinstance(layer, nn.Linear):
@@ -146,19 +150,27 @@ def dynamic_int8() -> Case:
         "PRTest": frozenset({"batch_dependent_model", "low_power"}),
         "MSA": frozenset({"batch_dependent_model", "batch_protocols", "left_out"}),
     }
-    return on_digits(int8, plain, scores=True, told=told, doubted={"FIMScore": STAIRCASE})
+    return on_digits(
+        int8, plain, scores=True, told=told, doubted={"FIMScore": STAIRCASE}
+    )
 
 
 @kind("torch.ao static int8 (fx)")
 def static_int8() -> Case:
     """Fixed scales from calibration; the plain net rounds in float32 (its reference)."""
     from torch.ao.quantization import get_default_qconfig_mapping
-    from torch.ao.quantization.quantize_fx import convert_fx, convert_to_reference_fx, prepare_fx
+    from torch.ao.quantization.quantize_fx import (
+        convert_fx,
+        convert_to_reference_fx,
+        prepare_fx,
+    )
 
     images = digits()[0]
     with hushed(), torch.no_grad():
         torch.backends.quantized.engine = "fbgemm"
-        prepared = prepare_fx(digits_net(), get_default_qconfig_mapping("fbgemm"), (images,))
+        prepared = prepare_fx(
+            digits_net(), get_default_qconfig_mapping("fbgemm"), (images,)
+        )
         prepared(images)
         int8 = convert_fx(copy.deepcopy(prepared))
         plain = convert_to_reference_fx(prepared)

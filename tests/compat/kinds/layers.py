@@ -19,7 +19,9 @@ class Merging(nn.Module):
         self.merged = False
         self.weight = nn.Parameter(linear.weight.detach().clone(), requires_grad=False)
         self.bias = nn.Parameter(linear.bias.detach().clone(), requires_grad=False)
-        self.adapter = nn.Parameter(0.02 * torch.randn(linear.weight.shape, generator=generator))
+        self.adapter = nn.Parameter(
+            0.02 * torch.randn(linear.weight.shape, generator=generator)
+        )
 
     def train(self, mode: bool = True) -> Merging:
         """Merged in evaluation."""
@@ -170,11 +172,15 @@ class Ensemble(nn.Module):
         self.base = copy.deepcopy(nets[0]).to("meta")
         stacked, _ = torch.func.stack_module_state(nets)  # type: ignore[arg-type]
         self.names = list(stacked)
-        self.stacked = nn.ParameterList(nn.Parameter(value.detach()) for value in stacked.values())
+        self.stacked = nn.ParameterList(
+            nn.Parameter(value.detach()) for value in stacked.values()
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K)."""
-        one = lambda weights: torch.func.functional_call(self.base, weights, (images,))  # noqa: E731
+        one = lambda weights: torch.func.functional_call(
+            self.base, weights, (images,)
+        )  # noqa: E731
         weights = dict(zip(self.names, self.stacked))
         found: Tensor = torch.vmap(one, randomness="error")(weights).mean(0)
         return found
@@ -219,7 +225,9 @@ class Attention(nn.Module):
     def _layer(layer: nn.Module, tokens: Tensor) -> Tensor:
         """Attention written out in products."""
         attend = layer.self_attn
-        q, k, v = nn.functional.linear(tokens, attend.in_proj_weight, attend.in_proj_bias).chunk(3, 2)
+        q, k, v = nn.functional.linear(
+            tokens, attend.in_proj_weight, attend.in_proj_bias
+        ).chunk(3, 2)
         heads = [part.unflatten(2, (2, 4)).transpose(1, 2) for part in (q, k, v)]
         weights = (heads[0] @ heads[1].transpose(2, 3) / 2).softmax(3)
         mixed = (weights @ heads[2]).transpose(1, 2).flatten(2)

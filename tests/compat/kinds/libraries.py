@@ -53,17 +53,23 @@ def fixed_session() -> Case:
 
     file = io.BytesIO()
     with hushed():
-        program = torch.onnx.export(digits_net(), (digits()[0],), dynamo=True, verbose=False)
+        program = torch.onnx.export(
+            digits_net(), (digits()[0],), dynamo=True, verbose=False
+        )
         assert program is not None
         program.save(file)
-    session = onnxruntime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        file.getvalue(), providers=["CPUExecutionProvider"]
+    )
     name = session.get_inputs()[0].name
 
     def scores(images: Tensor) -> Tensor:
         return torch.from_numpy(session.run(None, {name: images.detach().numpy()})[0])
 
     words = "takes 8 rows only"
-    return on_digits(scores, refused=dict.fromkeys(("PRTest", "FIMScore", "MSA"), words))
+    return on_digits(
+        scores, refused=dict.fromkeys(("PRTest", "FIMScore", "MSA"), words)
+    )
 
 
 @kind("onnx2torch module", "onnx2torch", "onnx", "onnxscript")
@@ -147,7 +153,9 @@ def skorch_proba() -> Case:
     import skorch
 
     with hushed():
-        classifier = skorch.NeuralNetClassifier(digits_net(), criterion=nn.CrossEntropyLoss)
+        classifier = skorch.NeuralNetClassifier(
+            digits_net(), criterion=nn.CrossEntropyLoss
+        )
         classifier.initialize()
 
     def scores(images: Tensor) -> Tensor:
@@ -163,7 +171,9 @@ def skorch_module() -> Case:
     import skorch
 
     with hushed():
-        classifier = skorch.NeuralNetClassifier(digits_net(), criterion=nn.CrossEntropyLoss)
+        classifier = skorch.NeuralNetClassifier(
+            digits_net(), criterion=nn.CrossEntropyLoss
+        )
         classifier.initialize()
     return on_digits(classifier.module_)
 
@@ -201,7 +211,9 @@ def logistic_scores() -> Case:
 
     with hushed():
         fitted = LogisticRegression(max_iter=200).fit(*_train_rows())
-    return _on_rows(fitted.decision_function, [_linear(fitted.coef_, fitted.intercept_)])
+    return _on_rows(
+        fitted.decision_function, [_linear(fitted.coef_, fitted.intercept_)]
+    )
 
 
 @kind("scikit-learn MLPClassifier.predict_proba", "scikit-learn")
@@ -213,7 +225,9 @@ def sklearn_mlp() -> Case:
         fitted = MLPClassifier((32,), max_iter=30, random_state=0).fit(*_train_rows())
     one, two = (_linear(w.T, b) for w, b in zip(fitted.coefs_, fitted.intercepts_))
     options = {"outputs": "probs"}
-    return _on_rows(fitted.predict_proba, [one, nn.ReLU(), two], options=options, allowed=1e-3)
+    return _on_rows(
+        fitted.predict_proba, [one, nn.ReLU(), two], options=options, allowed=1e-3
+    )
 
 
 @kind("LightningModule", "lightning")

@@ -50,23 +50,34 @@ class InRange(nn.Module):
     def __init__(self, low: Any, high: Any) -> None:
         super().__init__()
         self.net = digits_net()
-        self.register_buffer("low", torch.as_tensor(low, dtype=torch.float32).reshape(-1, 1, 1))
+        self.register_buffer(
+            "low", torch.as_tensor(low, dtype=torch.float32).reshape(-1, 1, 1)
+        )
         top = torch.as_tensor(high, dtype=torch.float32).reshape(-1, 1, 1)
         self.register_buffer("width", top - self.low)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K)."""
-        found: Tensor = self.net(((images - self.low) / self.width).mean(1, keepdim=True))
+        found: Tensor = self.net(
+            ((images - self.low) / self.width).mean(1, keepdim=True)
+        )
         return found
 
 
 def _in_range(low: Any, high: Any, n_channels: int = 1) -> Case:
     images, labels = digits()
-    pixels, model, plain = images.expand(-1, n_channels, -1, -1), InRange(low, high), InRange(0, 1)
+    pixels, model, plain = (
+        images.expand(-1, n_channels, -1, -1),
+        InRange(low, high),
+        InRange(0, 1),
+    )
     width = float(model.width.max())
     bounds = (low, high)
     if n_channels > 1:
-        bounds = (torch.as_tensor(low).reshape(-1, 1, 1), torch.as_tensor(high).reshape(-1, 1, 1))
+        bounds = (
+            torch.as_tensor(low).reshape(-1, 1, 1),
+            torch.as_tensor(high).reshape(-1, 1, 1),
+        )
     return Case(
         model,
         plain,

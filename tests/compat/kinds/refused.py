@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from .case import VERBS, Case, digits, digits_net, kind, on_digits
-from .verbs import hushed
 from .shapes import Returning
+from .verbs import hushed
 
 
 def _refusing(model: Any, words: str) -> Case:
@@ -71,7 +71,9 @@ def batch_statistics() -> Case:
     """Single rows have none."""
     net = digits_net()
     norm = nn.BatchNorm1d(64, track_running_stats=False)
-    return _refusing(nn.Sequential(*net[:6], norm, *net[6:]), "batch statistics refuse single rows")
+    return _refusing(
+        nn.Sequential(*net[:6], norm, *net[6:]), "batch statistics refuse single rows"
+    )
 
 
 @kind("keyword-only forward")
@@ -93,7 +95,9 @@ def inference_weights() -> Case:
     plain = digits_net()
     with torch.inference_mode():
         model = digits_net()
-        model.load_state_dict({k: v.clone() for k, v in plain.state_dict().items()}, assign=True)
+        model.load_state_dict(
+            {k: v.clone() for k, v in plain.state_dict().items()}, assign=True
+        )
     words = "inference_mode"
     return on_digits(model, plain, refused={"FIMScore": words, "MSA": words})
 

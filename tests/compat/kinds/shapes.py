@@ -75,7 +75,9 @@ class Single(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """What `form` makes of the logit (N, 1)."""
         logits = self.net(images)
-        return self.form(logits[:, 5:].logsumexp(1, True) - logits[:, :5].logsumexp(1, True))
+        return self.form(
+            logits[:, 5:].logsumexp(1, True) - logits[:, :5].logsumexp(1, True)
+        )
 
 
 def _binary(form: Callable[[Tensor], Tensor], **options: Any) -> Case:
@@ -113,7 +115,11 @@ def squeezed() -> Case:
 @kind("dict with one score tensor")
 def one_in_dict() -> Case:
     """Beside class numbers and a loss, which cannot be scores."""
-    form = lambda f, z: {"prediction": z.argmax(1), "out": z, "loss": z.sum()}  # noqa: E731
+    form = lambda f, z: {
+        "prediction": z.argmax(1),
+        "out": z,
+        "loss": z.sum(),
+    }  # noqa: E731
     return on_digits(Returning(form))
 
 

@@ -17,7 +17,9 @@ def one_process() -> None:
     """A group of one, by gloo; kept until the process ends, as trainers keep theirs."""
     if not dist.is_initialized():
         place = Path(tempfile.mkdtemp()) / "store"
-        dist.init_process_group("gloo", init_method=place.as_uri(), rank=0, world_size=1)
+        dist.init_process_group(
+            "gloo", init_method=place.as_uri(), rank=0, world_size=1
+        )
 
 
 @kind("DataParallel")

@@ -49,7 +49,9 @@ class Answer:
 def prtest(model: Any, images: Tensor, case: Case, options: Any) -> Result:
     """Verdicts at tolerance .05, at most 300 draws an image."""
     eps = options.pop("eps_scale") * case.noise
-    test = tax.PRTest(model, eps=eps, tolerance=0.05, significance=0.05, n_max=300, **options)
+    test = tax.PRTest(
+        model, eps=eps, tolerance=0.05, significance=0.05, n_max=300, **options
+    )
     return test.measure(images, case.labels, ids=list(range(len(images))))
 
 
@@ -174,7 +176,9 @@ def _gradient_is_missed(case: Case) -> Answer:
     options = {**case.options, "kl": False}
     try:
         with hushed():
-            found = tax.FIMScore(case.model, **options).measure(case.images.clone(), case.labels)
+            found = tax.FIMScore(case.model, **options).measure(
+                case.images.clone(), case.labels
+            )
     except TorchattacksExtError as refusal:
         return Answer("equal", f'method="blackbox"; with a gradient refused: {refusal}')
     if "zero_gradient" not in _codes(found):

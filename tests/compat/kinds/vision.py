@@ -15,11 +15,12 @@ from .case import Case, kind, radii
 from .verbs import hushed
 
 
-
 class Logits(nn.Module):
     """A network of a library as a map from images to a tensor."""
 
-    def __init__(self, net: nn.Module, read: Callable[[nn.Module, Tensor], Tensor]) -> None:
+    def __init__(
+        self, net: nn.Module, read: Callable[[nn.Module, Tensor], Tensor]
+    ) -> None:
         super().__init__()
         self.net, self.read = net, read
 
@@ -53,7 +54,10 @@ def planted_images(plain: nn.Module, size: int) -> Tensor:
         low, high = 0.0, 1.0
         for _ in range(16):
             middle = (low + high) / 2
-            same = plain(some[:1].lerp(some[other : other + 1], middle)).argmax(1) == answers[0]
+            same = (
+                plain(some[:1].lerp(some[other : other + 1], middle)).argmax(1)
+                == answers[0]
+            )
             low, high = (middle, high) if bool(same) else (low, middle)
     places = torch.tensor([min(1.0, max(0.0, low + place)) for place in PLACES])
     return some[:1].lerp(some[other : other + 1], places[:, None, None, None])
@@ -82,7 +86,14 @@ def _case(
     with torch.no_grad():
         labels = plain(images).argmax(1)
     noise, attack = radii(plain, images, labels)
-    return Case(net if model is None else model, plain, images, labels, noise=noise, attack=attack)
+    return Case(
+        net if model is None else model,
+        plain,
+        images,
+        labels,
+        noise=noise,
+        attack=attack,
+    )
 
 
 def _hugging_face(make: Callable[[Any], nn.Module], size: int = 32) -> Case:
@@ -112,7 +123,11 @@ def convnext() -> Case:
 
     def make(hf: Any) -> nn.Module:
         config = hf.ConvNextConfig(
-            num_stages=2, hidden_sizes=[16, 32], depths=[1, 1], image_size=32, num_labels=10
+            num_stages=2,
+            hidden_sizes=[16, 32],
+            depths=[1, 1],
+            image_size=32,
+            num_labels=10,
         )
         return hf.ConvNextForImageClassification(config)
 
@@ -185,7 +200,9 @@ def googlenet() -> Case:
     """In training mode it returns a tuple of three; measured in evaluation mode."""
     import torchvision
 
-    make = lambda: torchvision.models.googlenet(weights=None, init_weights=False)  # noqa: E731
+    make = lambda: torchvision.models.googlenet(
+        weights=None, init_weights=False
+    )  # noqa: E731
     case = _case(seeded(make), 32)
     case.model.train()
     return case

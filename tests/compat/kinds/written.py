@@ -130,7 +130,10 @@ def numpy_callable() -> Case:
     """float64 arrays inside, an answer from torch.from_numpy."""
     layers = [layer for layer in digits_net()[4:] if isinstance(layer, nn.Linear)]
     stem = digits_net()[:5]
-    arrays = [(p.weight.detach().double().numpy(), p.bias.detach().double().numpy()) for p in layers]
+    arrays = [
+        (p.weight.detach().double().numpy(), p.bias.detach().double().numpy())
+        for p in layers
+    ]
 
     def scores(images: Tensor) -> Tensor:
         with torch.no_grad():
