@@ -178,7 +178,7 @@ def _as_matrix(layer: nn.Conv2d, shape: tuple[int, ...]) -> nn.Linear:
 
 
 def radii(plain: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Radii at which noise, and one signed gradient step, break some of the images and not others."""
+    """Radii at which noise, and one signed gradient step, break some of the images only."""
     generator = torch.Generator().manual_seed(0)
     ladder = [0.005 * 1.5**i for i in range(14)]
     share = [_noise_failures(plain, images, labels, eps, generator) for eps in ladder]

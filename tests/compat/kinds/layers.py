@@ -43,8 +43,8 @@ def _with_norm(seed: int = 0) -> nn.Sequential:
     norm = nn.BatchNorm2d(16)
     with torch.no_grad():
         generator = torch.Generator().manual_seed(seed)
-        norm.running_mean.copy_(0.1 * torch.randn(16, generator=generator))  # type: ignore[union-attr]
-        norm.running_var.copy_(0.5 + torch.rand(16, generator=generator))  # type: ignore[union-attr]
+        norm.running_mean.copy_(0.1 * torch.randn(16, generator=generator))
+        norm.running_var.copy_(0.5 + torch.rand(16, generator=generator))
     return nn.Sequential(net[0], norm, *net[1:])
 
 
@@ -178,9 +178,11 @@ class Ensemble(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K)."""
-        one = lambda weights: torch.func.functional_call(
-            self.base, weights, (images,)
-        )  # noqa: E731
+
+        def one(weights: dict[str, Tensor]) -> Tensor:
+            found: Tensor = torch.func.functional_call(self.base, weights, (images,))
+            return found
+
         weights = dict(zip(self.names, self.stacked))
         found: Tensor = torch.vmap(one, randomness="error")(weights).mean(0)
         return found

@@ -115,11 +115,10 @@ def squeezed() -> Case:
 @kind("dict with one score tensor")
 def one_in_dict() -> Case:
     """Beside class numbers and a loss, which cannot be scores."""
-    form = lambda f, z: {
-        "prediction": z.argmax(1),
-        "out": z,
-        "loss": z.sum(),
-    }  # noqa: E731
+
+    def form(features: Tensor, z: Tensor) -> Any:
+        return {"prediction": z.argmax(1), "out": z, "loss": z.sum()}
+
     return on_digits(Returning(form))
 
 

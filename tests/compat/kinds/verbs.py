@@ -35,7 +35,7 @@ PLAN = (
 
 @dataclass(frozen=True)
 class Answer:
-    """status: equal, rounding, refused, doubted or different; words: what was said, or what differs."""
+    """status: equal, rounding, refused, doubted, different; words: what was said or differs."""
 
     status: str
     words: str = ""

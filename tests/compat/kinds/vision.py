@@ -175,10 +175,18 @@ def timm_vit() -> Case:
     return _timm("vit_tiny_patch16_224", 32, img_size=32, depth=3)
 
 
-@kind("timm mixer_s32_224, K = 1,000", "timm")
+@kind("timm MlpMixer, K = 1,000", "timm")
 def timm_mixer() -> Case:
     """At 64 x 64 pixels, 2 blocks."""
-    return _timm("mixer_s32_224", 64, img_size=64, num_blocks=2)
+    from timm.models import mlp_mixer
+
+    def make() -> nn.Module:
+        net: nn.Module = mlp_mixer.MlpMixer(
+            img_size=64, patch_size=16, num_blocks=2, embed_dim=128, num_classes=1000
+        )
+        return net
+
+    return _case(seeded(make), 64)
 
 
 @kind("timm mobilenetv3_small_100, K = 1,000", "timm")
@@ -200,9 +208,9 @@ def googlenet() -> Case:
     """In training mode it returns a tuple of three; measured in evaluation mode."""
     import torchvision
 
-    make = lambda: torchvision.models.googlenet(
-        weights=None, init_weights=False
-    )  # noqa: E731
+    def make() -> nn.Module:
+        return torchvision.models.googlenet(weights=None, init_weights=False)
+
     case = _case(seeded(make), 32)
     case.model.train()
     return case
