@@ -8,7 +8,8 @@ from typing import Any
 from markdown_table import origin, table
 
 VERBS = ("PRTest", "FIMScore", "MSA")
-LONGEST = 150
+HEAD, TAIL = 60, 130
+"""Characters of a refusal that are shown: what was met, and what to do, which stands last."""
 
 
 def models_table(data: dict[str, Any]) -> str:
@@ -46,7 +47,9 @@ def _cell(answer: dict[str, Any]) -> str:
     if status == "equal":
         short = words.partition(";")[0]
         return f"equal (`{short}`)" if short else "equal"
-    whole = words if len(words) <= LONGEST else f"{words[:LONGEST]}..."
+    whole = words
+    if len(words) > HEAD + TAIL:
+        whole = f"{words[:HEAD].rstrip()} ... {words[-TAIL:].lstrip()}"
     plain = whole.replace("|", "\\|").replace("<", "&lt;")
     return f'{status}: "{plain}"'
 

@@ -146,7 +146,8 @@ def _refused(case: Case, verb: str, said: str) -> Answer:
 
 def _flagged(found: Result, words: str, status: str) -> Answer:
     """A refusal may be a flag, where rows of other parts are left; a doubt always is."""
-    said = [flag.message for flag in found.flags if re.search(words, flag.message)]
+    texts = [(flag.message, f"{flag.code}: {flag.message}") for flag in found.flags]
+    said = [message for message, text in texts if re.search(words, text)]
     if not said:
         return Answer("different", f"no word of {words!r}: {_codes(found)}")
     return Answer(status, said[0])
