@@ -17,9 +17,14 @@ from typing import Any
 import record
 from markdown_table import origin, table
 from readme_fim import fim_blackbox, fim_cost, fim_validity
+from readme_models import models_table
 from readme_msa import msa_anchor, msa_cost, msa_masks, msa_parity, msa_truth
 
-FILES = (record.ROOT / "README.md", record.ROOT / "benchmarks" / "README.md")
+FILES = (
+    record.ROOT / "README.md",
+    record.ROOT / "benchmarks" / "README.md",
+    record.ROOT / "docs" / "models.md",
+)
 BLOCK = re.compile(r"(<!-- from: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -216,6 +221,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "prtest_data": prtest_data,
     "verified_rows": verified_rows,
     "import_time": import_time,
+    "models_table": models_table,
     "fim_blackbox": fim_blackbox,
     "fim_cost": fim_cost,
     "fim_validity": fim_validity,

@@ -18,6 +18,7 @@ from .scores import Outputs as Outputs
 from .scores import check_outputs, refuse_no_probs
 from .scores import to_logits as to_logits
 from .session import first_tensor, rounding_of
+from .skeletons import loaded_only
 
 
 class LogitsView(nn.Module):
@@ -80,7 +81,8 @@ class LogitsView(nn.Module):
         own = given.clone() if callers and self.writes is not False else given
         before = writes_of(own)
         try:
-            raw = self.model(own)
+            with loaded_only(self.model):
+                raw = self.model(own)
         except PASSED_ON:
             raise
         except Exception as error:

@@ -119,12 +119,15 @@ def _settled(model: nn.Module) -> Iterator[None]:
 def first_tensor(model: object) -> torch.Tensor | None:
     """The first floating-point parameter, else buffer, of a model; it says device and dtype.
 
-    Those in which something can be computed come before those that only store (float8).
+    Those in which something can be computed come before those that only store (float8); tensors
+    on the meta device, skeletons without values, are passed over.
     """
     if not isinstance(model, nn.Module):
         return None
     stores = None
     for tensor in chain(model.parameters(), model.buffers()):
+        if tensor.is_meta:
+            continue
         if tensor.dtype.is_floating_point and tensor.element_size() > 1:
             return tensor
         if stores is None and tensor.dtype.is_floating_point:
