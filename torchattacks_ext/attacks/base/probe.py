@@ -19,6 +19,7 @@ from typing import Any, ClassVar, final
 from ..._typing import Norm
 from ...data.stream import Stream
 from ...errors import StatusError
+from ...models.checks import ModelTraits
 from ...models.fingerprint import describe_model
 from ...models.meter import Budget
 from ...models.scores import Key, Outputs
@@ -117,6 +118,10 @@ class Probe(ImageAttack):
         """What the subclass adds to the provenance of its result, in JSON types."""
         return {}
 
+    def seen(self, traits: ModelTraits | None, earlier: Any = None) -> dict[str, Any]:
+        """Settings that only a look at the model decides. earlier: a result that is gone on with."""
+        return {}
+
     def _needs_labels(self) -> bool:
         return True
 
@@ -206,7 +211,7 @@ class Probe(ImageAttack):
             self.result_type,
             finished.table,
             stream,
-            settings=self.settings(),
+            settings=self.settings() | self.seen(stream.traits, stream.resume),
             provenance=self._provenance(model) | facts,
             cost=cost,
             sidecars=finished.keeper.finish(),
