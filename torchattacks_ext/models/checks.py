@@ -221,7 +221,9 @@ def _random_rows(
         return shares, False
     try:
         single = [unmasked(view(rows[:1])) for _ in range(coupling.N_ALONE)]
-    except ModelContractError:  # it takes no single rows: there is nothing to hold against
+    except (
+        ModelContractError
+    ):  # it takes no single rows: there is nothing to hold against
         return shares, False
     number = torch.arange(coupling.N_CALLS)
     company = torch.cat([mixed, calls[number, number % coupling.N_COPIES]])

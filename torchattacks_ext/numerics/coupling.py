@@ -43,7 +43,8 @@ def shares_draws(answers: Tensor, least: float = 0.0) -> bool:
     seen for certain; a shared change that strikes a share q of the calls therefore with
     probability 1 - q^6 - (1 - q)^6: .97 at 1/2, .47 at .1, .11 at .02. Beside noise of each row,
     normal answers with K = 10: .98 at an intraclass correlation of .5, .5 at .3, .1 at .2; with
-    K = 2: .9 at .9, .1 at .5. Noise that sums to zero over a call: .98. Halves of opposite sign: .02.
+    K = 2: .9 at .9, .1 at .5. Noise that sums to zero over a call: .98; halves of opposite sign:
+    .02.
 
     >>> calls = torch.arange(6.0).reshape(6, 1, 1).expand(6, 8, 2)
     >>> shares_draws(calls), shares_draws(torch.arange(48.0).reshape(8, 6, 1).transpose(0, 1))

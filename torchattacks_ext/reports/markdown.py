@@ -128,7 +128,10 @@ def _tests(report: EvaluationReport, confidence: float, mark: str) -> list[str]:
         ]
         if said.groups:
             cells = [[escape(cell) for cell in row] for row in said.groups]
-            blocks += [_table(said.group_head, cells, "lrlrrrr"), escape(said.group_note)]
+            blocks += [
+                _table(said.group_head, cells, "lrlrrrr"),
+                escape(said.group_note),
+            ]
         for title, (head, *counts) in spread.tables:
             blocks += [f"{escape(title)}:", _table(head, counts, "lrrr"[: len(head)])]
         blocks += [escape(spread.caption)] * bool(spread.tables)

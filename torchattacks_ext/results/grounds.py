@@ -16,8 +16,8 @@ Guarantee = Literal[
 GUARANTEES: Mapping[str, str] = {
     "exact": "exact: each verdict is wrong with a probability of at most the significance",
     "independent-calls": "independent-calls: so if separate calls of the model and the law draw "
-    "independently, which is not verified; each draw of an image had a call of its own, shared with "
-    "other images",
+    "independently, which is not verified; each draw of an image had a call of its own, which "
+    "other images shared",
     "one-row-calls": "one-row-calls: so for answers to single rows, if separate calls draw "
     "independently, which is not verified; each draw had a call of its own",
     "ideal-kernel": "ideal-kernel: so for random moves that mix ideally; how well they mix on "
@@ -28,6 +28,17 @@ GUARANTEES: Mapping[str, str] = {
     "call, which were counted as independent; measure anew",
 }
 """What each word of `guarantee` means."""
+
+_CALLS = ", if separate calls draw independently (not verified)"
+LIMITS: Mapping[str, str] = {
+    "ideal-kernel": ", for an ideal kernel only (how well the moves of splitting mix is not "
+    "verified)",
+    "independent-calls": _CALLS,
+    "one-row-calls": _CALLS,
+    "none": "; every image undecided, the model gives no answer twice",
+    "unverified": ", not verified: draws may have shared the model's own randomness",
+}
+"""What stands beside every claim of a test that is not exact, in few words."""
 
 RANDOM = frozenset({"randomised_model", "draws_random_numbers", "shared_model_draws"})
 """Codes of a model that draws numbers of its own."""

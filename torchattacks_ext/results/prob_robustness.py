@@ -186,9 +186,9 @@ class ProbRobustness(Result):
         all images of the source that are right and robust) and `mean_failure_bounds` (the mean
         failure rate of *these* images). `claim` says what "robust" means here: without labels
         (reference="prediction", targeted modes) the share is `stable_share` or
-        `target_missed_share`, with its interval, and `pra` is None. `sides` says so again; what does not hold is None, its
-        reason in `left_out`. With groups, `groups` has the counts and the interval of each. Raises
-        ConfigError for another confidence.
+        `target_missed_share`, with its interval, and `pra` is None. `sides` says so again; what
+        does not hold is None, its reason in `left_out`. With groups, `groups` has the counts and
+        the interval of each. Raises ConfigError for another confidence.
         """
         found = {
             "n": len(self),

@@ -119,7 +119,7 @@ class Probe(ImageAttack):
         return {}
 
     def seen(self, traits: ModelTraits | None, earlier: Any = None) -> dict[str, Any]:
-        """Settings that only a look at the model decides. earlier: a result that is gone on with."""
+        """Settings that only a look at the model decides; earlier: a result to go on with."""
         return {}
 
     def _needs_labels(self) -> bool:

@@ -87,7 +87,9 @@ def footing_of(
             "now shows that rows of one call may share a random draw or change each other's "
             "answers: they cannot be counted; measure anew"
         )
-    return Footing(now.random or together, now.alone or word == "one-row-calls", together)
+    return Footing(
+        now.random or together, now.alone or word == "one-row-calls", together
+    )
 
 
 def look_at_law(law: Sampler, images: Tensor, seed: int) -> Tensor:

@@ -26,7 +26,7 @@ from ...results.prob_robustness import ProbRobustness
 from ...samplers.base import Sampler
 from ..base.probe import Probe
 from ..base.settings import Setting
-from . import design as design
+from . import design
 from .design import CleanPolicy, Reference, Test
 from .footing import footing_of, look_at_law
 from .search import predictions, worst_draws
@@ -93,8 +93,8 @@ class PRTest(Probe):
 
     Cost of `measure`: n_samples forward row-passes an image (505 when it never fails, at
     tolerance = significance = .01), `n_mean`, one for the clean image and one for each close
-    draw (decided again at batch 1); at most 65 for the whole run to look at the model. One that
-    draws random numbers costs as much, up to 100 for the look, but needs a call a draw of an image.
+    draw (decided again at batch 1); at most 65 for the whole run to look at the model, 100 where it
+    draws random numbers: each draw of an image then has a call of its own.
 
     Examples::
         >>> from torchattacks_ext.testing import RateVictim
@@ -188,7 +188,7 @@ class PRTest(Probe):
         return super()._look(look_at_law(self.sampler, images, self.seed))
 
     def seen(self, traits: ModelTraits | None, earlier: Any = None) -> dict[str, Any]:
-        """`guarantee`, which follows from what a look showed of the model and the law."""
+        """`guarantee`, which follows from what a look showed."""
         footing = footing_of(traits, self.sampler, earlier)
         if self.test == "splitting":
             return {"guarantee": "ideal-kernel" if footing.plain else "none"}
@@ -234,7 +234,7 @@ class PRTest(Probe):
         return labels
 
     def _noise_ids(self, ids: Tensor) -> Tensor:
-        """The ids that key the noise: one for all images where the noise is shared."""
+        """The ids that key the noise: one for all images where it is shared."""
         return torch.zeros_like(ids) if self.shared_noise else ids
 
     def replay(self, images: Tensor, ids: Any, draws: Any) -> Tensor:
@@ -250,10 +250,8 @@ class PRTest(Probe):
         normalised = self._normalization_applied is True
         with self._session(), torch.no_grad():
             pixels = self._prepare(images, normalised)
-            ids, draws = (
-                torch.as_tensor(side).to(pixels.device) for side in (ids, draws)
-            )
-            ids = self._noise_ids(ids)
+            ids = self._noise_ids(torch.as_tensor(ids).to(pixels.device))
+            draws = torch.as_tensor(draws).to(pixels.device)
             noise = keyed(self.seed, ids, draws, self.sampler.name)
             found = self.sampler.sample(pixels, noise)
             return self.normalize(found) if normalised else found
@@ -277,8 +275,9 @@ class PRTest(Probe):
         """
         footing = footing_of(traits, self.sampler, earlier)
         size = 1 if footing.alone else self.batch_size
-        # a randomised answer that is asked again is another draw
-        again = not footing.random
+        again = (
+            not footing.random
+        )  # a random answer that is asked again is another draw
         known: dict[str, Any] = dict(
             judge=Judge(self.get_logits, self.targeted, size, rechecks=again),
             sampler=self.sampler,

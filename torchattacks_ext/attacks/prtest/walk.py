@@ -41,8 +41,9 @@ class Walk(Admission):
     ) -> Iterator[Rows]:
         """Finished rows in completion order. Images are taken in while batches have room.
 
-        opened: the batches of the stream, where somebody has begun to take them. Images of another size wait until those before them are done. Where the model raises in a
-        round, all its images are FAILED and the next ones are taken in.
+        opened: the batches of the stream, where somebody has begun to take them. Images of another
+        size wait until those before them are done. Where the model raises in a round, all its
+        images are FAILED and the next ones are taken in.
         """
         batches, slots = iter(stream if opened is None else opened), None
         waiting: Batch | None = None

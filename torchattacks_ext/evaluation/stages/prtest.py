@@ -116,7 +116,7 @@ class PRTestStage(RowStage):
         return self._probe.walk().untested(batch)
 
     def _begin(self, batch: Batch, shared: Shared) -> Mapping[str, Any]:
-        """Once, with the first batch: the model, what it shows, and whether a law repeats itself."""
+        """Once, with the first batch: the model, and what it and the law show."""
         probe = self._probe
         probe.set_model(shared.view.model, shared.view.meter)
         self._traits = shared.traits
@@ -147,7 +147,7 @@ def _build(plan: Plan, settings: Mapping[str, Any]) -> PRTest:
 
 
 def _guarantee(probe: PRTest, word: str | None = None) -> str:
-    """What a verdict of this test is worth, in one sentence; word: what a look at the model left."""
+    """What a verdict of this test is worth, in one sentence; word: what a look left of it."""
     each = "each verdict is wrong with probability at most `significance`"
     when = {
         "eprocess": ", whenever the run stopped",

@@ -15,6 +15,7 @@ from ...results.attack import AttackResult
 from ...results.base.facts import Cost
 from ...results.base.result import Result
 from ...results.evaluation import EvaluationReport, StageReport
+from ...results.grounds import LIMITS
 from ...results.prob_robustness import ProbRobustness
 from ...results.sensitivity import Sensitivity
 from .. import stages
@@ -201,18 +202,6 @@ def _test(stage: StageReport, result: ProbRobustness, sides: list[float]) -> _Sc
     )
     certified = _sum(result.certified)
     return _Score(certified, len(result), (sides[0], sides[1]), guarantee, details)
-
-
-_CALLS = ", if separate calls draw independently (not verified)"
-LIMITS = {
-    "ideal-kernel": ", for an ideal kernel only (how well the moves of splitting mix is not "
-    "verified)",
-    "independent-calls": _CALLS,
-    "one-row-calls": _CALLS,
-    "none": "; every image undecided, the model gives no answer twice",
-    "unverified": ", not verified: draws may have shared the model's own randomness",
-}
-"""What stands beside every claim of a test that is not exact."""
 
 
 def _robust_but_wrong(result: ProbRobustness) -> tuple[str, ...]:

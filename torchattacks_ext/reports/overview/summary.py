@@ -168,9 +168,7 @@ def _random(report: EvaluationReport) -> list[str]:
 
 
 _IF_IDEAL = " if the random moves of the method mix well, which was not checked"
-_IF_CALLS = (
-    " if the random numbers of its separate calls are independent, which was not checked"
-)
+_IF_CALLS = " if the random numbers of its separate calls are independent, which was not checked"
 _IF = {
     "ideal-kernel": _IF_IDEAL,
     "independent-calls": _IF_CALLS,
@@ -226,8 +224,9 @@ def _many_tests(ran: list[tuple[StageReport, ProbRobustness]]) -> str:
     words = {str(result.guarantee) for _, result in ran}
     more = f"; those by splitting hold only{_IF_IDEAL}" * ("ideal-kernel" in words)
     own = words & {"independent-calls", "one-row-calls"}
-    more += f"; those of a model or law with its own randomness hold only{_IF_CALLS}" * (
-        bool(own)
+    more += (
+        f"; those of a model or law with its own randomness hold only{_IF_CALLS}"
+        * (bool(own))
     )
     return f"{count(len(ran))} random tests were run: {'; '.join(parts)}{more}."
 

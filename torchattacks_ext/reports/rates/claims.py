@@ -172,9 +172,7 @@ def _verdicts(result: ProbRobustness, said: Mapping[str, Any]) -> list[tuple[str
     ]
 
 
-def _bounds(
-    said: Mapping[str, Any], asked: Tested, each: str
-) -> list[tuple[str, str]]:
+def _bounds(said: Mapping[str, Any], asked: Tested, each: str) -> list[tuple[str, str]]:
     """The three bounds; each is one-sided and says so, or why it is left out."""
     n, least, ends = said["n"], said["count_bound"], said["population_bounds"]
     good = "robust" if asked.kind == "label" else asked.good

@@ -47,7 +47,9 @@ def group_rows(
         return (), ""
     names, cut = list(groups), ""
     if len(names) > MOST_GROUPS:
-        names = sorted(names, key=lambda name: float(groups[name][asked.share]))[:MOST_GROUPS]
+        names = sorted(names, key=lambda name: float(groups[name][asked.share]))[
+            :MOST_GROUPS
+        ]
         cut = f" Shown are the {MOST_GROUPS} lowest of {count(len(groups))} groups."
     note = (
         f"{_SHARE.get(asked.kind, _SHARE['label'])} with its two-sided "
