@@ -53,8 +53,8 @@ class Watch:
     def _states(self) -> tuple[Any, ...]:
         shared: list[Any] = [torch.get_rng_state(), np.random.get_state(legacy=False)]
         shared.append(random.getstate())
-        if torch.cuda.is_initialized():
-            shared += [gen.get_state() for gen in torch.cuda.default_generators]
+        # none before CUDA is in use
+        shared += [gen.get_state() for gen in torch.cuda.default_generators]
         return *shared, *map(_state, self._owned)
 
 

@@ -228,9 +228,8 @@ class PRTest(Probe):
         if self.reference == "prediction":
             return predictions(self.get_logits, images, self.batch_size)
         if labels is None:
-            raise InputError(
-                "labels are needed: pass attack(images, labels), or reference='prediction'"
-            )
+            remedy = "pass attack(images, labels), or reference='prediction'"
+            raise InputError(f"labels are needed: {remedy}")
         return labels
 
     def _noise_ids(self, ids: Tensor) -> Tensor:

@@ -114,7 +114,7 @@ class Judge:
         if sizes is None or len(sizes) == 1:
             logits = self.view(images)
         else:
-            logits = torch.cat([self.view(part) for part in images.split(sizes)])
+            logits = torch.cat([self.view(part) for part in torch.split(images, sizes)])
         margin = (target_margins if self.targeted else margins)(logits, reference)
         top, best = logits.max(1)
         size, wanted = logits.abs().amax(1), reference.to(margin.dtype)
