@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import torchattacks_ext as tax
 from torchattacks_ext.reports import render_html, render_markdown, render_text
-from torchattacks_ext.results.grounds import tested
+from torchattacks_ext.results.grounds import asked_of
 from torchattacks_ext.results.prob_robustness import ProbRobustness
 
 RENDERERS = (render_text, render_markdown, render_html)
@@ -85,4 +85,4 @@ def test_with_labels_nothing_changes_its_name() -> None:
 def test_what_was_tested_follows_from_the_settings(
     settings: dict[str, str], kind: str
 ) -> None:
-    assert tested(settings).kind == kind
+    assert asked_of(settings).kind == kind

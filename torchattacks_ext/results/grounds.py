@@ -94,7 +94,7 @@ def _calls(settings: Mapping[str, Any], codes: frozenset[str]) -> str | None:
 
 
 @dataclass(frozen=True)
-class Tested:
+class Asked:
     """What a test asked of an image, in words.
 
     kind: "label", "prediction" or "target". share, interval: names in a summary. good: what a
@@ -114,9 +114,9 @@ class Tested:
         return f"{self.share}_interval"
 
 
-_TESTED = (
-    Tested("label", "pra", "right and robust", "stays right", ""),
-    Tested(
+_ASKED = (
+    Asked("label", "pra", "right and robust", "stays right", ""),
+    Asked(
         "prediction",
         "stable_share",
         "stable (they keep their clean answer, right or wrong)",
@@ -124,7 +124,7 @@ _TESTED = (
         "the reference is the model's own answer, so nothing is known of the labels: read "
         "stable_share",
     ),
-    Tested(
+    Asked(
         "target",
         "target_missed_share",
         "shown not to reach the target",
@@ -135,24 +135,24 @@ _TESTED = (
 )
 
 
-def tested(settings: Mapping[str, Any]) -> Tested:
+def asked_of(settings: Mapping[str, Any]) -> Asked:
     """What a test of these settings asked; of an old file without them, the label.
 
-    >>> tested({"mode": "default", "reference": "prediction"}).each
+    >>> asked_of({"mode": "default", "reference": "prediction"}).each
     'keeps its clean answer'
     """
     if str(settings.get("mode", "")).startswith("targeted"):
-        return _TESTED[2]
-    return _TESTED[settings.get("reference") == "prediction"]
+        return _ASKED[2]
+    return _ASKED[settings.get("reference") == "prediction"]
 
 
-def named(claims: Mapping[str, Any], asked: Tested) -> dict[str, Any]:
+def named(claims: Mapping[str, Any], asked: Asked) -> dict[str, Any]:
     """Claims about a data set under the names of what was tested.
 
     Where nothing is known of labels `pra` and its interval are None, with the reason, and the share
     stands under its own name.
 
-    >>> named({"pra": 1.0, "left_out": {}}, tested({"reference": "prediction"}))["stable_share"]
+    >>> named({"pra": 1.0, "left_out": {}}, asked_of({"reference": "prediction"}))["stable_share"]
     1.0
     """
     found = dict(claims)

@@ -22,7 +22,7 @@ from .claims import (
     dataset_claims,
     sil_of,
 )
-from .grounds import Tested, dependence, guarantee_of, named, tested
+from .grounds import Asked, asked_of, dependence, guarantee_of, named
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -101,7 +101,7 @@ class ProbRobustness(Result):
 
         ROBUST is of what was tested: with reference="prediction" that the image keeps its clean
         answer, in a targeted mode that it does not reach the target, with labels that it stays
-        right (:attr:`tested`).
+        right (:attr:`asked`).
         """
         return (self.verdict == int(Verdict.ROBUST)) & (self.clean_correct != 0)
 
@@ -113,13 +113,13 @@ class ProbRobustness(Result):
         targeted modes: read `stable_share` or `target_missed_share` in :meth:`summary`). An
         estimate on this data set, not a bound for new images.
         """
-        known = len(self) and self.tested.kind == "label"
+        known = len(self) and self.asked.kind == "label"
         return float(self.certified.sum()) / len(self) if known else float("nan")
 
     @property
-    def tested(self) -> Tested:
+    def asked(self) -> Asked:
         """What ROBUST says of an image, and under which names the share of such images stands."""
-        return tested(self.settings)
+        return asked_of(self.settings)
 
     @property
     def guarantee(self) -> str | None:
@@ -196,12 +196,12 @@ class ProbRobustness(Result):
             "not_robust": self.count(Verdict.NOT_ROBUST),
             "undecided": self.count(Verdict.UNDECIDED),
             "misclassified": self.count(Verdict.MISCLASSIFIED),
-            **named(dataset_claims(self._evidence(), confidence), self.tested),
+            **named(dataset_claims(self._evidence(), confidence), self.asked),
             "tolerance": self.settings.get("tolerance"),
             "significance": self.settings.get("significance"),
             "test": self.settings.get("test"),
             "guarantee": self.guarantee,
-            "claim": self.tested.each,
+            "claim": self.asked.each,
             "samples": int(self.n_samples.sum()),
         }
         if self.groups is None:

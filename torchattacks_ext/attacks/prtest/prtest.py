@@ -274,9 +274,8 @@ class PRTest(Probe):
         """
         footing = footing_of(traits, self.sampler, earlier)
         size = 1 if footing.alone else self.batch_size
-        again = (
-            not footing.random
-        )  # a random answer that is asked again is another draw
+        # a random answer that is asked again is another draw
+        again = not footing.random
         known: dict[str, Any] = dict(
             judge=Judge(self.get_logits, self.targeted, size, rechecks=again),
             sampler=self.sampler,

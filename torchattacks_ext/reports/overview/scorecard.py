@@ -132,7 +132,7 @@ def _score(stage: StageReport, result: Result, confidence: float) -> _Score:
     if isinstance(result, AttackResult):
         return _attack(stage, result, summary["robust_accuracy_interval"])
     if isinstance(result, ProbRobustness):
-        return _test(stage, result, summary[result.tested.interval])
+        return _test(stage, result, summary[result.asked.interval])
     if isinstance(result, Sensitivity):
         words, details = sensitivity_words(summary)
         return _Score(0, 0, None, GUARANTEE, details, words)
@@ -192,7 +192,7 @@ def _test(stage: StageReport, result: ProbRobustness, sides: list[float]) -> _Sc
         f"tolerance {rate(settings.get('tolerance'))} of {stages.law_text(settings)}",
         _draws(result, settings),
     )
-    asked = result.tested
+    asked = result.asked
     if asked.kind != "label":
         details = (f"certified: it {asked.each}; labels were not asked", *details)
     guarantee = (

@@ -203,7 +203,7 @@ def _others(result: ProbRobustness, settings: dict[str, object]) -> str:
         "more often than that",
         f"{count(open_)} {_verb(open_, 'stays', 'stay')} undecided",
     ]
-    if result.tested.kind == "label" or wrong:
+    if result.asked.kind == "label" or wrong:
         verb = _verb(wrong, "was", "were")
         parts.append(f"{count(wrong)} {verb} already wrong without any perturbation")
     return f"Of the {things(len(result), 'image')}, {listing(parts)}."

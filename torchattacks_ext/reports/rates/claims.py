@@ -14,7 +14,7 @@ from ...results.attack import AttackResult
 from ...results.base.facts import Cost
 from ...results.claims import SilBand
 from ...results.evaluation import EvaluationReport, StageReport
-from ...results.grounds import GUARANTEES, Tested
+from ...results.grounds import GUARANTEES, Asked
 from ...results.prob_robustness import ProbRobustness
 from .. import stages
 from ..laws import boundary_text, law_ball, law_of, law_text, rounding_text
@@ -100,14 +100,14 @@ def _block(
 ) -> Claims:
     said, settings = result.summary(confidence), stages.settings_of(stage)
     band = _band(result, said, settings, confidence)
-    groups, note = group_rows(said.get("groups", {}), result.tested, confidence)
+    groups, note = group_rows(said.get("groups", {}), result.asked, confidence)
     cost = result.cost if stage.cost == Cost() else stage.cost
     return Claims(
         one_line(stage.name),
         (
             *_design(settings, confidence),
             *_verdicts(result, said),
-            *_bounds(said, result.tested, f"one-sided {confidence_text(confidence)}"),
+            *_bounds(said, result.asked, f"one-sided {confidence_text(confidence)}"),
             *_origin(result, settings, cost),
         ),
         "" if band is None else band.text,
@@ -116,7 +116,7 @@ def _block(
         _beside(report, result),
         groups,
         note,
-        group_head(result.tested),
+        group_head(result.asked),
     )
 
 
@@ -149,7 +149,7 @@ def _failure(settings: Mapping[str, Any]) -> str:
 def _verdicts(result: ProbRobustness, said: Mapping[str, Any]) -> list[tuple[str, str]]:
     n, certified = len(result), said["certified"]
     level_text = confidence_text(said["confidence"])
-    asked = result.tested
+    asked = result.asked
     ends = interval(said[asked.interval])
     sides = f", two-sided {level_text} interval {ends} for new images"
     name = "certified" if asked.kind == "label" else f"certified ({asked.each})"
@@ -172,7 +172,7 @@ def _verdicts(result: ProbRobustness, said: Mapping[str, Any]) -> list[tuple[str
     ]
 
 
-def _bounds(said: Mapping[str, Any], asked: Tested, each: str) -> list[tuple[str, str]]:
+def _bounds(said: Mapping[str, Any], asked: Asked, each: str) -> list[tuple[str, str]]:
     """The three bounds; each is one-sided and says so, or why it is left out."""
     n, least, ends = said["n"], said["count_bound"], said["population_bounds"]
     good = "robust" if asked.kind == "label" else asked.good
@@ -270,7 +270,7 @@ def _beside(report: EvaluationReport, result: ProbRobustness) -> str:
         "label": "Probabilistic robust accuracy",
         "prediction": "Certified to keep the clean answer, right or wrong",
         "target": "Certified not to reach the target",
-    }[result.tested.kind]
+    }[result.asked.kind]
     return (
         f"{_NOISE} {what}: {certified}. Robust accuracy under attack: at most "
         f"{share(left, n)} ({where}{many})."

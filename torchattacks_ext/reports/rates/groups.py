@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..._typing import Verdict
-from ...results.grounds import Tested
+from ...results.grounds import Asked
 from ..words import confidence_text, count, interval, one_line, percent
 
 MOST_GROUPS = 40
@@ -29,7 +29,7 @@ _SHARE = {
 }
 
 
-def group_head(asked: Tested) -> tuple[str, ...]:
+def group_head(asked: Asked) -> tuple[str, ...]:
     """HEAD, in the words of what was tested: an accuracy needs labels."""
     if asked.kind == "label":
         return HEAD
@@ -37,7 +37,7 @@ def group_head(asked: Tested) -> tuple[str, ...]:
 
 
 def group_rows(
-    groups: Mapping[str, Mapping[str, Any]], asked: Tested, confidence: float
+    groups: Mapping[str, Mapping[str, Any]], asked: Asked, confidence: float
 ) -> tuple[tuple[tuple[str, ...], ...], str]:
     """A row for each group, cells as in HEAD, and how to read them; () and "" without groups.
 
@@ -59,7 +59,7 @@ def group_rows(
     return tuple(_group(name, groups[name], asked) for name in names), note
 
 
-def _group(name: str, said: Mapping[str, Any], asked: Tested) -> tuple[str, ...]:
+def _group(name: str, said: Mapping[str, Any], asked: Asked) -> tuple[str, ...]:
     verdicts = [Verdict.ROBUST, Verdict.NOT_ROBUST, Verdict.UNDECIDED]
     verdicts.append(Verdict.MISCLASSIFIED)
     counts = [count(said[verdict.name.lower()]) for verdict in verdicts]
