@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from ..errors import InputError
-from ..models.checks import ModelTraits, look_cost
+from ..models.checks import ModelTraits, look_cost, random_look_cost
 from ..models.meter import Budget
 from ..numerics.ids import IdBook
 from ..results.base.columns import Rows
@@ -219,7 +219,9 @@ class Stream:
 
     def _affords(self, n: int) -> bool:
         """False where the budget has no room for a look at the model; then it has none at all."""
-        return self.budget is None or self.budget.allows(look_cost(n))
+        n = max(n, 2)  # one image is looked at beside a draw of it
+        most = max(look_cost(n), random_look_cost(n))
+        return self.budget is None or self.budget.allows(most)
 
     def _identify(
         self,

@@ -48,7 +48,8 @@ def open_stream(view: LogitsView, data: Any, plan: Plan, n: int | None) -> Strea
     """The checked rows of `data`, in its order, at most `n`; `traits` of the model after the first.
 
     data: (images, labels), Dataset, DataLoader or iterable of batches. Raises InputError at the
-    door. Cost: at most 65 forward row-passes to look at the model.
+    door. Cost: at most 65 forward row-passes to look at the model, 100 where it is
+    randomised.
     """
     if n is not None and not is_whole(n, 1):
         raise InputError(f"n={n!r} must be an integer >= 1, or None for all images")

@@ -52,7 +52,8 @@ def evaluate(
     predicted again. An attack that raises becomes a row with its reason, never a pass. Raises
     ConfigError for the plan, InputError for the data, ModelContractError for a model without
     finite logits. Memory is bounded by the batch. Cost: that of the stages, in the report; what
-    is not in theirs is at most 65 forward row-passes to look at the model and 12 for the gallery.
+    is not in theirs is at most 65 forward row-passes to look at the model (100 where it is
+    randomised) and 12 for the gallery.
 
     >>> from torchattacks_ext.testing import RateVictim
     >>> images, labels = torch.full((4, 1, 4, 4), 0.5), torch.zeros(4, dtype=torch.long)

@@ -1,20 +1,23 @@
 """Is the model a fixed map from one image to one answer? Randomised and coupled ones are found.
 
 The tests follow AutoAttack's check (five forwards, change of the normalised logits) and add what
-it does not see: answers that depend on the other rows of the batch.
+it does not see: answers that depend on the other rows of the batch, random numbers that are drawn
+though no answer changed, and rows of one call that share a random draw.
 """
 
 from __future__ import annotations
 
 import contextlib
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .._typing import LogitsFn
+from ..numerics import coupling
+from ..numerics.generators import Watch
 from ..numerics.losses import unmasked
 from ..results.base.facts import Flag
 from .modes import modes_of
@@ -31,12 +34,18 @@ GAP = 1.0
 
 @dataclass(frozen=True)
 class ModelTraits:
-    """What was seen on a few rows; `n_classes` is the number of columns K of the logits."""
+    """What was seen on a few rows; `n_classes` is the number of columns K of the logits.
+
+    draws: a generator of random numbers moved, whether or not an answer changed. shares_draws: rows
+    of one call share a random draw. Equal are traits of equal answers.
+    """
 
     n_classes: int
     randomised: bool
     batch_dependent: bool
     looks_like_probs: bool
+    draws: bool = field(default=False, compare=False)
+    shares_draws: bool = field(default=False, compare=False)
 
     def flags(self) -> tuple[Flag, ...]:
         """One flag for each trait that makes numbers doubtful."""
@@ -47,6 +56,22 @@ class ModelTraits:
                     "randomised_model",
                     "the model answers differently when asked again: counts and margins include "
                     "its own randomness, and a replayed draw may not fail again",
+                )
+            )
+        elif self.draws:
+            found.append(
+                Flag(
+                    "draws_random_numbers",
+                    "the model drew random numbers, though no answer changed: what they change, "
+                    "and how seldom, is not known, so it is treated as randomised",
+                )
+            )
+        if self.shares_draws:
+            found.append(
+                Flag(
+                    "shared_model_draws",
+                    "rows of one forward call share a random draw of the model: within a call they "
+                    "are not independent",
                 )
             )
         if self.batch_dependent:
@@ -93,9 +118,20 @@ def parameter_version(model: object) -> tuple[int, ...] | None:
 
 
 def look_cost(n: int) -> int:
-    """Forward row-passes of a look at `n` images when nothing is cached."""
+    """Forward row-passes of a look at `n` images when nothing is cached, and the model is fixed."""
     rows = min(n, N_ROWS)
     return N_REPEATS * rows + (3 * rows + 1 if rows > 1 else 0)
+
+
+def random_look_cost(n: int) -> int:
+    """The same where the model turns out to be randomised.
+
+    >>> look_cost(8), random_look_cost(8)
+    (65, 100)
+    """
+    rows = min(n, N_ROWS)
+    copies = coupling.N_CALLS * coupling.N_COPIES
+    return N_REPEATS * rows + copies + coupling.N_ALONE * (rows > 1)
 
 
 def inspect_model(
@@ -107,8 +143,9 @@ def inspect_model(
     """Look at `model` through `view` (images to logits) on up to 8 rows of images (N, ...), N >= 1.
 
     reading: `outputs` and `output_key` of the view. Runs inside a session. Cached per Module and
-    parameter version. Cost when not cached: at most 8 x 5 + 8 + 8 + 9 forward row-passes. Models in
-    half precision get the slack of their dtype.
+    parameter version. Cost when not cached: at most 8 x 5 + 8 + 8 + 9 = 65 forward row-passes,
+    8 x 5 + 6 x 8 + 12 = 100 for a randomised model. Models in half precision get the slack of their
+    dtype.
     """
     version = parameter_version(model)
     key = (version, reading, tuple(images.shape[1:]), len(images) > 1)
@@ -122,28 +159,63 @@ def inspect_model(
         return known[1]
     # not inference_mode: tensors that a model computes once and keeps must allow gradients later
     with torch.no_grad():
-        traits = _look(
-            view, images[:N_ROWS].contiguous(), reading[0], rounding_of(model)
-        )
+        few = images[:N_ROWS].contiguous()
+        traits = _look(model, view, few, reading[0], rounding_of(model))
     with contextlib.suppress(TypeError):
         _cache[model] = (key, traits)
     return traits
 
 
-def _look(view: LogitsFn, rows: Tensor, outputs: str, slack: float) -> ModelTraits:
-    answers = [unmasked(view(rows), GAP) for _ in range(N_REPEATS)]
-    first = answers[0]
+def _look(
+    model: object, view: LogitsFn, rows: Tensor, outputs: str, slack: float
+) -> ModelTraits:
+    first = unmasked(view(rows), GAP)
+    # after the first call: what a model sets up once, and a seed that it plants anew each time,
+    # move no generator between the calls that follow
+    watch = Watch(model)
+    others = [unmasked(view(rows), GAP) for _ in range(N_REPEATS - 1)]
+    draws = watch.moved()
     if outputs == "probs":
         refuse_no_probs(first, slack)
     limit = max(RANDOM_CHANGE, slack)
-    randomised = any(_changed(first, other, limit) for other in answers[1:])
-    coupled = not randomised and len(rows) > 1 and _coupled(view, rows, first, slack)
+    randomised = any(_changed(first, other, limit) for other in others)
+    if randomised or draws:
+        mixed = torch.stack([answer[0] for answer in (first, *others)])
+        shares, coupled = _random_rows(view, rows, mixed, limit)
+    else:
+        shares, coupled = False, len(rows) > 1 and _coupled(view, rows, first, slack)
     return ModelTraits(
         n_classes=first.shape[1],
         randomised=randomised,
         batch_dependent=coupled,
         looks_like_probs=outputs == "logits" and _are_probs(first, max(1e-3, slack)),
+        draws=draws,
+        shares_draws=shares,
     )
+
+
+def _random_rows(
+    view: LogitsFn, rows: Tensor, mixed: Tensor, limit: float
+) -> tuple[bool, bool]:
+    """Whether rows of one call share a random draw, and whether company changes their answers.
+
+    mixed: (5, K), answers to the first row beside the others.
+    """
+    copies = rows[:1].expand(coupling.N_COPIES, *rows.shape[1:]).contiguous()
+    calls = torch.stack([unmasked(view(copies), GAP) for _ in range(coupling.N_CALLS)])
+    least = limit * float(mixed.norm(dim=1).max())
+    shares = coupling.shares_draws(calls, least)
+    if len(rows) == 1:
+        return shares, False
+    try:
+        single = [unmasked(view(rows[:1]), GAP) for _ in range(coupling.N_ALONE)]
+    except (
+        ModelContractError
+    ):  # it takes no single rows: there is nothing to hold against
+        return shares, False
+    number = torch.arange(coupling.N_CALLS)
+    company = torch.cat([mixed, calls[number, number % coupling.N_COPIES]])
+    return shares, coupling.stands_apart(torch.cat(single), company, least)
 
 
 def _coupled(view: LogitsFn, rows: Tensor, first: Tensor, slack: float) -> bool:

@@ -18,7 +18,6 @@ from .overview import context
 from .overview.comparison import Reports, as_reports, compare, model_names
 from .overview.scorecard import scorecard
 from .overview.summary import plain_summary
-from .rates import groups
 from .rates.claims import band_text, claims
 from .rates.histograms import spreads
 from .sensitivity.figures import score_figures
@@ -55,7 +54,6 @@ def render_html(
         side=compare(found, confidence) if len(found) > 1 else None,
         how_to_read=context.HOW_TO_READ,
         version=__version__,
-        group_head=groups.HEAD,
         books_head=breakdown.HEAD,
         chart_size=(WIDTH, HEIGHT),
         track=TRACK,

@@ -11,7 +11,6 @@ from .overview import context
 from .overview.comparison import Reports, as_reports, compare, model_names
 from .overview.scorecard import ScoreRow, scorecard
 from .overview.summary import plain_summary
-from .rates import groups
 from .rates.claims import band_text, claims
 from .rates.histograms import spreads
 from .words import cost_text, count, one_line
@@ -129,7 +128,10 @@ def _tests(report: EvaluationReport, confidence: float, mark: str) -> list[str]:
         ]
         if said.groups:
             cells = [[escape(cell) for cell in row] for row in said.groups]
-            blocks += [_table(groups.HEAD, cells, "lrlrrrr"), escape(said.group_note)]
+            blocks += [
+                _table(said.group_head, cells, "lrlrrrr"),
+                escape(said.group_note),
+            ]
         for title, (head, *counts) in spread.tables:
             blocks += [f"{escape(title)}:", _table(head, counts, "lrrr"[: len(head)])]
         blocks += [escape(spread.caption)] * bool(spread.tables)

@@ -12,7 +12,6 @@ from .overview import context
 from .overview.comparison import Reports, as_reports, compare, model_names
 from .overview.scorecard import ScoreRow, scorecard
 from .overview.summary import plain_summary
-from .rates import groups
 from .rates.claims import band_text, claims
 from .rates.histograms import spreads
 from .words import count, seconds
@@ -165,7 +164,7 @@ def _tests(report: EvaluationReport, confidence: float, width: int) -> list[str]
         for caveat in said.caveats:
             lines += _wrap(caveat, width, "* ", "  ")
         if said.groups:
-            lines += ["", *table([groups.HEAD, *said.groups], width, "lrlrrrr")]
+            lines += ["", *table([said.group_head, *said.groups], width, "lrlrrrr")]
             lines += _wrap(said.group_note, width)
         for title, counts in spread.tables:
             lines += ["", *_wrap(f"{title}:", width), *table(counts, width, "lrrr")]

@@ -20,6 +20,7 @@ from ..numerics.populations.bounds import (
 from ..numerics.populations.multiplicity import Correction, adjust, adjust_e
 from ..numerics.rates import sil
 from .base.shares import check_confidence, share_interval
+from .grounds import dependence, mean_dependence
 
 Method = Literal["none", "holm", "bh", "by", "ebh"]
 Claim = Literal["robust", "not_robust"]
@@ -34,7 +35,6 @@ SIDES: Mapping[str, str] = {
 """Whether `confidence` belongs to both ends of an interval together, or to each end alone."""
 
 _ERROR_MAX = 0.25
-_BATCH_DEPENDENT = "an answer of the model depends on the other rows of the batch"
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,21 +62,11 @@ class Evidence:
     @property
     def dependent(self) -> str | None:
         """Why verdicts of different images may not be counted like independent ones, or None."""
-        if self.settings.get("shared_noise"):
-            return (
-                "noise was shared between the images, so their verdicts are dependent"
-            )
         if self.settings.get("test") == "splitting":
             return (
                 "splitting is exact for an ideal kernel only (guarantee='ideal-kernel')"
             )
-        if "batch_dependent_model" in self.codes:
-            return _BATCH_DEPENDENT
-        if "not_replayable" in self.codes:
-            return (
-                "the sampler draws its own numbers, which may be shared between images"
-            )
-        return None
+        return dependence(self.settings, self.codes)
 
     @property
     def entangled(self) -> str | None:
@@ -94,9 +84,7 @@ class Evidence:
             return "the budget ended before every image had its n_mean draws"
         if 1 - confidence > _ERROR_MAX:
             return f"holds for a confidence of {1 - _ERROR_MAX} or more"
-        if "batch_dependent_model" in self.codes:
-            return _BATCH_DEPENDENT
-        return None
+        return mean_dependence(self.settings, self.codes)
 
 
 def dataset_claims(found: Evidence, confidence: float) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from .claims import (
     peeked_at,
     sil_of,
 )
+from .grounds import Asked, asked_of, dependence, guarantee_of, named
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -99,16 +100,36 @@ class ProbRobustness(Result):
 
     @property
     def certified(self) -> Tensor:
-        """(N,) bool: ROBUST, and the clean answer is not known to be wrong."""
+        """(N,) bool: ROBUST, and the clean answer is not known to be wrong.
+
+        ROBUST is of what was tested: with reference="prediction" that the image keeps its clean
+        answer, in a targeted mode that it does not reach the target, with labels that it stays
+        right (:attr:`asked`).
+        """
         return (self.verdict == int(Verdict.ROBUST)) & (self.clean_correct != 0)
 
     @property
     def pra(self) -> float:
         """Probabilistic robust accuracy: the share of all images that are :attr:`certified`.
 
-        nan for no images. An estimate on this data set, not a bound for new images.
+        nan for no images, and where nothing is known of the labels (reference="prediction" and
+        targeted modes: read `stable_share` or `target_missed_share` in :meth:`summary`). An
+        estimate on this data set, not a bound for new images.
         """
-        return float(self.certified.sum()) / len(self) if len(self) else float("nan")
+        known = len(self) and self.asked.kind == "label"
+        return float(self.certified.sum()) / len(self) if known else float("nan")
+
+    @property
+    def asked(self) -> Asked:
+        """What ROBUST says of an image, and under which names the share of such images stands."""
+        return asked_of(self.settings)
+
+    @property
+    def guarantee(self) -> str | None:
+        """What the verdicts are worth: "exact", "independent-calls", "one-row-calls" or another
+        word of :data:`.grounds.GUARANTEES`, from the settings and from what was seen.
+        """
+        return guarantee_of(self.settings, (flag.code for flag in self.flags))
 
     def corrected(
         self, method: Method | None = None, claim: Claim = "robust"
@@ -133,6 +154,11 @@ class ProbRobustness(Result):
         """
         if claim not in CLAIMS:
             raise ConfigError(f"claim={claim!r} is not one of {CLAIMS}")
+        why = dependence(self.settings, (flag.code for flag in self.flags))
+        if method == "bh" and why is not None:
+            raise ConfigError(
+                f"method='bh' needs independent images, and {why}; use 'by', 'holm' or 'ebh'"
+            )
         p_value = getattr(self, f"p_value_{claim}")
         log_e = getattr(self, f"log_e_{claim}")
         found = self._evidence()
@@ -168,9 +194,11 @@ class ProbRobustness(Result):
         certified by this test, Clopper & Pearson 1934), of `count_bound` (one-sided: at least so
         many of *these* images are robust), and of each end of `population_bounds` (the share of
         all images of the source that are right and robust) and `mean_failure_bounds` (the mean
-        failure rate of *these* images). `sides` says so again; what does not hold is None, its
-        reason in `left_out`. With groups, `groups` has the counts and the interval of each. Raises
-        ConfigError for another confidence.
+        failure rate of *these* images). `claim` says what "robust" means here: without labels
+        (reference="prediction", targeted modes) the share is `stable_share` or
+        `target_missed_share`, with its interval, and `pra` is None. `sides` says so again; what
+        does not hold is None, its reason in `left_out`. With groups, `groups` has the counts and
+        the interval of each. Raises ConfigError for another confidence.
         """
         found = {
             "n": len(self),
@@ -178,11 +206,12 @@ class ProbRobustness(Result):
             "not_robust": self.count(Verdict.NOT_ROBUST),
             "undecided": self.count(Verdict.UNDECIDED),
             "misclassified": self.count(Verdict.MISCLASSIFIED),
-            **dataset_claims(self._evidence(), confidence),
+            **named(dataset_claims(self._evidence(), confidence), self.asked),
             "tolerance": self.settings.get("tolerance"),
             "significance": self.settings.get("significance"),
             "test": self.settings.get("test"),
-            "guarantee": self.settings.get("guarantee"),
+            "guarantee": self.guarantee,
+            "claim": self.asked.each,
             "samples": int(self.n_samples.sum()),
         }
         if self.groups is None:

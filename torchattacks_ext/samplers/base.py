@@ -13,6 +13,7 @@ from torch import Tensor
 from .._typing import Norm
 from ..errors import ConfigError, InputError
 from ..numerics.arguments import as_number
+from ..numerics.generators import Watch
 from ..numerics.norms import Bounds, check_norm, clip_
 
 
@@ -54,6 +55,8 @@ class Sampler(ABC):
     """Radius of that ball, in the units of the images."""
     replayable: bool = True
     """Whether the same numbers give the same draw, so that a failure can be shown again."""
+    rowwise: bool = True
+    """Whether a draw depends on its own image and numbers only, not on the other rows."""
 
     @abstractmethod
     def sample(self, images: Tensor, u: Uniforms) -> Tensor:
@@ -93,19 +96,25 @@ class Sampler(ABC):
             )
 
     def check_replayable(self, images: Tensor, u: Uniforms) -> bool:
-        """Draw twice from equal numbers; set and return ``replayable``.
+        """Draw twice from equal numbers; set and return ``replayable``. Sets ``rowwise`` too.
 
-        Raises InputError if the law writes into its input, which would perturb every
-        later draw too. Cost: two draws.
+        A law that moves a generator of random numbers is not replayable, even if the two draws are
+        equal. Raises InputError if the law writes into its input, which would perturb every
+        later draw too. Cost: two draws, and one of each image by itself.
         """
-        before = images.clone()
+        before, watch = images.clone(), Watch(self)
         first, second = self.sample(before, u).clone(), self.sample(images.clone(), u)
         if not _same(before, images):
             raise InputError(
                 f"sampler {self.name!r} writes into the images it is given; let it work on "
                 "images.clone()"
             )
-        self.replayable = _same(first, second)
+        self.replayable = _same(first, second) and not watch.moved()
+        if self.replayable and len(images) > 1:
+            self.rowwise = all(
+                _close(first[i : i + 1], self.sample(images[i : i + 1], _row_of(u, i)))
+                for i in range(len(images))
+            )
         return self.replayable
 
     def settings(self) -> dict[str, Any]:
@@ -173,6 +182,20 @@ class CallableSampler(Sampler):
         function = self.function
         label = getattr(function, "__qualname__", type(function).__qualname__)
         return {**super().settings(), "function": f"{function.__module__}.{label}"}
+
+
+def _row_of(u: Uniforms, row: int) -> Uniforms:
+    def numbers(size: int, purpose: str = "") -> Tensor:
+        return u(size, purpose)[row : row + 1]
+
+    return numbers
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    """Equal but for the rounding of kernels that know the size of the batch."""
+    size = float(b.abs().nan_to_num().amax()) if b.numel() else 0.0
+    slack = 64 * torch.finfo(a.dtype).eps * max(1.0, size)
+    return torch.allclose(a, b, rtol=0.0, atol=slack, equal_nan=True)
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -116,7 +116,7 @@ def test_a_stage_that_raised_late_is_not_quoted(fake: Any) -> None:
     ("extra", "words"),
     [
         ({"reference": "prediction"}, "lead to another answer"),
-        ({"mode": "targeted(label)"}, "lead to the targeted wrong answer"),
+        ({"mode": "targeted(label)"}, "lead to the target as the answer"),
         ({"sampler": {"name": "rain", "norm": None, "eps": None}}, "(the law “rain”)"),
         ({"bounds": [0.0, 255.0]}, "Linf ball of radius 8/255."),
         (

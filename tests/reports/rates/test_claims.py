@@ -98,7 +98,7 @@ def test_confidence_is_checked(fake: Any, confidence: float) -> None:
         ({"shared_noise": True}, (), 2, "noise was shared between the images"),
         (SPLIT, (), 2, "exact for an ideal kernel only"),
         ({}, ("batch_dependent_model",), 3, "depends on the other rows of the batch"),
-        ({}, ("not_replayable",), 2, "the sampler draws its own numbers"),
+        ({}, ("not_replayable",), 3, "the sampler draws its own numbers"),
         ({"significance": None}, (), 2, "the level of the test in the settings"),
     ],
 )

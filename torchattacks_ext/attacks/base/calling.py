@@ -82,6 +82,13 @@ class ImageAttack(TamedAttack):
     def _look(self, images: Tensor) -> ModelTraits:
         return inspect_model(self.model, self.get_logits, images, self._reading)
 
+    def look(self, images: Tensor) -> ModelTraits:
+        """What the model shows on a few rows of checked images (N, ...); inside a session.
+
+        Cached with the model. At most 65 forward row-passes, 100 for a randomised model.
+        """
+        return self._look(images)
+
     # ------------------------------------------------------------------ verb one: images
     @abstractmethod
     def forward(

@@ -19,6 +19,7 @@ from ...results.base.columns import Table
 from ...results.base.facts import Cost, Flag, merge_flags, resumes, warn_flags
 from ...results.base.result import Result
 from ...results.base.sidecar import SideCar
+from ...results.grounds import OF_MODEL
 
 T = TypeVar("T")
 
@@ -80,6 +81,8 @@ def flags_of(result: Result, stream: Stream, trained: bool) -> Iterator[Flag]:
     """What speaks against any method's result; trained: parts of the model ran in training mode."""
     if stream.traits is not None:
         yield from stream.traits.flags()
+    if stream.resume is not None:  # draws that were made keep what was seen then
+        yield from (flag for flag in stream.resume.flags if flag.code in OF_MODEL)
     yield from stream.doubts()
     if stream.n_duplicates:
         yield Flag(

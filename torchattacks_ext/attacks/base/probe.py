@@ -19,6 +19,7 @@ from typing import Any, ClassVar, final
 from ..._typing import Norm
 from ...data.stream import Stream
 from ...errors import StatusError
+from ...models.checks import ModelTraits
 from ...models.fingerprint import describe_model
 from ...models.loans import lost_flags
 from ...models.meter import Budget
@@ -118,6 +119,10 @@ class Probe(ImageAttack):
         """What the subclass adds to the provenance of its result, in JSON types."""
         return {}
 
+    def seen(self, traits: ModelTraits | None, earlier: Any = None) -> dict[str, Any]:
+        """Settings that only a look at the model decides; earlier: a result to go on with."""
+        return {}
+
     def _needs_labels(self) -> bool:
         return True
 
@@ -207,7 +212,7 @@ class Probe(ImageAttack):
             self.result_type,
             finished.table,
             stream,
-            settings=self.settings(),
+            settings=self.settings() | self.seen(stream.traits, stream.resume),
             provenance=self._provenance(model) | facts | measuring.history(stream),
             cost=cost,
             sidecars=finished.keeper.finish(),

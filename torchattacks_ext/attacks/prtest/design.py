@@ -33,6 +33,17 @@ NOT_REPLAYABLE = Flag(
     "run cannot be repeated",
 )
 
+LAW_MIXES_ROWS = Flag(
+    "law_mixes_rows",
+    "a draw of the sampler depends on the other rows of the batch: it was asked row by row, which "
+    "is slow; let each row depend on its own image and numbers only",
+)
+NEEDS_FIXED_MODEL = Flag(
+    "splitting_needs_fixed_model",
+    "splitting compares margins that a model must give again, and this one (or its batches) gives "
+    "others: every image is UNDECIDED; use test='eprocess'",
+)
+
 _RULES: dict[str, Callable[[float, float, int], Rule]] = {
     "eprocess": EProcess.design,
     "sprt": Sprt.design,
@@ -170,8 +181,15 @@ def _grow(rule: Rule, enough: Callable[[Rule], bool]) -> int:
     return n
 
 
-def flags_of(result: ProbRobustness, test: str) -> list[Flag]:
-    """Doubts that only the rows show: many close draws, or margins that repeat under splitting."""
+def flags_of(result: ProbRobustness, test: str, law: Sampler) -> list[Flag]:
+    """Doubts that the run showed: of the law, close draws, margins that repeat under splitting."""
+    found = [NOT_REPLAYABLE] * (not law.replayable)
+    return found + [LAW_MIXES_ROWS] * (not law.rowwise) + _flags_of_rows(result, test)
+
+
+def _flags_of_rows(result: ProbRobustness, test: str) -> list[Flag]:
+    if test == "splitting" and result.settings.get("guarantee") == "none":
+        return [NEEDS_FIXED_MODEL]
     if test == "splitting":
         tied = int(((result.n_samples > 0) & (result.n_deaths < 0)).sum())
         text = (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import torch
@@ -25,8 +26,9 @@ from ...results.prob_robustness import ProbRobustness
 from ...samplers.base import Sampler
 from ..base.probe import Probe
 from ..base.settings import Setting
-from . import design as design
+from . import design
 from .design import CleanPolicy, Reference, Test
+from .footing import footing_of, look_at_law
 from .search import predictions, worst_draws
 from .settings import PRTestSettings
 from .splitting import Splitting
@@ -91,7 +93,8 @@ class PRTest(Probe):
 
     Cost of `measure`: n_samples forward row-passes an image (505 when it never fails, at
     tolerance = significance = .01), `n_mean`, one for the clean image and one for each close
-    draw (decided again at batch 1); at most 65 for the whole run to look at the model.
+    draw (decided again at batch 1); at most 65 for the whole run to look at the model, 100 where it
+    draws random numbers: each draw of an image then has a call of its own.
 
     Examples::
         >>> from torchattacks_ext.testing import RateVictim
@@ -162,7 +165,7 @@ class PRTest(Probe):
 
     def _configure(self, config: PRTestSettings) -> None:
         super()._configure(config)
-        self.resumable = ("n_max",) * config.anytime
+        self.resumable = "guarantee", *("n_max",) * config.anytime
 
     @property
     def draws_to_certify(self) -> int:
@@ -177,19 +180,19 @@ class PRTest(Probe):
     def doubts(self, result: Result) -> tuple[Flag, ...]:
         """A law that draws its own numbers, designs with caveats, and what only the rows show."""
         found = list(self.config.doubts())
-        if not self.sampler.replayable and len(result):
-            found.append(design.NOT_REPLAYABLE)
-        if isinstance(result, ProbRobustness):
-            found += design.flags_of(result, self.test)
+        if isinstance(result, ProbRobustness) and len(result):
+            found += design.flags_of(result, self.test, self.sampler)
         return tuple(found)
 
     def _look(self, images: Tensor) -> ModelTraits:
-        law = self.sampler
-        if not law.replayable:
-            few = images[:2]
-            ids = torch.arange(len(few), device=few.device)
-            law.check_replayable(few, keyed(self.seed, ids, 0, law.name))
-        return super()._look(images)
+        return super()._look(look_at_law(self.sampler, images, self.seed))
+
+    def seen(self, traits: ModelTraits | None, earlier: Any = None) -> dict[str, Any]:
+        """`guarantee`, which follows from what a look showed."""
+        footing = footing_of(traits, self.sampler, earlier)
+        if self.test == "splitting":
+            return {"guarantee": "ideal-kernel" if footing.plain else "none"}
+        return {"guarantee": footing.guarantee(self.batch_size)}
 
     # ------------------------------------------------------------------ verb one
     def forward(
@@ -225,13 +228,12 @@ class PRTest(Probe):
         if self.reference == "prediction":
             return predictions(self.get_logits, images, self.batch_size)
         if labels is None:
-            raise InputError(
-                "labels are needed: pass attack(images, labels), or reference='prediction'"
-            )
+            remedy = "pass attack(images, labels), or reference='prediction'"
+            raise InputError(f"labels are needed: {remedy}")
         return labels
 
     def _noise_ids(self, ids: Tensor) -> Tensor:
-        """The ids that key the noise: one for all images where the noise is shared."""
+        """The ids that key the noise: one for all images where it is shared."""
         return torch.zeros_like(ids) if self.shared_noise else ids
 
     def replay(self, images: Tensor, ids: Any, draws: Any) -> Tensor:
@@ -247,25 +249,35 @@ class PRTest(Probe):
         normalised = self._normalization_applied is True
         with self._session(), torch.no_grad():
             pixels = self._prepare(images, normalised)
-            ids, draws = (
-                torch.as_tensor(side).to(pixels.device) for side in (ids, draws)
-            )
-            ids = self._noise_ids(ids)
+            ids = self._noise_ids(torch.as_tensor(ids).to(pixels.device))
+            draws = torch.as_tensor(draws).to(pixels.device)
             noise = keyed(self.seed, ids, draws, self.sampler.name)
             found = self.sampler.sample(pixels, noise)
             return self.normalize(found) if normalised else found
 
     # ------------------------------------------------------------------ verb two
     def _rows(self, stream: Stream) -> Iterator[Rows]:
-        yield from self.walk().rows(stream)
+        batches = iter(stream)
+        first = next(batches, None)  # the look at the model comes with it
+        if first is not None:
+            walk = self.walk(stream.traits, stream.resume)
+            yield from walk.rows(stream, chain([first], batches))
 
-    def walk(self, **changes: Any) -> Walk | Splitting:
-        """What walks through a stream inside a session; `changes` replace its settings.
+    def walk(
+        self, traits: ModelTraits | None = None, earlier: Any = None, **changes: Any
+    ) -> Walk | Splitting:
+        """What walks through a stream inside a session.
 
-        For a runner that knows more than the test: its judge, or the judged clean images.
+        traits: what a look at the model showed; they and an earlier result decide which draws may
+        share a call. changes: settings of a runner that knows more than the test: its judge, the
+        judged clean images; they count where draws may.
         """
+        footing = footing_of(traits, self.sampler, earlier)
+        size = 1 if footing.alone else self.batch_size
+        # a random answer that is asked again is another draw
+        again = not footing.random
         known: dict[str, Any] = dict(
-            judge=Judge(self.get_logits, self.targeted, self.batch_size),
+            judge=Judge(self.get_logits, self.targeted, size, rechecks=again),
             sampler=self.sampler,
             seed=self.seed,
             reference=self._reference,
@@ -276,8 +288,11 @@ class PRTest(Probe):
             n_mean=self.n_mean,
             keeps=self.config.keeps,
         )
-        known |= changes
+        if footing.plain:
+            known |= changes
         engine = self.config.engine
         if isinstance(engine, Rule):
-            return Walk(rule=engine, shared_noise=self.shared_noise, **known)
-        return Splitting(law=engine, n_moves=self.n_moves, n_max=self.n_max, **known)
+            known |= dict(rule=engine, shared_noise=self.shared_noise)
+            return Walk(spread=footing.spread, **known)
+        known |= dict(law=engine, n_moves=self.n_moves, n_max=self.n_max)
+        return Splitting(fixed=footing.plain, **known)

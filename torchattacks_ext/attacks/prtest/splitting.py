@@ -6,7 +6,7 @@ See :mod:`torchattacks_ext.numerics.rates.splitting` for the counts and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..._typing import Verdict
-from ...data.stream import Stream
+from ...data.stream import Batch, Stream
 from ...engines import particles
 from ...engines.judge.active import Array, Slots
 from ...engines.particles import Steps, Systems
@@ -47,17 +47,25 @@ class _Seen:
 class Splitting(Admission):
     """The settings of a splitting run: those of :class:`Admission`, and
 
-    law: the counts that decide. n_moves: proposals a step. n_max: most evaluations an image.
+    law: the counts that decide. n_moves: proposals a step. n_max: most evaluations an image. fixed:
+    whether the model gives the same answer again; levels mean nothing otherwise, and every image is
+    UNDECIDED after its first particles.
     """
 
     law: LastParticle
     n_moves: int
     n_max: int
+    fixed: bool = True
 
-    def rows(self, stream: Stream) -> Iterator[Rows]:
-        """Finished rows, a chunk of images at a time."""
+    def rows(
+        self, stream: Stream, opened: Iterable[Batch] | None = None
+    ) -> Iterator[Rows]:
+        """Finished rows, a chunk of images at a time.
+
+        opened: the batches of the stream, where somebody has begun to take them.
+        """
         size = max(1, self.judge.batch_size // self.law.n_systems)
-        for batch in stream:
+        for batch in stream if opened is None else opened:
             done, slots = self.admit(batch, stream)
             yield from done
             for begin in range(0, len(slots), size):
@@ -89,6 +97,11 @@ class Splitting(Admission):
         look = particles.budgeted(
             self._margins(slots, seen), self.judge.batch_size, stream.budget
         )
+        if not self.fixed:
+            systems = self._start(slots, range(self.law.n_systems), look)
+            every = np.ones(len(slots), dtype=bool)
+            before = torch.zeros_like(slots.ids)
+            return self._close(slots, systems, every, seen, before)
         learned = self._learn(slots, look)
         before = seen.evaluations.clone()
         systems = None

@@ -5,7 +5,7 @@ Rounds of looks over an active set.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from ...results.base.columns import Rows
 from ...results.prob_robustness import ProbRobustness
 from . import rows as to
 from .admission import Admission
+from .footing import layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,19 +29,23 @@ class Walk(Admission):
     """The settings of one walk and its steps; those of :class:`Admission`, and the test itself.
 
     rule: the test with its table of integers. shared_noise: draw number i is the same noise for
-    every image.
+    every image. spread: no call of the model, and none of the law, holds two draws of an image.
     """
 
     rule: Rule
     shared_noise: bool
+    spread: bool = False
 
-    def rows(self, stream: Stream) -> Iterator[Rows]:
+    def rows(
+        self, stream: Stream, opened: Iterable[Batch] | None = None
+    ) -> Iterator[Rows]:
         """Finished rows in completion order. Images are taken in while batches have room.
 
-        Images of another size wait until those before them are done. Where the model raises in a
-        round, all its images are FAILED and the next ones are taken in.
+        opened: the batches of the stream, where somebody has begun to take them. Images of another
+        size wait until those before them are done. Where the model raises in a round, all its
+        images are FAILED and the next ones are taken in.
         """
-        batches, slots = iter(stream), None
+        batches, slots = iter(stream if opened is None else opened), None
         waiting: Batch | None = None
         open_ended = True
         while open_ended or (slots is not None and len(slots)):
@@ -91,13 +96,18 @@ class Walk(Admission):
         want = looks - slots.n
         slot = np.repeat(np.arange(len(slots)), want)
         draw = np.arange(len(slot)) - np.repeat(np.cumsum(want) - looks, want)
+        order, calls = np.arange(len(slot)), None
+        if self.spread:
+            # a law of its own numbers may draw once for all rows that it is given
+            size = self.judge.batch_size
+            order, calls = layers(slot, size, size * self.sampler.replayable)
         with torch.no_grad():
-            rows = draw_rows(
-                slots, slot, draw, self.sampler, self.seed, self.shared_noise
-            )
-            judged = self.judge.judge(len(slot), rows, stream.budget)
+            law, seed, shared = self.sampler, self.seed, self.shared_noise
+            rows = draw_rows(slots, slot[order], draw[order], law, seed, shared)
+            judged = self.judge.judge(len(slot), rows, stream.budget, calls)
         if judged is None:
             return False
+        judged = judged.take(np.argsort(order))
         advance(slots, looks, judged, slot, draw)
         return True
 

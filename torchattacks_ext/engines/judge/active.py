@@ -10,7 +10,7 @@ counts then do not depend on the batch size.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
@@ -85,6 +85,10 @@ class Judged:
     finite: Array
     prediction: Array
 
+    def take(self, rows: Array) -> Judged:
+        """What was seen of these rows (int64 positions), in their order."""
+        return Judged(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
 
 @dataclass(frozen=True)
 class Judge:
@@ -100,9 +104,17 @@ class Judge:
     batch_size: int
     rechecks: bool = True
 
-    def _look(self, images: Tensor, reference: Tensor) -> Tensor:
-        """(5, M): margin, largest absolute logit, argmax, reference, largest logit."""
-        logits = self.view(images)
+    def _look(
+        self, images: Tensor, reference: Tensor, sizes: list[int] | None = None
+    ) -> Tensor:
+        """(5, M): margin, largest absolute logit, argmax, reference, largest logit.
+
+        sizes: of the calls that share the rows; None makes one call.
+        """
+        if sizes is None or len(sizes) == 1:
+            logits = self.view(images)
+        else:
+            logits = torch.cat([self.view(part) for part in torch.split(images, sizes)])
         margin = (target_margins if self.targeted else margins)(logits, reference)
         top, best = logits.max(1)
         size, wanted = logits.abs().amax(1), reference.to(margin.dtype)
@@ -130,18 +142,23 @@ class Judge:
         n: int,
         rows: Callable[[slice], tuple[Tensor, Tensor]],
         budget: Budget | None,
+        calls: Iterable[list[int]] | None = None,
     ) -> Judged | None:
         """Judge `n` rows in batches; `rows(slice)` gives their images and references.
 
-        None when the budget ended before the last of them. n forward row-passes, and one for
-        each close row; one host sync.
+        calls: for each batch the numbers of rows of its calls of the model, end to end; None fills
+        one call up to `batch_size`. None when the budget ended before the last of them. n forward
+        row-passes, and one for each close row; one host sync.
         """
-        parts = []
-        for start in range(0, n, self.batch_size):
-            stop = min(start + self.batch_size, n)
+        parts, start = [], 0
+        size = self.batch_size
+        full = ([min(size, n - at)] for at in range(0, n, size))
+        for sizes in full if calls is None else calls:
+            stop = start + sum(sizes)
             if budget is not None and not budget.allows(stop - start):
                 return None
-            parts.append(self._look(*rows(slice(start, stop))))
+            parts.append(self._look(*rows(slice(start, stop)), sizes))
+            start = stop
         seen = torch.cat(parts, dim=1).cpu().numpy() if parts else np.zeros((5, 0))
         found = self._said(seen)
         if self.batch_size > 1 and self.rechecks:

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from ...attacks.base.finished import Finished, check_keep
+from ...attacks.prtest.footing import look_at_law
 from ...attacks.prtest.prtest import PRTest
 from ...data.stream import Batch, Stream
-from ...engines.judge.active import keyed
 from ...errors import ReliabilityWarning
+from ...models.checks import ModelTraits
 from ...results.base.columns import Rows
 from ...results.prob_robustness import ProbRobustness
 from ..plan import Plan
@@ -65,6 +66,7 @@ class PRTestStage(RowStage):
             "n_max": self._probe.n_max,
         } | self.settings
         self._provenance: Mapping[str, Any] | None = None
+        self._traits: ModelTraits | None = None
 
     @property
     def cost_per_image(self) -> float | None:
@@ -76,6 +78,7 @@ class PRTestStage(RowStage):
         probe, labels = self._probe, labels_of(batch)
         if self._provenance is None:
             self._provenance = self._begin(batch, shared)
+        traits = self._traits
         stream = Stream(
             batch.images,
             labels,
@@ -85,11 +88,11 @@ class PRTestStage(RowStage):
             prepare=lambda images: images,
         )
         finished = Finished(probe.keep)
-        for rows in self._walk(stream, shared):
+        for rows in self._walk(stream, shared, traits):
             finished.add(rows)
         result = ProbRobustness.from_table(
             finished.table,
-            settings=probe.settings(),
+            settings=probe.settings() | probe.seen(traits),
             provenance=self._provenance,
             sidecars=finished.keeper.finish(),
             groups=batch.groups,
@@ -113,21 +116,26 @@ class PRTestStage(RowStage):
         return self._probe.walk().untested(batch)
 
     def _begin(self, batch: Batch, shared: Shared) -> Mapping[str, Any]:
-        """Once, with the first batch: the model, and whether a user's law repeats itself."""
+        """Once, with the first batch: the model, and what it and the law show."""
         probe = self._probe
         probe.set_model(shared.view.model, shared.view.meter)
-        law, few = probe.sampler, batch.images[:2]
-        if not law.replayable:
-            ids = torch.arange(len(few), device=few.device)
-            law.check_replayable(few, keyed(probe.seed, ids, 0, law.name))
+        self._traits = shared.traits
+        if len(batch) == 1 and self.plan.batch_size > 1 or shared.traits is None:
+            # the runner's look had no second row beside it
+            self._traits = probe.look(batch.images)
+        else:
+            look_at_law(probe.sampler, batch.images, probe.seed)
+        self.guarantee = _guarantee(probe, probe.seen(self._traits)["guarantee"])
         return origin_of(shared, batch.images.device, self.plan)
 
-    def _walk(self, stream: Stream, shared: Shared) -> Iterator[Rows]:
+    def _walk(
+        self, stream: Stream, shared: Shared, traits: ModelTraits | None
+    ) -> Iterator[Rows]:
         """The rows of `PRTest.measure`; where labels count, from the shared clean answers on."""
         probe = self._probe
         if probe.reference != "label":
-            return probe.walk().rows(stream)
-        walk = probe.walk(judge=shared.judge, asks=0, clean=shared.clean)
+            return probe.walk(traits).rows(stream)
+        walk = probe.walk(traits, judge=shared.judge, asks=0, clean=shared.clean)
         return walk.rows(stream)
 
 
@@ -138,8 +146,8 @@ def _build(plan: Plan, settings: Mapping[str, Any]) -> PRTest:
         return PRTest(stand_in, **common_settings(plan), **settings)
 
 
-def _guarantee(probe: PRTest) -> str:
-    """What a verdict of this test is worth, in one sentence."""
+def _guarantee(probe: PRTest, word: str | None = None) -> str:
+    """What a verdict of this test is worth, in one sentence; word: what a look left of it."""
     each = "each verdict is wrong with probability at most `significance`"
     when = {
         "eprocess": ", whenever the run stopped",
@@ -148,4 +156,8 @@ def _guarantee(probe: PRTest) -> str:
         "group": ", whenever a run of this one plan (n_max draws) stopped",
         "splitting": " if the moves of the particles were ideal, which is not verified",
     }[probe.test]
+    if word == "none":
+        each, when = "every image is undecided", ": the model gives no answer twice"
+    elif word in ("independent-calls", "one-row-calls"):
+        when += ", if separate calls draw independently, which is not verified"
     return f"{each}{when}; a claim about random draws only, not about an adversary"

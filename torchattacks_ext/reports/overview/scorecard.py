@@ -15,6 +15,7 @@ from ...results.attack import AttackResult
 from ...results.base.facts import Cost
 from ...results.base.result import Result
 from ...results.evaluation import EvaluationReport, StageReport
+from ...results.grounds import LIMITS
 from ...results.prob_robustness import ProbRobustness
 from ...results.sensitivity import Sensitivity
 from .. import stages
@@ -131,7 +132,7 @@ def _score(stage: StageReport, result: Result, confidence: float) -> _Score:
     if isinstance(result, AttackResult):
         return _attack(stage, result, summary["robust_accuracy_interval"])
     if isinstance(result, ProbRobustness):
-        return _test(stage, result, summary["pra_interval"])
+        return _test(stage, result, summary[result.asked.interval])
     if isinstance(result, Sensitivity):
         words, details = sensitivity_words(summary)
         return _Score(0, 0, None, GUARANTEE, details, words)
@@ -191,19 +192,16 @@ def _test(stage: StageReport, result: ProbRobustness, sides: list[float]) -> _Sc
         f"tolerance {rate(settings.get('tolerance'))} of {stages.law_text(settings)}",
         _draws(result, settings),
     )
-    ideal = settings.get("guarantee") == "ideal-kernel"
+    asked = result.asked
+    if asked.kind != "label":
+        details = (f"certified: it {asked.each}; labels were not asked", *details)
     guarantee = (
         f"test, level {level(settings.get('significance'))} each side per image"
-        f"{IDEAL * ideal}; random perturbations only, no claim about an attacker"
+        f"{LIMITS.get(str(result.guarantee), '')}; random perturbations only, no claim about an "
+        "attacker"
     )
     certified = _sum(result.certified)
     return _Score(certified, len(result), (sides[0], sides[1]), guarantee, details)
-
-
-IDEAL = (
-    ", for an ideal kernel only (how well the moves of splitting mix is not verified)"
-)
-"""What stands beside every claim of a test by splitting."""
 
 
 def _robust_but_wrong(result: ProbRobustness) -> tuple[str, ...]:

@@ -155,19 +155,26 @@ def _random(report: EvaluationReport) -> list[str]:
         return [_many_tests(ran)]
     result, settings = ran[0][1], settings_of(ran[0][0])
     certified, n = int(result.certified.sum()), len(result)
-    ideal = settings.get("guarantee") == "ideal-kernel"
+    limit = _IF.get(str(result.guarantee), "")
     often = _known(settings.get("tolerance"), "the tolerated share")
     wrong = _known(settings.get("significance"), "the level of the test")
     return [
         f"Random test: for {share(certified, n)} of the images it is certified that at most "
         f"{often} of random perturbations ({law_text(settings)}) lead to "
         f"{_failure(settings)}; for each image such a finding is wrong with a chance of at most "
-        f"{wrong}{',' * ideal}{_IF_IDEAL * ideal}.",
+        f"{wrong}{',' * bool(limit)}{limit}.",
         _others(result, settings),
     ]
 
 
 _IF_IDEAL = " if the random moves of the method mix well, which was not checked"
+_IF_CALLS = " if the random numbers of its separate calls are independent, which was not checked"
+_IF = {
+    "ideal-kernel": _IF_IDEAL,
+    "independent-calls": _IF_CALLS,
+    "one-row-calls": _IF_CALLS,
+    "unverified": " which is not verified: the model draws random numbers of its own",
+}
 
 
 def _known(value: object, words: str) -> str:
@@ -176,7 +183,7 @@ def _known(value: object, words: str) -> str:
 
 def _failure(settings: dict[str, object]) -> str:
     if str(settings.get("mode", "")).startswith("targeted"):
-        return "the targeted wrong answer"
+        return "the target as the answer"
     return (
         "another answer"
         if settings.get("reference") == "prediction"
@@ -196,7 +203,7 @@ def _others(result: ProbRobustness, settings: dict[str, object]) -> str:
         "more often than that",
         f"{count(open_)} {_verb(open_, 'stays', 'stay')} undecided",
     ]
-    if settings.get("reference") != "prediction" or wrong:
+    if result.asked.kind == "label" or wrong:
         verb = _verb(wrong, "was", "were")
         parts.append(f"{count(wrong)} {verb} already wrong without any perturbation")
     return f"Of the {things(len(result), 'image')}, {listing(parts)}."
@@ -214,8 +221,13 @@ def _many_tests(ran: list[tuple[StageReport, ProbRobustness]]) -> str:
         f"{count(result.count(Verdict.UNDECIDED))} of {things(len(result), 'image')} undecided"
         for stage, result in ran
     ]
-    split = any(settings_of(s).get("guarantee") == "ideal-kernel" for s, _ in ran)
-    more = f"; those by splitting hold only{_IF_IDEAL}" if split else ""
+    words = {str(result.guarantee) for _, result in ran}
+    more = f"; those by splitting hold only{_IF_IDEAL}" * ("ideal-kernel" in words)
+    own = words & {"independent-calls", "one-row-calls"}
+    more += (
+        f"; those of a model or law with its own randomness hold only{_IF_CALLS}"
+        * (bool(own))
+    )
     return f"{count(len(ran))} random tests were run: {'; '.join(parts)}{more}."
 
 

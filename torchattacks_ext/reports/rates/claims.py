@@ -14,6 +14,7 @@ from ...results.attack import AttackResult
 from ...results.base.facts import Cost
 from ...results.claims import SilBand
 from ...results.evaluation import EvaluationReport, StageReport
+from ...results.grounds import GUARANTEES, Asked
 from ...results.prob_robustness import ProbRobustness
 from .. import stages
 from ..laws import boundary_text, law_ball, law_of, law_text, rounding_text
@@ -30,7 +31,7 @@ from ..words import (
     share,
     things,
 )
-from .groups import group_rows
+from .groups import HEAD, group_head, group_rows
 
 _TESTS = {
     "eprocess": "e-process: valid whenever it stops, and when it is extended",
@@ -39,11 +40,6 @@ _TESTS = {
     "design",
     "group": "group-sequential: valid whenever it stops, for that one plan of looks",
     "splitting": "splitting (last-particle method), for very small rates",
-}
-_GUARANTEES = {
-    "exact": "exact: each verdict is wrong with a probability of at most the significance",
-    "ideal-kernel": "ideal-kernel: so for random moves that mix ideally; how well they mix on "
-    "this model is not verified",
 }
 _NOISE = "Random-noise robustness says nothing about an adversary."
 
@@ -55,7 +51,7 @@ class Claims:
     stage: its name. rows: (fact, value). band: the sentence on the SIL numeric band, "" without
     a bound of the mean failure rate. in_band: whether the bound falls in one. caveats: to be
     printed with the first band of a report. beside: what an adversary does, next to what noise
-    does. groups: a row a group, cells as in groups.HEAD. group_note: how to read them, ""
+    does. groups: a row a group, cells as in group_head. group_note: how to read them, ""
     without groups.
     """
 
@@ -67,6 +63,7 @@ class Claims:
     beside: str
     groups: tuple[tuple[str, ...], ...]
     group_note: str
+    group_head: tuple[str, ...] = HEAD
 
 
 def claims(report: EvaluationReport, confidence: float = 0.95) -> list[Claims]:
@@ -104,14 +101,14 @@ def _block(
 ) -> Claims:
     said, settings = result.summary(confidence), stages.settings_of(stage)
     band = _band(result, said, settings, confidence)
-    groups, note = group_rows(said.get("groups", {}), confidence)
+    groups, note = group_rows(said.get("groups", {}), result.asked, confidence)
     cost = result.cost if stage.cost == Cost() else stage.cost
     return Claims(
         one_line(stage.name),
         (
             *_design(settings, confidence),
             *_verdicts(result, said),
-            *_bounds(said, f"one-sided {confidence_text(confidence)}"),
+            *_bounds(said, result.asked, f"one-sided {confidence_text(confidence)}"),
             *_origin(result, settings, cost),
         ),
         "" if band is None else band.text,
@@ -120,6 +117,7 @@ def _block(
         _beside(report, result),
         groups,
         note,
+        group_head(result.asked),
     )
 
 
@@ -152,33 +150,41 @@ def _failure(settings: Mapping[str, Any]) -> str:
 def _verdicts(result: ProbRobustness, said: Mapping[str, Any]) -> list[tuple[str, str]]:
     n, certified = len(result), said["certified"]
     level_text = confidence_text(said["confidence"])
-    sides = f", two-sided {level_text} interval {interval(said['pra_interval'])} for new images"
+    asked = result.asked
+    ends = interval(said[asked.interval])
+    sides = f", two-sided {level_text} interval {ends} for new images"
+    name = "certified" if asked.kind == "label" else f"certified ({asked.each})"
     more = said["robust"] - certified
     wrong = f"{count(more)} (the clean answer is wrong)"
     return [
         ("images (m)", count(n)),
-        ("certified", share(certified, n) + sides * bool(n)),
+        (name, share(certified, n) + sides * bool(n)),
         *([("robust, not certified", wrong)] if more else []),
         ("refuted (not robust)", count(said["not_robust"])),
         ("undecided", count(said["undecided"])),
         (
             "misclassified",
-            f"{count(said['misclassified'])} (clean answer wrong, no test)",
+            (
+                f"{count(said['misclassified'])} (clean answer wrong, no test)"
+                if asked.kind == "label"
+                else "not known: labels were not asked"
+            ),
         ),
     ]
 
 
-def _bounds(said: Mapping[str, Any], each: str) -> list[tuple[str, str]]:
+def _bounds(said: Mapping[str, Any], asked: Asked, each: str) -> list[tuple[str, str]]:
     """The three bounds; each is one-sided and says so, or why it is left out."""
     n, least, ends = said["n"], said["count_bound"], said["population_bounds"]
+    good = "robust" if asked.kind == "label" else asked.good
     counted = (
-        f"at least {count(least or 0)} of these {things(n, 'image')} are robust, {each}"
+        f"at least {count(least or 0)} of these {things(n, 'image')} are {good}, {each}"
     )
     outside = ""
     if ends is not None:
         outside = (
-            f"{at_least(ends[0])}, {at_most(ends[1])} of all images of the source are right and "
-            f"robust, each {each}, if these were drawn at random from it"
+            f"{at_least(ends[0])}, {at_most(ends[1])} of all images of the source are "
+            f"{asked.good}, each {each}, if these were drawn at random from it"
         )
     return [
         ("count bound", _or_reason(counted, said, "count_bound")),
@@ -222,7 +228,7 @@ def _origin(
         ("row-passes", passes),
         ("seed", seed + shared),
         ("test", _word(settings.get("test"), _TESTS)),
-        ("guarantee", _word(settings.get("guarantee"), _GUARANTEES)),
+        ("guarantee", _word(result.guarantee, GUARANTEES)),
     ]
 
 
@@ -260,8 +266,13 @@ def _beside(report: EvaluationReport, result: ProbRobustness) -> str:
     ball = stages.ball_text(stages.settings_of(stage))
     where = f"{one_line(stage.name, 40)}{f', {ball}' if ball else ''}"
     many = f", the lowest of {things(len(ran), 'attack')}" if len(ran) > 1 else ""
-    pra = share(int(result.certified.sum()), len(result))
+    certified = share(int(result.certified.sum()), len(result))
+    what = {
+        "label": "Probabilistic robust accuracy",
+        "prediction": "Certified to keep the clean answer, right or wrong",
+        "target": "Certified not to reach the target",
+    }[result.asked.kind]
     return (
-        f"{_NOISE} Probabilistic robust accuracy: {pra}. Robust accuracy under attack: at most "
+        f"{_NOISE} {what}: {certified}. Robust accuracy under attack: at most "
         f"{share(left, n)} ({where}{many})."
     )
