@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -108,12 +108,16 @@ class Running:
             label = self.stage.label
             logger.warning("no pictures of stage %s: %s", label, error, exc_info=error)
 
-    def report(self) -> StageReport:
-        """What goes into the report; a stage that raised has no result at all."""
+    def report(self, doubts: Sequence[Flag] = ()) -> StageReport:
+        """What goes into the report; a stage that raised has no result at all.
+
+        doubts: about the data, which every result says as well, wherever it goes.
+        """
         whole = None
         if self.error is None and self.parts:
             try:
                 whole = self._whole()
+                whole = None if whole is None else whole.with_flags(doubts)
             except TorchattacksExtError as error:
                 self._end(error)
         stage = self.stage

@@ -60,7 +60,9 @@ class Accuracy(Result):
         return {
             "n": len(self),
             "clean_accuracy": self.clean_accuracy,
-            "clean_accuracy_interval": share_interval(right, n, confidence),
+            "clean_accuracy_interval": share_interval(
+                right, n, confidence, self.n_copies
+            ),
             "confidence": confidence,
             **({"failed": len(self) - n} if n < len(self) else {}),
         }

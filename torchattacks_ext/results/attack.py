@@ -162,7 +162,8 @@ class AttackResult(Result):
         n = len(self)
         left, right = int(self.robust.sum()), int((self.clean_correct == 1).sum())
         failed = self._failed
-        interval = share_interval(left, 0 if failed else n, confidence)
+        known = 0 if failed else n
+        interval = share_interval(left, known, confidence, self.n_copies)
         success = (right - left) / right if right and not failed else float("nan")
         return {
             "n": n,

@@ -20,6 +20,7 @@ from ..numerics.correlation.columns import (
 from .base import codec
 from .base.document import Document
 from .base.unknown import known_fields
+from .base.words import short
 
 ALL = "all"
 """The subset of every row; it always stands first."""
@@ -140,7 +141,9 @@ class Correlation(Document):
     def __repr__(self) -> str:
         first = [r for r in self.rows if r.subset == self.subsets[0]]
         first = [r for r in first if r.coefficient == self.coefficients[0]]
-        found = ", ".join(f"{_line(r.predictor)}={_short(r.value)}" for r in first[:6])
+        found = ", ".join(
+            f"{_line(r.predictor)}={short(r.value, 3)}" for r in first[:6]
+        )
         facts = [
             _things(len(self.predictors), "predictor"),
             _things(len(self.subsets), "subset"),
@@ -271,15 +274,18 @@ def _cell(row: CorrelationRow | None) -> str:
         return ""
     if row.reason:
         return f"n/a ({_line(row.reason)})"
-    return f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}], n = {row.n}"
+    value, low, high = (_fixed(one) for one in (row.value, row.low, row.high))
+    return f"{value} [{low}, {high}], n = {row.n}"
+
+
+def _fixed(value: float) -> str:
+    """Three decimals; more where they would make 1 of a smaller number."""
+    shown = f"{value:.3f}"
+    return short(value) if abs(value) < 1 == abs(float(shown)) else shown
 
 
 def _line(text: str) -> str:
     return " ".join(str(text).split())
-
-
-def _short(value: float) -> str:
-    return f"{value:.3g}"
 
 
 def _things(number: int, noun: str) -> str:

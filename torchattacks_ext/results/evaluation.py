@@ -18,6 +18,7 @@ from .base.facts import Cost, Flag
 from .base.result import Result
 from .base.shares import share_interval
 from .base.unknown import known_fields
+from .base.words import short
 from .gallery import GalleryItem as GalleryItem
 from .prob_robustness import ProbRobustness
 
@@ -169,6 +170,10 @@ class EvaluationReport(Document):
         clean = next((r for r in results if isinstance(r, Accuracy)), None)
         return 0 if clean is None else int((~clean.answered).sum())
 
+    @property
+    def _n_copies(self) -> int:
+        return max((s.result.n_copies for s in self.stages if s.result), default=0)
+
     def _leaves_the_ball(self, result: ProbRobustness) -> bool:
         law = result.settings.get("sampler") or {}
         eps, norm = self.plan.get("eps"), self.plan.get("norm")
@@ -190,7 +195,9 @@ class EvaluationReport(Document):
         return {
             "n": n,
             "robust_accuracy": left / n if n else float("nan"),
-            "robust_accuracy_interval": share_interval(left, n, confidence),
+            "robust_accuracy_interval": share_interval(
+                left, n, confidence, self._n_copies
+            ),
             "confidence": confidence,
             "failed_stages": [stage.name for stage in self.failed],
         }
@@ -254,7 +261,7 @@ class EvaluationReport(Document):
     def __repr__(self) -> str:
         try:
             worst = self.worst_case()
-            shown = "none" if worst is None else f"{worst['robust_accuracy']:.4g}"
+            shown = "none" if worst is None else short(worst["robust_accuracy"])
         except InputError:  # stages of other images: a repr must not raise
             shown = "unknown"
         return (

@@ -149,6 +149,7 @@ class ProbRobustness(Result):
             mean_failures=self.mean_failures,
             settings=self.settings,
             codes=frozenset(flag.code for flag in self.flags),
+            copies=self.n_copies,
         )
 
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:

@@ -81,13 +81,7 @@ def flags_of(result: Result, stream: Stream, trained: bool) -> Iterator[Flag]:
     if stream.traits is not None:
         yield from stream.traits.flags()
     yield from stream.doubts()
-    if stream.n_duplicates:
-        yield Flag(
-            "duplicates",
-            "the data hold images that occur more than once; each has its own noise, but they are "
-            "not independent images",
-            stream.n_duplicates,
-        )
+    yield from stream.copies.flags()
     if trained:
         yield Flag(
             "training_mode",

@@ -21,13 +21,13 @@ from .. import stages
 from ..sensitivity.words import GUARANTEE, sensitivity_words
 from ..words import (
     count,
+    exact_rate,
     interval,
     level,
     listing,
     number,
     one_line,
     percent,
-    rate,
     share,
     things,
 )
@@ -188,7 +188,7 @@ def _test(stage: StageReport, result: ProbRobustness, sides: list[float]) -> _Sc
     details = (
         ", ".join(f"{count(result.count(v))} {name}" for v, name in names.items()),
         *_robust_but_wrong(result),
-        f"tolerance {rate(settings.get('tolerance'))} of {stages.law_text(settings)}",
+        f"tolerance {exact_rate(settings.get('tolerance'))} of {stages.law_text(settings)}",
         _draws(result, settings),
     )
     ideal = settings.get("guarantee") == "ideal-kernel"

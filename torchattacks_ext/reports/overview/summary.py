@@ -19,7 +19,16 @@ from ..stages import (
     settings_of,
     usable,
 )
-from ..words import count, listing, one_line, percent, rate, share, things
+from ..words import (
+    bounded,
+    count,
+    exact_rate,
+    listing,
+    one_line,
+    percent,
+    share,
+    things,
+)
 from .context import doubts
 from .scorecard import scorecard
 
@@ -92,7 +101,7 @@ def _per_pixel(report: EvaluationReport) -> str:
     unit = all(s.get("bounds") in (None, [0, 1], (0, 1)) for s in [*found, report.plan])
     if len(eps) != 1 or not unit or {s.get("norm") for s in found} != {"Linf"}:
         return ""
-    return f" (no pixel value moves by more than {rate(eps.pop())} of its range)"
+    return f" (no pixel value moves by more than {bounded(eps.pop())} of its range)"
 
 
 def _clean(report: EvaluationReport) -> str:
@@ -171,7 +180,7 @@ _IF_IDEAL = " if the random moves of the method mix well, which was not checked"
 
 
 def _known(value: object, words: str) -> str:
-    return rate(value) if isinstance(value, float) else words
+    return exact_rate(value) if isinstance(value, float) else words
 
 
 def _failure(settings: dict[str, object]) -> str:

@@ -23,6 +23,7 @@ from ..words import (
     at_most,
     confidence_text,
     count,
+    exact_rate,
     interval,
     level,
     one_line,
@@ -132,7 +133,7 @@ def _design(settings: Mapping[str, Any], confidence: float) -> list[tuple[str, s
         ("boundary", boundary_text(settings)),
         ("8-bit rounding", rounding_text(settings)),
         ("a failure is", _failure(settings)),
-        ("tolerance (κ)", rate(settings.get("tolerance"))),
+        ("tolerance (κ)", exact_rate(settings.get("tolerance"))),
         ("significance (α)", f"{level_text}, each side of each image"),
         ("confidence (1 − δ)", f"{confidence_text(confidence)}, of each bound below"),
     ]
