@@ -60,7 +60,8 @@ class TooFar(LinfUniform):
 
     def sample(self, images: Tensor, u: Any) -> Tensor:
         """The same draws, stretched."""
-        return images + 1.5 * (super().sample(images, u) - images)
+        drawn = images + 1.5 * (super().sample(images, u) - images)
+        return drawn.clamp(0, 1)
 
 
 @pytest.mark.parametrize("eps", [1e-6, 0.01])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from .._typing import Status, Verdict
 from ..errors import ConfigError
 from .base.columns import column
-from .base.result import Result
+from .base.sample import Sample
 from .claims import (
     CLAIMS,
     Claim,
@@ -25,7 +25,7 @@ from .claims import (
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class ProbRobustness(Result):
+class ProbRobustness(Sample):
     """Result of :class:`~torchattacks_ext.PRTest`; one row an image.
 
     `verdict` is ROBUST only if the test rejected "failure rate >= tolerance", NOT_ROBUST only if it
@@ -163,7 +163,7 @@ class ProbRobustness(Result):
         reason in `left_out`. With groups, `groups` has the counts and the interval of each. Raises
         ConfigError for another confidence.
         """
-        found = {
+        return {
             "n": len(self),
             "robust": self.count(Verdict.ROBUST),
             "not_robust": self.count(Verdict.NOT_ROBUST),
@@ -175,25 +175,5 @@ class ProbRobustness(Result):
             "test": self.settings.get("test"),
             "guarantee": self.settings.get("guarantee"),
             "samples": int(self.n_samples.sum()),
+            **self.group_summaries(confidence),
         }
-        if self.groups is None:
-            return found
-        return found | {
-            "groups": {
-                name: part.summary(confidence) for name, part in self.by_group().items()
-            }
-        }
-
-    def by_group(self) -> dict[str, ProbRobustness]:
-        """The rows of each group as a result of their own, in order of name; {} without groups.
-
-        Claims of several groups are several claims: at 95 % each, one in twenty is wrong.
-        """
-        if self.groups is None:
-            return {}
-        parts = {}
-        for name in sorted(set(self.groups)):
-            rows = [i for i, group in enumerate(self.groups) if group == name]
-            part = self._take(torch.tensor(rows, dtype=torch.int64))
-            parts[name] = replace(part, groups=None)
-        return parts

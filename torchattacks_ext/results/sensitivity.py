@@ -17,7 +17,7 @@ from ..numerics.fisher.ball import VALID_RANGE
 from ..numerics.fisher.spectral import Ending
 from ..numerics.resampling import Statistic, bootstrap
 from .base.columns import column
-from .base.result import Result
+from .base.sample import Sample
 from .base.shares import check_confidence
 from .correlation import Correlation, correlate_columns
 
@@ -26,7 +26,7 @@ SATURATED = -16.0
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Sensitivity(Result):
+class Sensitivity(Sample):
     """Result of :class:`~torchattacks_ext.FIMScore`; one row an image.
 
     lambda = lambda_max of the input Fisher information in [0, 1] pixel space, in nats * 2 / |dx|^2;
@@ -215,7 +215,7 @@ class Sensitivity(Result):
                 found[name] = {"n": int(rows.sum())} | self._values(
                     rows, confidence, seed
                 )
-        return found
+        return found | self.group_summaries(confidence)
 
     def _values(self, rows: Tensor, confidence: float, seed: int) -> dict[str, Any]:
         log_lam = self.log_lam[rows].numpy()

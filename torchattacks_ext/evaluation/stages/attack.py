@@ -216,6 +216,7 @@ class AttackStage(RowStage):
         status[torch.from_numpy(right[~seen.finite])] = int(Status.NON_FINITE)
         return AttackResult(
             ids=batch.ids.cpu(),
+            groups=batch.groups,
             settings={
                 "method": self.info.name,
                 "eps": plan.eps,

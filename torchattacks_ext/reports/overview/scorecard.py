@@ -31,6 +31,7 @@ from ..words import (
     share,
     things,
 )
+from .remarks import group_shares, outside_note
 
 WORST_CASE = "worst case"
 _ORDER = (Verdict.ROBUST, Verdict.NOT_ROBUST, Verdict.UNDECIDED, Verdict.MISCLASSIFIED)
@@ -110,7 +111,7 @@ def _stage_row(stage: StageReport, confidence: float) -> ScoreRow:
         interval(score.sides) if score.sides else "",
         len(result),
         score.guarantee,
-        score.details,
+        (*score.details, *group_shares(result)),
         notes + _status_notes(result),
         result.cost if stage.cost == Cost() else stage.cost,
         estimate=(
@@ -272,7 +273,8 @@ def _worst_row(report: EvaluationReport, confidence: float) -> ScoreRow:
         interval((low, high)),
         n,
         "upper bound: stronger or other searches may leave fewer",
-        notes=failed + _skipped(report),
+        (f"rests on {listing([one_line(name, 40) for name in worst['stages']])}",),
+        notes=failed + outside_note(worst["outside_the_ball"]) + _skipped(report),
         estimate=(left / n, low, high) if n else None,
     )
 

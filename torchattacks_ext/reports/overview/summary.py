@@ -133,10 +133,8 @@ def _withstood(report: EvaluationReport) -> str:
         return f"{what}, so nothing is known about a deliberate search for harmful changes."
     worst = scorecard(report)[-1]
     names = listing([one_line(stage.name, 40) for stage in ran])
-    drawn = any(
-        is_test(stage) and usable(stage) and law_ball(settings_of(stage))
-        for stage in report.stages
-    )
+    counted = report.worst_stages()[0]
+    drawn = any(is_test(report[name]) and usable(report[name]) for name in counted)
     by = f"{things(len(ran), 'attack')} ({names}){' and the random draws' if drawn else ''}"
     if worst.estimate is None:
         return (

@@ -182,11 +182,6 @@ class Result(Document):
             extra=join_rows(part.extra for part in parts),
         )
 
-    @property
-    def n_copies(self) -> int:
-        """Rows whose image an earlier row had, as a flag says: not independent of the others."""
-        return sum(f.count or 0 for f in self.flags if f.code == "duplicates")
-
     def with_flags(self: ResultT, flags: Iterable[Flag]) -> ResultT:
         """The same result with these flags added."""
         return replace(self, flags=merge_flags([self.flags, tuple(flags)]))
