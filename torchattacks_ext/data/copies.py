@@ -45,7 +45,9 @@ class Copies:
             "the data hold images that occur more than once; they are not independent images of "
             "the source, and its intervals and bounds count each once, the copies at their worst"
         )
-        details: dict[str, int | bool] = {"quiet": True} if self.quiet else {}
+        details: dict[str, int | bool | str] = {"same": "pixels"}
+        if self.quiet:
+            details["quiet"] = True
         if self.n_relabelled:
             text += (
                 f"; {self.n_relabelled:,} of the copies have another label than the image had "

@@ -19,6 +19,7 @@ from ..numerics.correlation.columns import (
 )
 from .base import codec
 from .base.document import Document
+from .base.facts import Flag
 from .base.unknown import known_fields
 from .base.words import short
 
@@ -110,6 +111,13 @@ class Correlation(Document):
             f"coefficients {self.coefficients}"
         )
 
+    @property
+    def flags(self) -> tuple[Flag, ...]:
+        """Doubts about intervals: how many of the rows have a rare outcome."""
+        doubted = [row for row in self.rows if row.doubt]
+        text = "; ".join(dict.fromkeys(row.doubt for row in doubted))
+        return (Flag("rare_outcome", text, len(doubted)),) if doubted else ()
+
     def to_records(self) -> list[dict[str, Any]]:
         """One dict a row, in JSON types."""
         return [_named(row) for row in self.rows]
@@ -150,6 +158,7 @@ class Correlation(Document):
             *(f"n={r.n + r.n_dropped}" for r in first[:1]),
             *([f"{first[0].coefficient} {found}"] if first else []),
             *(["..."] if len(first) > 6 else []),
+            *([f"flags={[flag.code for flag in self.flags]}"] if self.flags else []),
         ]
         return f"Correlation({', '.join(facts)})"
 
@@ -275,7 +284,8 @@ def _cell(row: CorrelationRow | None) -> str:
     if row.reason:
         return f"n/a ({_line(row.reason)})"
     value, low, high = (_fixed(one) for one in (row.value, row.low, row.high))
-    return f"{value} [{low}, {high}], n = {row.n}"
+    doubt = f" ({_line(row.doubt)})" if row.doubt else ""
+    return f"{value} [{low}, {high}], n = {row.n}{doubt}"
 
 
 def _fixed(value: float) -> str:

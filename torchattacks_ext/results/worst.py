@@ -11,7 +11,7 @@ from .prob_robustness import ProbRobustness
 
 
 def leaves_the_ball(result: Result | None, plan: Mapping[str, Any]) -> bool:
-    """Whether these are draws of a law that leaves the plan's ball, or stays in one of another norm.
+    """Whether these are draws of a law that may leave the plan's ball, or has another norm.
 
     False where plan or law say nothing of a radius, and for anything but a random test.
 

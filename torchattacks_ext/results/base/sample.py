@@ -23,8 +23,13 @@ class Sample(Result):
 
     @property
     def n_copies(self) -> int:
-        """Rows whose image an earlier row had, as a flag says: not independent of the others."""
-        return sum(f.count or 0 for f in self.flags if f.code == "duplicates")
+        """Rows whose image an earlier row had, as a flag says: not independent of the others.
+
+        Only flags that name what was compared ("same": "pixels") count: those of older files do not
+        say whether every copy was seen, and their numbers stay what they were.
+        """
+        said = [flag for flag in self.flags if flag.details.get("same") == "pixels"]
+        return sum(flag.count or 0 for flag in said if flag.code == "duplicates")
 
     def by_group(self: SampleT) -> dict[str, SampleT]:
         """The rows of each group as a result of their own, in order of name; {} without groups.
