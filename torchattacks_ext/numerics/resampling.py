@@ -93,7 +93,8 @@ def bootstrap_t(
 
     With t* = (mean* - mean) / s* over the resamples it is mean - s t*: longer on the side of a
     heavy tail, where the percentile interval is too short. nan values are left out; an end is
-    infinite where too many resamples are constant, (nan, nan) below two values or for infinite ones.
+    infinite where too many resamples are constant; (nan, nan) below two values, or for infinite
+    ones.
 
     Args:
         values: (N,) numbers.

@@ -21,7 +21,7 @@ from .base import codec
 from .base.document import Document
 from .base.facts import Flag
 from .base.unknown import known_fields
-from .base.words import short
+from .base.words import fixed, short
 
 ALL = "all"
 """The subset of every row; it always stands first."""
@@ -283,15 +283,9 @@ def _cell(row: CorrelationRow | None) -> str:
         return ""
     if row.reason:
         return f"n/a ({_line(row.reason)})"
-    value, low, high = (_fixed(one) for one in (row.value, row.low, row.high))
+    value, low, high = (fixed(one) for one in (row.value, row.low, row.high))
     doubt = f" ({_line(row.doubt)})" if row.doubt else ""
     return f"{value} [{low}, {high}], n = {row.n}{doubt}"
-
-
-def _fixed(value: float) -> str:
-    """Three decimals; more where they would make 1 of a smaller number."""
-    shown = f"{value:.3f}"
-    return short(value) if abs(value) < 1 == abs(float(shown)) else shown
 
 
 def _line(text: str) -> str:

@@ -28,7 +28,7 @@ from scipy import stats
 from ...errors import ConfigError, InputError
 from ..incbeta import FloatArray
 from ..resampling import check_settings, column, percentiles
-from .permuted import is_rare, permuted, rows_apart
+from .permuted import by_chance, is_rare, rows_apart, widened
 from .weighted import resampled, scaled
 
 Coefficient = Literal["spearman", "kendall", "pearson"]
@@ -226,41 +226,13 @@ def _estimate(
     each = [_value(values, outcome, coefficient) for values in predictors]
     if rare := {name: v for name, v in columns.items() if is_rare(v)}:
         name, thin = next(reversed(rare.items()))  # the outcome, where it is one
-        drawn = _by_chance(predictors, outcome, thin, coefficient, n_resamples, seed)
-        facts |= _widened((low, high), reduce(np.subtract, each), drawn, confidence)
+        found = by_chance(predictors, outcome, thin, coefficient, n_resamples, seed)
+        facts |= widened((low, high), reduce(np.subtract, each), found, confidence)
         facts["doubt"] = (
             f"only {rows_apart(thin)} of {len(thin)} rows of {name} have another value than the "
             "rest: the interval is widened to that of a permutation test, and still approximate"
         )
     return facts, each
-
-
-def _by_chance(
-    predictors: list[FloatArray],
-    outcome: FloatArray,
-    thin: FloatArray,
-    coefficient: str,
-    n_resamples: int,
-    seed: int,
-) -> FloatArray:
-    """What a random order of the rare column gives: of the coefficient, or of the difference."""
-    sizes = (n_resamples, seed)
-    if thin is outcome:
-        drawn = [permuted(x, outcome, coefficient, *sizes) for x in predictors]
-        return np.asarray(reduce(np.subtract, drawn))
-    return permuted(outcome, thin, coefficient, *sizes)
-
-
-def _widened(
-    ends: tuple[float, float], value: float, drawn: FloatArray, confidence: float
-) -> dict[str, float]:
-    """The percentile interval and the permutation interval as one; in [-1, 1] or [-2, 2]."""
-    low, high = percentiles(drawn, confidence)
-    most = 2.0 if max(map(abs, ends)) > 1 else 1.0
-    return {
-        "low": min(ends[0], max(value - high, -most)),
-        "high": max(ends[1], min(value - low, most)),
-    }
 
 
 def _check(coefficient: str, confidence: float, n_resamples: int) -> None:

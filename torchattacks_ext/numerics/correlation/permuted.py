@@ -19,7 +19,7 @@ import torch
 from scipy import stats
 
 from ..incbeta import FloatArray
-from ..resampling import IntArray
+from ..resampling import IntArray, percentiles
 from ..streams import uniform
 
 RARE = 20
@@ -72,6 +72,41 @@ def permuted(
         for places in _places(len(x), len(step), n_resamples, seed)
     ]
     return np.concatenate(parts)
+
+
+def by_chance(
+    predictors: list[FloatArray],
+    outcome: FloatArray,
+    rare: FloatArray,
+    coefficient: str,
+    n_resamples: int,
+    seed: int,
+) -> FloatArray:
+    """What a random order of the rare column gives: of the coefficient, or of a difference of two.
+
+    rare: the outcome, or the predictor that is rare.
+    """
+    size = (n_resamples, seed)
+    if rare is not outcome:
+        return permuted(outcome, rare, coefficient, *size)
+    drawn = [permuted(x, outcome, coefficient, *size) for x in predictors]
+    return drawn[0] if len(drawn) == 1 else drawn[0] - drawn[1]
+
+
+def widened(
+    ends: tuple[float, float], value: float, drawn: FloatArray, confidence: float
+) -> dict[str, float]:
+    """The interval `ends` and the permutation interval around the value as one, by name.
+
+    >>> widened((0.1, 0.3), 0.2, np.linspace(-0.5, 0.5, 101), 0.9)
+    {'low': -0.25, 'high': 0.65}
+    """
+    low, high = percentiles(drawn, confidence)
+    most = max(1.0, *map(abs, ends))  # a coefficient; a difference may reach 2
+    return {
+        "low": min(ends[0], max(value - high, -most)),
+        "high": max(ends[1], min(value - low, most)),
+    }
 
 
 def _kendall(

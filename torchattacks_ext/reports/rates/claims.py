@@ -172,7 +172,8 @@ def _bounds(said: Mapping[str, Any], each: str) -> list[tuple[str, str]]:
     """The three bounds; each is one-sided and says so, or why it is left out."""
     n, least, ends = said["n"], said["count_bound"], said["population_bounds"]
     counted = (
-        f"at least {count(least or 0)} of these {things(n, 'image')} are robust, {each}"
+        f"at least {count(least or 0)} of these {things(n, 'image')} are robust, {each}, if they "
+        "were not chosen by any outcome of the test"
     )
     outside = ""
     if ends is not None:

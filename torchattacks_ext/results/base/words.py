@@ -43,6 +43,16 @@ def short(value: Any, digits: int = 4) -> str:
     return " ".join(str(value).split())
 
 
+def fixed(value: float) -> str:
+    """Three decimals; more digits where they would make 1 of a smaller number.
+
+    >>> fixed(0.5), fixed(0.9998), fixed(1.0)
+    ('0.500', '0.9998', '1.000')
+    """
+    shown = f"{value:.3f}"
+    return short(value) if abs(value) < 1 == abs(float(shown)) else shown
+
+
 def one_line(name: str, facts: Mapping[str, Any], flags: Iterable[Flag]) -> str:
     """`name(key=value, ..)` on one line; nested dicts are left out.
 
