@@ -17,6 +17,7 @@ class Copies:
     n: such rows so far. n_relabelled: those of them whose label no earlier copy had. quiet: whether
     the caller's own ids name the rows, and so say that he knows them: a flag, but no warning.
 
+    >>> import torch
     >>> copies = Copies()
     >>> copies.add(torch.zeros(3, 4), torch.tensor([0, 0, 1]), (0.0, 1.0))
     >>> copies.n, copies.n_relabelled

@@ -98,8 +98,8 @@ def widened(
 ) -> dict[str, float]:
     """The interval `ends` and the permutation interval around the value as one, by name.
 
-    >>> widened((0.1, 0.3), 0.2, np.linspace(-0.5, 0.5, 101), 0.9)
-    {'low': -0.25, 'high': 0.65}
+    >>> widened((0.1, 0.3), 0.25, np.linspace(-0.5, 0.5, 101), 0.5)
+    {'low': 0.0, 'high': 0.5}
     """
     low, high = percentiles(drawn, confidence)
     most = max(1.0, *map(abs, ends))  # a coefficient; a difference may reach 2
