@@ -60,6 +60,7 @@ def dry_facts(task: Task) -> dict[str, Any]:
 
 
 def dry_text(facts: dict[str, Any]) -> str:
+    """The facts of :func:`dry_facts` as lines for a terminal."""
     from ..reports.words import radius
 
     data, plan, model = facts["data"], facts["plan"], facts["model"]

@@ -30,8 +30,8 @@ def count_bound(certified: int, m: int, significance: float, error: float) -> in
 
         robust >= certified - q,    q the least with P(Bin(m, significance) > q) <= error,
 
-    with probability at least ``1 - error``. A statement about these m images, whatever they are; but
-    they must be chosen without a look at any outcome: of the rows that a test certified, taken by
+    with probability at least ``1 - error``. A statement about these m images, whatever they are,
+    if they were chosen without a look at any outcome: of the rows that a test certified, taken by
     themselves, it says nothing.
 
     Args:
