@@ -5,8 +5,8 @@ Tibshirani 1993, ch. 13) lies between order statistics of the values of all resa
 bootstrap-t (ibid., ch. 12) between those of the studentised mean. Both are approximate: how often
 they cover depends on the law of the rows as much as on n. Below some 20 rows they cover less, and
 where few rows carry the mean far less, whatever n: of a lognormal with sigma 3 and n = 200 the
-percentile interval at .95 covers the mean in about .56 of the cases and bootstrap-t in .73, with
-sigma 1.5 in .85 and .91 (benchmarks/results/bootstrap_coverage.json). :func:`carriers` tells; the
+percentile interval at .95 covers the mean in about .50 of the cases and bootstrap-t in .78, with
+sigma 1.5 in .88 and .92 (benchmarks/results/bootstrap_coverage.json). :func:`carriers` tells; the
 median has no such trouble. Rows must be independent draws of one population.
 """
 

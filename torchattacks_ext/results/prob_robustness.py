@@ -159,9 +159,9 @@ class ProbRobustness(Sample):
         certified by this test, Clopper & Pearson 1934), of `count_bound` (one-sided: at least so
         many of *these* images are robust, if nobody chose them by an outcome), and of each end of
         `population_bounds` (the share of all images of the source that are right and robust) and
-        `mean_failure_bounds` (the mean failure rate of *these* images). `sides` says so again; what does not hold is None, its
-        reason in `left_out`. With groups, `groups` has the counts and the interval of each. Raises
-        ConfigError for another confidence.
+        `mean_failure_bounds` (the mean failure rate of *these* images). `sides` says so again; what
+        does not hold is None, its reason in `left_out`. With groups, `groups` has the counts and
+        the interval of each. Raises ConfigError for another confidence.
         """
         return {
             "n": len(self),

@@ -101,7 +101,9 @@ def _per_pixel(report: EvaluationReport) -> str:
     unit = all(s.get("bounds") in (None, [0, 1], (0, 1)) for s in [*found, report.plan])
     if len(eps) != 1 or not unit or {s.get("norm") for s in found} != {"Linf"}:
         return ""
-    return f" (no pixel value moves by more than {bounded(eps.pop())} of its range)"
+    return (
+        f" (no pixel value moves by more than {bounded(eps.pop() or 0.0)} of its range)"
+    )
 
 
 def _clean(report: EvaluationReport) -> str:
