@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from markdown_table import device, table
+from markdown_table import device, origin, table
 
 
 def fim_blackbox(data: dict[str, Any]) -> str:
@@ -196,3 +196,38 @@ def _fim_quotients(data: dict[str, Any]) -> str:
         f"\nThe largest of M quotients is too small, K = 10, M = {by_draws}; with M = 1000 and z "
         f"in R^K and in R^D, {by_rows}.\n"
     )
+
+
+def bootstrap_coverage(data: dict[str, Any]) -> str:
+    """How often intervals of means and of rank correlations cover the truth."""
+    means = [
+        [
+            f"{case['sigma']:g}",
+            str(case["n"]),
+            *(f"{100 * case[k]:.1f}" for k in ("percentile", "bootstrap_t", "median")),
+            f"{case['median_carriers']:.0f}",
+            f"{100 * case['doubted']:.0f}",
+        ]
+        for case in data["mean_of_lognormal"]
+    ]
+    head = ["sigma of the lognormal", "n", "mean, percentile", "mean, bootstrap-t"]
+    head += ["median, percentile", "carriers (median)", "doubted"]
+    ranks = [
+        [
+            f"{100 * case['rate']:g} %",
+            f"{case['shift']:g}",
+            f"{case['truth']:.3f}",
+            *(f"{100 * case[k]:.1f}" for k in ("percentile", "given")),
+            f"{100 * case['doubted']:.0f}",
+        ]
+        for case in data["spearman"]
+    ]
+    more = [
+        "rate of the outcome",
+        "shift",
+        "Spearman",
+        "percentile",
+        "given",
+        "doubted",
+    ]
+    return table(head, means) + "\n" + table(more, ranks) + origin(data)

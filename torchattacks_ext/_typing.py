@@ -23,7 +23,7 @@ class Verdict(IntEnum):
     """
 
     UNDECIDED = 0
-    """The budget ended before either claim could be made."""
+    """Neither claim could be made: the budget ended first, or the test gave up between the two."""
     ROBUST = 1
     """The claim holds (for PRTest: failure rate <= tolerance, at level `significance`)."""
     NOT_ROBUST = 2

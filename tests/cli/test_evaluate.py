@@ -204,3 +204,17 @@ def test_both_names_of_autoattack_are_the_real_one(run: Run) -> None:
     facts = json.loads(done.out)["stages"][1]
     assert facts["name"] == "autoattack" and facts["row_passes"] > 12 * 8000
     assert "not torchattacks' class" in facts["notes"][0]
+
+
+def test_a_report_says_which_stages_of_the_plan_file_it_lacks(
+    run: Run, workshop: Path
+) -> None:
+    (workshop / "plan.yaml").write_text(
+        "eps: 8/255\nstages: [clean, {name: BIM, steps: 2}]"
+    )
+    line = [*DIGITS, "--plan", "plan.yaml", "--attacks", "FGSM", "--n", "4"]
+    said = "--attacks FGSM replaces stage 'BIM' (steps=2) of the plan file"
+    dry = run(*line, "--dry-run")
+    assert said in dry.err and f"Note: {said}." in dry.out
+    done = run(*line)
+    assert said in done.err and said in " ".join(done.out.split())

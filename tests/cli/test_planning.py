@@ -12,6 +12,7 @@ from torchattacks_ext.cli.planning import (
     build_plan,
     read_plan,
     read_sampler,
+    replaced,
     row_passes,
 )
 from torchattacks_ext.errors import ConfigError, InputError
@@ -169,3 +170,28 @@ def test_the_flag_adds_one_stage_of_sensitivity() -> None:
         assert names.count("fim") == count
     kept = build_plan(base, {}, "FGSM", {})
     assert [stage.name for stage in kept.stages] == ["FGSM", "fim"]
+
+
+def lost(attacks: str | None = None, test: Any = None, **settings: Any) -> list[str]:
+    """What the flags replace in FILE."""
+    return list(
+        replaced(FILE, build_plan(FILE, settings, attacks, test or {}), attacks)
+    )
+
+
+def test_a_stage_that_a_flag_replaces_is_said() -> None:
+    assert lost() == lost(eps=8 / 255, norm="L2") == []
+    told = "--attacks FGSM replaces stage 'mine' (label=mine, steps=3) of the plan file"
+    assert lost("FGSM") == [told]
+    assert len(lost("BIM")) == 1  # BIM, but with the arguments of its class
+    kept = {"eps": 0.1, "stages": ["clean", "FGSM"]}
+    assert replaced(kept, build_plan(kept, {}, "FGSM", {}), "FGSM") == ()
+
+
+def test_a_number_that_a_flag_replaces_is_said() -> None:
+    (said,) = lost(test={"tolerance": 0.01})
+    assert "--tolerance 0.01 replaces tolerance=0.05 of stage 'noise'" in said
+    (said,) = lost(eps=0.5)
+    assert said == "--eps 0.5 replaces eps: 8/255 of the plan file"
+    assert lost(test={"n_max": 100}) == []  # the file says nothing of it
+    assert replaced(None, build_plan(None, {"eps": 0.1}, "FGSM", {}), "FGSM") == ()

@@ -93,7 +93,7 @@ def test_the_matrix_only_with_surrogates(fake: Any) -> None:
     assert told.matrix[0][:2] == ("attack", "target")
     assert told.matrix[1:] == (
         ("noise-10", "3.7 %", ""),
-        ("apgd-ce-20", "11 %", "50 %"),
+        ("apgd-ce-20", "11.1 %", "50.0 %"),
     )
     alone = {name: book for name, book in BOOKS.items() if name.startswith("target")}
     (told,) = breakdowns(report(fake, alone))

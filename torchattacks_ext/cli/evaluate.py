@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,27 +10,17 @@ import typer
 
 from ..errors import ConfigError, InputError
 from . import common
+from .dry import Task, dry_facts, dry_text
 from .loading import in_eval_mode, load_model
-from .planning import build_plan, read_plan, read_sampler, row_passes
+from .planning import build_plan, read_plan, read_sampler, replaced
 
 if TYPE_CHECKING:
     from torch import nn
 
     from ..data.named import NamedData
-    from ..evaluation.plan import Plan
     from ..results.evaluation import EvaluationReport
 
 ReportFiles = dict[str, str]
-
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """What a run needs, validated: the model and its name, the data, the plan."""
-
-    name: str
-    model: nn.Module
-    data: NamedData
-    plan: Plan
 
 
 def evaluate(
@@ -138,16 +128,18 @@ def evaluate(
         base = None if plan is None else read_plan(plan)
         radius = {"eps": _number(eps, "--eps")}
         checked = build_plan(base, settings | radius, attacks, arguments, fim)
+        for text in (lost := replaced(base, checked, attacks)):
+            common.warn(text)
         named = _data(data, n, resize)
         victim, label = load_model(model, arch, weights)
         victim = _on_pixels(victim, mean, std, device, named)
-        task = Task(label, victim, named, checked)
+        task = Task(label, victim, named, checked, lost)
         facts = dry_facts(task)
         if not dry_run:
             report = run_task(task)
             text = _write(report, out, json_)
     if dry_run:
-        common.show_json(facts) if json_ else common.show(_dry_text(facts))
+        common.show_json(facts) if json_ else common.show(dry_text(facts))
         return 0
     common.show(text)
     return _ending(report)
@@ -221,7 +213,11 @@ def run_task(task: Task) -> EvaluationReport:
 
     loader = task.data.loader(task.plan.batch_size)
     report = run(task.model, loader, task.plan, name=task.name, progress=True)
-    return replace(report, data={**task.data.facts(), **report.data})
+    origin = dict(report.provenance)
+    if task.replaced:
+        origin["plan file"] = list(task.replaced)
+    data = {**task.data.facts(), **report.data}
+    return replace(report, data=data, provenance=origin)
 
 
 def _write(report: EvaluationReport, out: Path | None, as_json: bool) -> str:
@@ -236,63 +232,3 @@ def _write(report: EvaluationReport, out: Path | None, as_json: bool) -> str:
         }
         common.write_files(out, files)
     return render_json(report) if as_json else render_text(report)
-
-
-def dry_facts(task: Task) -> dict[str, Any]:
-    """What would be run, in JSON types; reads one image, runs nothing."""
-    from ..evaluation.stages import build_stages
-    from ..models.fingerprint import describe_model
-
-    stages, n = build_stages(task.plan), task.data.n
-    each = [row_passes(stage) for stage in stages]
-    shape = list(task.data.dataset[0][0].shape)
-    return {
-        "dry_run": True,
-        "name": task.name,
-        "model": describe_model(task.model),
-        "data": task.data.facts() | {"shape": shape},
-        "plan": task.plan.model_dump(mode="json"),
-        "stages": [
-            {
-                "name": stage.label,
-                "kind": stage.kind,
-                "settings": stage.settings,
-                "notes": list(stage.notes),
-                "row_passes": None if cost is None else round(n * cost),
-            }
-            for stage, cost in zip(stages, each)
-        ],
-        "row_passes": round(n * sum(cost for cost in each if cost is not None)),
-        "row_passes_complete": None not in each,
-    }
-
-
-def _dry_text(facts: dict[str, Any]) -> str:
-    data, plan, model = facts["data"], facts["plan"], facts["model"]
-    origin = f"{data['name']}: {data['n']} of {data['n_total']} images"
-    ball = f"{plan['norm']}, eps {plan['eps']:.6g}"
-    head = [
-        (
-            "model",
-            f"{facts['name']} ({model['class']}, {model['parameters']} parameters)",
-        ),
-        ("data", f"{origin}, {'x'.join(map(str, data['shape']))}"),
-        ("ball", f"{ball}; seed {plan['seed']}; batch size {plan['batch_size']}"),
-    ]
-    rows = [("stage", "kind", "row-passes", "arguments")]
-    for stage in facts["stages"]:
-        cost = stage["row_passes"]
-        settings = stage["settings"].items()
-        said = ", ".join(f"{k}={v}" for k, v in settings if k != "attack")
-        passes = "unknown" if cost is None else f"about {cost}"
-        rows.append((stage["name"], stage["kind"], passes, said))
-    more = "" if facts["row_passes_complete"] else " and those unknown"
-    notes = [f"{s['name']}: {note}" for s in facts["stages"] for note in s["notes"]]
-    return "\n".join(
-        [
-            *("Dry run: everything was checked, nothing was run.", ""),
-            *(common.table(head), "", common.table(rows), ""),
-            f"Total: about {facts['row_passes']} row-passes{more}.",
-            *notes,
-        ]
-    )

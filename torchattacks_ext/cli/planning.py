@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ..evaluation.stages import RowStage
 
 _OWN = ("clean", "prtest")
+_FLAGS = ("eps", "norm", "seed", "batch_size", "outputs", "output_key")
+"""Keys of a plan that flags of the same name replace."""
 _MIXED = ("msa", "autoattack")
 """Stages of this package that --attacks may name; "autoattack" is the real one in any case."""
 
@@ -110,6 +112,67 @@ def build_plan(
     if fim and not any(stage["name"].lower() == "fim" for stage in stages):
         stages.append({"name": "fim"})
     return check_plan(plan | {"stages": stages})
+
+
+def replaced(
+    base: Mapping[str, Any] | None, plan: Plan, attacks: str | None
+) -> tuple[str, ...]:
+    """A sentence for each thing of a plan file that `plan`, made of it and of flags, lacks.
+
+    base: the file as read, None without one. attacks: what --attacks says.
+
+    >>> from torchattacks_ext.evaluation.plan import check_plan
+    >>> base = {"eps": "8/255", "stages": ["clean", {"name": "PGD", "steps": 100}]}
+    >>> replaced(base, check_plan({"eps": 8 / 255, "stages": ["clean", "FGSM"]}), "FGSM")
+    ("--attacks FGSM replaces stage 'PGD' (steps=100) of the plan file",)
+    """
+    now, file = plan.model_dump(), dict(base or {})
+    found = [
+        f"--{key.replace('_', '-')} {now[key]} replaces {key}: {value} of the plan file"
+        for key, value in file.items()
+        if key in _FLAGS and not _same(value, now[key])
+    ]
+    if "stages" in file:
+        found += _other_stages(now | {"stages": file["stages"]}, now["stages"], attacks)
+    return tuple(found)
+
+
+def _other_stages(
+    file: Mapping[str, Any], after: Sequence[Mapping[str, Any]], attacks: str | None
+) -> Iterator[str]:
+    """Stages of the file that are not run as they stand there, and why."""
+    from ..evaluation.plan import check_plan
+
+    ran = {_label(stage): stage for stage in after}
+    for stage in check_plan(file).model_dump()["stages"]:
+        label = _label(stage)
+        own = stage["name"].lower() in (*_OWN, "fim")
+        if not own and not any(_same(stage, other) for other in after):
+            given = {k: v for k, v in stage.items() if k != "name" and v is not None}
+            said = ", ".join(f"{k}={v}" for k, v in given.items())
+            shown = f"{label!r} ({said})" if said else repr(label)
+            yield f"--attacks {attacks} replaces stage {shown} of the plan file"
+        for key, old in stage.items() if own and label in ran else ():
+            if not _same(old, ran[label].get(key)):
+                flag = "--" + key.replace("_", "-")
+                yield (
+                    f"{flag} {ran[label].get(key)} replaces {key}={old} of stage {label!r} of the "
+                    "plan file"
+                )
+
+
+def _label(stage: Mapping[str, Any]) -> str:
+    return str(stage.get("label") or stage["name"])
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values of a plan are one, be they written "8/255" or as a number."""
+    from ..numerics.arguments import parse_number
+
+    try:
+        return one == other or parse_number(one, "") == parse_number(other, "")
+    except ConfigError:
+        return False
 
 
 def _attack_names(text: str) -> list[str]:

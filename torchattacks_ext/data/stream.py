@@ -21,6 +21,7 @@ from ..results.base.facts import Flag
 from ..results.base.groups import Groups, join_groups
 from ..results.base.result import Result
 from .batches import PIL_REMEDY, RawBatch, is_pil, raw_batches
+from .copies import Copies
 from .door import Bounds, as_tensor, check_label_range, check_labels
 from .doubts import class_doubts, layout_doubts, named_classes, unanswered
 
@@ -82,9 +83,9 @@ class Stream:
     of the batches. prepare: maps raw images to checked pixels on the device. look: asked once, with
     the first batch, what the model is like; then labels are held against its number of classes.
     Batches are taken one at a time. Iterating it twice starts a new count of occurrences.
-    `n_duplicates` says how many rows so far had the content of an earlier one, `groups` holds the
-    group names so far (None if no batch brought any). Raises InputError at the door, for a batch
-    when it is its turn.
+    `copies` counts rows so far whose image an earlier one had, `groups` holds the group names so
+    far (None if no batch brought any). Raises InputError at the door, for a batch when it is its
+    turn.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class Stream:
         budget: Budget | None = None,
         resume: Result | None = None,
     ) -> None:
-        self.n_duplicates = 0
+        self.copies = Copies()
         self.groups: Groups | None = None
         self.traits: ModelTraits | None = None
         self._shapes: set[tuple[int, ...]] = set()
@@ -160,7 +161,7 @@ class Stream:
 
     def __iter__(self) -> Iterator[Batch]:
         book, start = IdBook(), 0
-        self.groups = None
+        self.groups, self.copies = None, Copies()
         for raw in self._raw():
             images = self._prepare(raw.images)
             n = len(images)
@@ -173,7 +174,8 @@ class Stream:
             if self.traits is not None and labels is not None:
                 check_label_range(labels, self.traits.n_classes)
             ids = self._identify(book, raw.ids, images, labels, start)
-            self.n_duplicates = book.n_duplicates
+            self.copies.add(images, labels, self._bounds)
+            self.copies.quiet |= self._ids is not None or raw.ids is not None
             index = torch.arange(start, start + n)
             groups = _groups(raw.groups, n)
             self.groups = join_groups([(self.groups, start), (groups, n)])
@@ -183,6 +185,11 @@ class Stream:
             raise InputError(
                 f"{start} images but {len(self._ids)} ids; expected as many, in the data's order"
             )
+
+    @property
+    def n_duplicates(self) -> int:
+        """Rows so far whose image an earlier one had, whatever their ids and labels."""
+        return self.copies.n
 
     def doubts(self) -> Iterator[Flag]:
         """What speaks against the rows so far: classes, labels and a layout of another model."""

@@ -87,8 +87,8 @@ def evaluate(
         described = facts.describe()
         if not finite:
             raise _nothing_finite(running, described["n"])
-        lost = tuple(lost_flags(model))
-        stages = tuple(run.report(lost) for run in running)
+        doubts = [*lost_flags(model), *stream.copies.flags()]
+        stages = tuple(run.report(doubts) for run in running)
         shown = _shown(gallery, stages, _judge(view, checked))
     cost = Cost(view.meter.forward, view.meter.backward, time.perf_counter() - started)
     report = _report(name, checked, view, stream, stages, described, shown, cost, whose)
@@ -205,12 +205,7 @@ def _report(
     model: Mapping[str, Any],
 ) -> EvaluationReport:
     flags = [flag for stage in stages if stage.result for flag in stage.result.flags]
-    if stream.n_duplicates:
-        text = (
-            "the data hold images that occur more than once; they are not independent"
-        )
-        flags.append(Flag("duplicates", text, stream.n_duplicates))
-    flags += stream.doubts()
+    flags += [*stream.copies.flags(), *stream.doubts()]
     return EvaluationReport(
         name=name or model["class"],
         plan=plan.facts(),

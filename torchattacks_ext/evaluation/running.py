@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -108,10 +108,10 @@ class Running:
             label = self.stage.label
             logger.warning("no pictures of stage %s: %s", label, error, exc_info=error)
 
-    def report(self, doubts: Iterable[Flag] = ()) -> StageReport:
+    def report(self, doubts: Sequence[Flag] = ()) -> StageReport:
         """What goes into the report; a stage that raised has no result at all.
 
-        doubts: about every stage.
+        doubts: about the data or the model, which every result says as well, wherever it goes.
         """
         whole = None
         if self.error is None and self.parts:

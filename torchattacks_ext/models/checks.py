@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .._typing import LogitsFn
+from ..errors import ModelContractError
 from ..numerics import coupling
 from ..numerics.generators import Watch
 from ..numerics.losses import unmasked
@@ -209,9 +210,7 @@ def _random_rows(
         return shares, False
     try:
         single = [unmasked(view(rows[:1]), GAP) for _ in range(coupling.N_ALONE)]
-    except (
-        ModelContractError
-    ):  # it takes no single rows: there is nothing to hold against
+    except ModelContractError:  # it takes no single rows to hold against
         return shares, False
     number = torch.arange(coupling.N_CALLS)
     company = torch.cat([mixed, calls[number, number % coupling.N_COPIES]])

@@ -102,6 +102,34 @@ def norm_of(delta: Tensor, norm: Norm) -> Tensor:
     return _measure(delta, norm).to(delta.dtype)
 
 
+def beyond(
+    images: Tensor,
+    candidates: Tensor,
+    eps: float | Tensor,
+    norm: Norm,
+    share: float = 1e-5,
+    roundings: float = 1.0,
+) -> Tensor:
+    """(N,) bool: candidates farther than ``eps`` (1 + share) by more than their pixels' rounding.
+
+    images, candidates: (N, ...) of one float dtype; eps: a float or (N,). roundings: how many units
+    in the last place (1.2e-7 of the pixel in float32, 2.2e-16 in float64) each pixel may be off;
+    one is twice what the sum image + step loses. No absolute slack: a radius of 1e-6 is held as one
+    of 0.1 is, as far as the dtype can tell. Cost: three passes.
+
+    >>> x = torch.full((1, 4), 0.5, dtype=torch.float64)
+    >>> beyond(x, x + 1.5e-6, 1e-6, "Linf"), beyond(x, x + 1e-6, 1e-6, "Linf")
+    (tensor([True]), tensor([False]))
+    """
+    # before any subtraction in half precision: it would be rounded once more
+    wide = torch.promote_types(images.dtype, torch.float32)
+    there, here = candidates.to(wide), images.to(wide)
+    largest = torch.maximum(there.abs(), here.abs())
+    slack = roundings * torch.finfo(images.dtype).eps * _measure(largest, norm)
+    radius = torch.as_tensor(eps, device=slack.device).to(slack.dtype)
+    return _measure(there - here, norm) > radius * (1 + share) + slack
+
+
 def _measure(delta: Tensor, norm: str) -> Tensor:
     check_norm(norm)
     rows = delta.flatten(1)

@@ -1,9 +1,13 @@
 """How far would a statistic move on another sample of the same kind? Bootstrap intervals.
 
 A resample takes n of the n rows with replacement. The percentile interval (Efron 1979; Efron &
-Tibshirani 1993, ch. 13) lies between order statistics of the values of all resamples. It is
-approximate: the coverage nears ``confidence`` as n grows, and below some 20 rows it is lower. Rows
-must be independent draws of one population.
+Tibshirani 1993, ch. 13) lies between order statistics of the values of all resamples; that of
+bootstrap-t (ibid., ch. 12) between those of the studentised mean. Both are approximate: how often
+they cover depends on the law of the rows as much as on n. Below some 20 rows they cover less, and
+where few rows carry the mean far less, whatever n: of a lognormal with sigma 3 and n = 200 the
+percentile interval at .95 covers the mean in about .50 of the cases and bootstrap-t in .78, with
+sigma 1.5 in .88 and .92 (benchmarks/results/bootstrap_coverage.json). :func:`carriers` tells; the
+median has no such trouble. Rows must be independent draws of one population.
 """
 
 from __future__ import annotations
@@ -80,6 +84,85 @@ def bootstrap(
             of_rows(kept[d], axis=1) for d in resamples(len(kept), n_resamples, seed)
         ]
     return percentiles(np.concatenate(found), confidence)
+
+
+def bootstrap_t(
+    values: ArrayLike, confidence: float = 0.95, n_resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Return the bootstrap-t interval (low, high) of the mean of independent values.
+
+    With t* = (mean* - mean) / s* over the resamples it is mean - s t*: longer on the side of a
+    heavy tail, where the percentile interval is too short. nan values are left out; an end is
+    infinite where too many resamples are constant; (nan, nan) below two values, or for infinite
+    ones.
+
+    Args:
+        values: (N,) numbers.
+        confidence: Of the interval, in (0, 1).
+        n_resamples: At least ``2 / (1 - confidence)``.
+        seed: Any integer; draws the same rows as :func:`bootstrap`.
+
+    Raises:
+        ConfigError: A setting outside its domain.
+        InputError: Values of another shape.
+
+    Example:
+        >>> low, high = bootstrap_t([1.0, 2.0, 3.0, 4.0, 50.0])
+        >>> low < 12 < 50 < high
+        True
+    """
+    check_settings(confidence, n_resamples)
+    kept = column("values", values)
+    kept = kept[~np.isnan(kept)]
+    if len(kept) < 2 or np.isinf(kept).any():
+        return math.nan, math.nan
+    scale = float(np.abs(kept).max()) or 1.0  # squares of large numbers would overflow
+    kept = kept / scale
+    mean, spread = float(kept.mean()), float(kept.std())
+    if spread == 0:
+        return mean * scale, mean * scale
+    found = []
+    for drawn in resamples(len(kept), n_resamples, seed):
+        part = kept[drawn]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found.append((part.mean(axis=1) - mean) / part.std(axis=1))
+    # a constant resample is as far from the mean as can be, on its side
+    low, high = percentiles(np.concatenate(found), confidence)
+    return (mean - high * spread) * scale, (mean - low * spread) * scale
+
+
+def carriers(values: ArrayLike) -> float:
+    """Return how many equal rows would carry the mean as these do: (sum |x|)^2 / sum x^2 (Kish).
+
+    Of N equal values N, of one that outweighs all others 1; 0 for none but zeros, and nan with an
+    infinite value. nan values are left out.
+
+    >>> carriers([1.0, 1.0, 1.0]), round(carriers([1.0, 1.0, 1000.0]), 3)
+    (3.0, 1.004)
+    """
+    kept = np.abs(column("values", values))
+    kept = kept[~np.isnan(kept)]
+    largest = float(kept.max(initial=0.0))
+    if not 0 < largest < math.inf:
+        return 0.0 if largest == 0 else math.nan
+    parts = kept / largest
+    return float(parts.sum() ** 2 / (parts**2).sum())
+
+
+FEW_CARRIERS = 50, 0.25
+"""The mean is carried by few rows below so many :func:`carriers`, if they are below this share."""
+
+
+def carried_by_few(values: ArrayLike) -> bool:
+    """Whether an interval of the mean is not to be trusted: few rows carry it.
+
+    >>> carried_by_few([1.0] * 20), carried_by_few([1.0] * 99 + [1e6])
+    (False, True)
+    """
+    found, (most, share) = column("values", values), FEW_CARRIERS
+    rows = int((~np.isnan(found)).sum())
+    effective = carriers(found)
+    return 0 < effective < min(most, share * rows)
 
 
 def resamples(n: int, n_resamples: int, seed: int) -> Iterator[IntArray]:

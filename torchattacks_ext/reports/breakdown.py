@@ -11,7 +11,7 @@ from ..results.attack import AttackResult
 from ..results.evaluation import EvaluationReport
 from .drawing.charts import Mark
 from .stages import usable
-from .words import NOT_KNOWN, count, number, one_line, percent, seconds, things
+from .words import NOT_KNOWN, count, one_line, percent, percent_of, seconds, things
 
 TARGET = "target"
 """The name of the target among the models of a breakdown."""
@@ -169,7 +169,7 @@ def _share(entry: Mapping[str, Any] | None) -> float | None:
 
 
 def _words(value: float | None) -> str:
-    return "" if value is None else f"{number(100 * value, 2)} %"
+    return "" if value is None else percent_of(value)
 
 
 def _matrix(

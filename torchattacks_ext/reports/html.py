@@ -22,7 +22,7 @@ from .rates.claims import band_text, claims
 from .rates.histograms import spreads
 from .sensitivity.figures import score_figures
 from .stages import n_images
-from .words import cost_text, count, one_line
+from .words import confidence_text, cost_text, count, one_line
 
 _LINK = re.compile(r"arXiv:(\d{4}\.\d{4,5})|doi:(10\.\d{4,9}/[\w.()/-]*\w)")
 _PERCENT = re.compile(r"(?<=[\d\]]) %")
@@ -49,7 +49,7 @@ def render_html(
         title=one_line(title, 200) or "Robustness report",
         policy=content_policy(style),
         style=style,
-        level=f"{100 * confidence:g} %",
+        level=confidence_text(confidence),
         models=[_model(*pair, confidence) for pair in zip(names, found)],
         side=compare(found, confidence) if len(found) > 1 else None,
         how_to_read=context.HOW_TO_READ,

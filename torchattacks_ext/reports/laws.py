@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .words import NOT_KNOWN, number, one_line, radius, rate
+from .words import NOT_KNOWN, exact, exact_rate, one_line, radius
 
 Facts = Mapping[str, Any]
 
@@ -158,7 +158,7 @@ def _amount(law: Facts, key: str) -> float:
 def _range(bounds: Any) -> str:
     flat = isinstance(bounds, (list, tuple)) and len(bounds) == 2
     if flat and all(isinstance(side, (int, float)) for side in bounds):
-        return f"[{number(bounds[0])}, {number(bounds[1])}]"
+        return f"[{exact(bounds[0])}, {exact(bounds[1])}]"
     return "the range of its channel"
 
 
@@ -172,7 +172,7 @@ def _edge(law: Facts) -> str:
 
 
 def _gaussian(law: Facts) -> str:
-    sigma = number(law.get("sigma"))
+    sigma = exact(law.get("sigma"))
     if sigma == NOT_KNOWN:
         return ""
     return f"Gaussian noise, standard deviation {sigma}{_edge(law)}"
@@ -183,9 +183,9 @@ def _affine(law: Facts) -> str:
         _amount(law, key) for key in ("rotation", "translation", "scale")
     )
     parts = [
-        f"rotation up to {number(rotation)}°" if rotation else "",
-        f"translation up to {rate(shift)}" if shift else "",
-        f"scale {number(1 - scale)} to {number(1 + scale)}" if scale else "",
+        f"rotation up to {exact(rotation)}°" if rotation else "",
+        f"translation up to {exact_rate(shift)}" if shift else "",
+        f"scale {exact(1 - scale)} to {exact(1 + scale)}" if scale else "",
     ]
     return ", ".join(filter(None, parts))
 
@@ -194,11 +194,11 @@ def _photometric(law: Facts) -> str:
     light, contrast, blur = (
         _amount(law, key) for key in ("brightness", "contrast", "blur")
     )
-    low, high = number(1 - contrast), number(1 + contrast)
+    low, high = exact(1 - contrast), exact(1 + contrast)
     parts = [
-        f"brightness changed by up to {number(light)}" if light else "",
+        f"brightness changed by up to {exact(light)}" if light else "",
         f"contrast {low} to {high} times" if contrast else "",
-        f"Gaussian blur of up to {number(blur)} pixels" if blur else "",
+        f"Gaussian blur of up to {exact(blur)} pixels" if blur else "",
     ]
     return ", ".join(filter(None, parts))
 

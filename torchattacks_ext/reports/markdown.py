@@ -13,7 +13,7 @@ from .overview.scorecard import ScoreRow, scorecard
 from .overview.summary import plain_summary
 from .rates.claims import band_text, claims
 from .rates.histograms import spreads
-from .words import cost_text, count, one_line
+from .words import confidence_text, cost_text, count, one_line
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~#$])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -66,7 +66,7 @@ def _comparison(found: list[EvaluationReport], confidence: float) -> list[str]:
     side = compare(found, confidence)
     rows = [[escape(stage), *map(_cell, cells)] for stage, cells in side.rows]
     head = ["Stage", *map(escape, side.models)]
-    title = f"## Comparison ({100 * confidence:g} % intervals)"
+    title = f"## Comparison ({confidence_text(confidence)} intervals)"
     return [title, _table(head, rows, "l" * len(head)), _bullets(side.cautions)]
 
 
@@ -142,7 +142,7 @@ def _scorecard(rows: list[ScoreRow], confidence: float) -> str:
     head = [
         "Stage",
         "Result",
-        f"{100 * confidence:g} % interval",
+        f"{confidence_text(confidence)} interval",
         "n",
         "Guarantee",
         "Remarks",

@@ -14,7 +14,7 @@ from .overview.scorecard import ScoreRow, scorecard
 from .overview.summary import plain_summary
 from .rates.claims import band_text, claims
 from .rates.histograms import spreads
-from .words import count, seconds
+from .words import confidence_text, count, seconds
 
 _NARROWEST = 60
 _SPACE = "  "
@@ -110,7 +110,7 @@ def _comparison(
     rows = [["", *side.models]]
     for stage, cells in side.rows:
         rows.append([stage, *(_cell(cell) for cell in cells)])
-    title = f"Comparison ({100 * confidence:g} % intervals)"
+    title = f"Comparison ({confidence_text(confidence)} intervals)"
     lines = ["", *_heading(title, "-", width), *table(rows, width)]
     for caution in side.cautions:
         lines += _wrap(f"Note: {caution}.", width, "", "  ")
@@ -176,7 +176,7 @@ def _scorecard(rows: list[ScoreRow], confidence: float, width: int) -> list[str]
     head = [
         "Stage",
         "Result",
-        f"{100 * confidence:g} % interval",
+        f"{confidence_text(confidence)} interval",
         "n",
         "Forward",
         "Backward",

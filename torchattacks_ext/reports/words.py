@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 
 from ..results.base.facts import Cost
+from ..results.base.words import percent_of as percent_of
 
 NOT_KNOWN = "n/a"
 _BIDI = frozenset(
@@ -58,14 +59,7 @@ def percent(part: int, whole: int) -> str:
     >>> percent(1, 3), percent(1, 5000), percent(4999, 5000), percent(0, 7)
     ('33.3 %', '< 0.1 %', '> 99.9 %', '0.0 %')
     """
-    if whole == 0:
-        return NOT_KNOWN
-    shown = f"{100 * part / whole:.1f}"
-    if part > 0 and shown == "0.0":
-        return "< 0.1 %"
-    if part < whole and shown == "100.0":
-        return "> 99.9 %"
-    return f"{shown} %"
+    return percent_of(part / whole) if whole else NOT_KNOWN
 
 
 def share(part: int, whole: int) -> str:
@@ -96,13 +90,41 @@ def interval(sides: Sequence[float]) -> str:
 def rate(value: object) -> str:
     """A small probability in percent, below 1e-5 as a power of ten; "n/a" for no number.
 
-    >>> rate(1e-2), rate(1e-3), rate(3e-9), rate(None)
-    ('1 %', '0.1 %', '3e-9', 'n/a')
+    >>> rate(1e-2), rate(1e-3), rate(3e-9), rate(0.9998), rate(None)
+    ('1 %', '0.1 %', '3e-9', '> 99.9 %', 'n/a')
     """
     if isinstance(value, float) and 0 < value < 9.995e-6:
         return number(value)
     shown = number(100 * value) if isinstance(value, (int, float)) else NOT_KNOWN
+    if shown == "100" and isinstance(value, float) and value < 1:
+        return "> 99.9 %"
     return shown if shown == NOT_KNOWN else f"{shown} %"
+
+
+def exact(value: object) -> str:
+    """A number that was set: as it is in up to six digits, else to three and marked as rounded.
+
+    >>> exact(0.1), exact(0.012345), exact(1 / 3), exact(None)
+    ('0.1', '0.012345', 'about 0.333', 'n/a')
+    """
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        return number(value)
+    for digits in range(3, 7):
+        # 1e-12: 100 times a tolerance, or 1 - scale, is off by one unit in the last place
+        if math.isclose(float(f"{value:.{digits}g}"), value, rel_tol=1e-12):
+            return number(value, digits)
+    return f"about {number(value)}" if abs(value) < 1000 else number(value)
+
+
+def exact_rate(value: object) -> str:
+    """A share that was set in percent, below 1e-5 as a power of ten: see :func:`exact`.
+
+    >>> exact_rate(0.012345), exact_rate(1 / 3), exact_rate(1e-8), exact_rate(None)
+    ('1.2345 %', 'about 33.3 %', '1e-8', 'n/a')
+    """
+    if not isinstance(value, (int, float)) or math.isnan(value):
+        return NOT_KNOWN
+    return exact(value) if 0 < value < 9.995e-6 else f"{exact(100 * value)} %"
 
 
 def at_least(value: float) -> str:
@@ -120,7 +142,16 @@ def at_most(value: float) -> str:
     >>> at_most(0.123456), at_most(0.99999)
     ('at most 12.4 %', 'at most 100 %')
     """
-    return f"at most {rate(_outwards(value, math.ceil))}"
+    return f"at most {bounded(value)}"
+
+
+def bounded(value: float) -> str:
+    """The number in :func:`at_most`: never below what it bounds.
+
+    >>> bounded(2 / 255), bounded(0.05)
+    ('0.785 %', '5 %')
+    """
+    return rate(_outwards(value, math.ceil))
 
 
 def _outwards(value: float, towards: Callable[[float], int]) -> float:
@@ -154,7 +185,7 @@ def confidence_text(confidence: float) -> str:
     >>> confidence_text(0.95), confidence_text(0.999)
     ('95 %', '99.9 %')
     """
-    return f"{100 * confidence:g} %"
+    return f"{100 * confidence:.12g} %"
 
 
 def level(value: object) -> str:
@@ -172,10 +203,10 @@ def level(value: object) -> str:
 
 
 def radius(eps: object) -> str:
-    """A radius in pixel units, as k/255 where it is one.
+    """A radius in pixel units, as k/255 where it is one; exact, or marked as rounded.
 
-    >>> radius(8 / 255), radius(0.3), radius(0.5 / 255)
-    ('8/255', '0.3', '0.00196')
+    >>> radius(8 / 255), radius(0.3), radius(0.5 / 255), radius(0.1 / 7), radius(8.00001 / 255)
+    ('8/255', '0.3', '0.5/255', 'about 0.0143', 'about 0.0314')
     """
     if (
         not isinstance(eps, (int, float))
@@ -183,10 +214,15 @@ def radius(eps: object) -> str:
         or not math.isfinite(eps)
     ):
         return NOT_KNOWN
-    steps = 255 * eps
-    if 0.5 < steps < 64.5 and abs(steps - round(steps)) < 1e-6:
-        return f"{round(steps)}/255"
-    return f"{eps:.3g}"
+    steps = round(255 * eps, 2)
+    # 6e-8: half a unit in the last place of float32, in which radii may have been kept
+    close = math.isclose(steps / 255, eps, rel_tol=6e-8)
+    if close and 1 <= steps < 64.5 and steps == int(steps):
+        return f"{int(steps)}/255"
+    shown = exact(eps)
+    if close and shown.startswith("about"):
+        return f"{steps:g}/255"
+    return shown
 
 
 def seconds(value: float) -> str:

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from .._typing import Status
 from .base.columns import column
-from .base.result import Result
+from .base.sample import Sample
 from .base.shares import check_confidence, share, share_interval
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Accuracy(Result):
+class Accuracy(Sample):
     """Clean predictions; one row an image, in input order, next to the fields of :class:`Result`.
 
     Arguments:
@@ -53,6 +53,8 @@ class Accuracy(Result):
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
         """`clean_accuracy` with its two-sided exact interval (Clopper & Pearson 1934).
 
+        With groups, `groups` has the same of each.
+
         Raises ConfigError for a confidence outside (0, 1).
         """
         check_confidence(confidence)
@@ -60,7 +62,10 @@ class Accuracy(Result):
         return {
             "n": len(self),
             "clean_accuracy": self.clean_accuracy,
-            "clean_accuracy_interval": share_interval(right, n, confidence),
+            "clean_accuracy_interval": share_interval(
+                right, n, confidence, self.n_copies
+            ),
             "confidence": confidence,
             **({"failed": len(self) - n} if n < len(self) else {}),
+            **self.group_summaries(confidence),
         }

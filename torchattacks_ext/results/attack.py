@@ -14,7 +14,7 @@ from .._typing import Status, Verdict
 from ..numerics.rates.binomial import clopper_pearson
 from .base import codec
 from .base.columns import column
-from .base.result import Result
+from .base.sample import Sample
 from .base.shares import check_confidence, share, share_interval
 
 PROTOCOLS = ("iso", "union", "realised")
@@ -22,7 +22,7 @@ PROTOCOLS = ("iso", "union", "realised")
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class AttackResult(Result):
+class AttackResult(Sample):
     """Result of one attack; one row an image.
 
     `verdict` is NOT_ROBUST with a witness inside the ball, MISCLASSIFIED when the clean image is
@@ -156,13 +156,16 @@ class AttackResult(Result):
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
         """Accuracies with two-sided exact intervals (Clopper & Pearson 1934) over the data set.
 
+        With groups, `groups` has the same of each.
+
         Raises ConfigError for a confidence outside (0, 1).
         """
         check_confidence(confidence)
         n = len(self)
         left, right = int(self.robust.sum()), int((self.clean_correct == 1).sum())
         failed = self._failed
-        interval = share_interval(left, 0 if failed else n, confidence)
+        known = 0 if failed else n
+        interval = share_interval(left, known, confidence, self.n_copies)
         success = (right - left) / right if right and not failed else float("nan")
         return {
             "n": n,
@@ -174,4 +177,5 @@ class AttackResult(Result):
             "failed": failed,
             **({"protocols": self.protocols} if self.protocols else {}),
             **({"randomised": self.randomised} if self.randomised else {}),
+            **self.group_summaries(confidence),
         }

@@ -19,7 +19,7 @@ from ..numerics.populations.bounds import (
 )
 from ..numerics.populations.multiplicity import Correction, adjust, adjust_e
 from ..numerics.rates import sil
-from .base.shares import check_confidence, share_interval
+from .base.shares import check_confidence, share_interval, without_copies
 from .grounds import dependence, mean_dependence
 
 Method = Literal["none", "holm", "bh", "by", "ebh"]
@@ -49,6 +49,7 @@ class Evidence:
         n_mean, mean_failures (Tensor): (N,) int64 draws for the mean failure rate, failures of it.
         settings (dict): of the test.
         codes (frozenset): of the flags.
+        copies (int): images of the n that are there again, so not independent of the others.
     """
 
     n: int
@@ -58,6 +59,7 @@ class Evidence:
     mean_failures: Tensor
     settings: Mapping[str, Any]
     codes: frozenset[str]
+    copies: int = 0
 
     @property
     def dependent(self) -> str | None:
@@ -72,7 +74,7 @@ class Evidence:
     def entangled(self) -> str | None:
         """Why p-values of different images may depend on each other, or None."""
         if self.settings.get("test") == "splitting":  # exact or not is another question
-            return _BATCH_DEPENDENT if "batch_dependent_model" in self.codes else None
+            return mean_dependence(self.settings, self.codes)
         return self.dependent
 
     def mean_doubt(self, confidence: float) -> str | None:
@@ -98,18 +100,22 @@ def dataset_claims(found: Evidence, confidence: float) -> dict[str, Any]:
     least, bounds, mean, mean_bounds = None, None, None, None
     if doubt is None and isinstance(level, float):
         least = count_bound(certified, n, level, error)
-        bounds = list(population_bounds(certified, found.refuted, n, level, error))
+        bounds = _population(found, level, error)
     draws, failures = int(found.n_mean.sum()), int(found.mean_failures.sum())
     if draws:
         mean = failures / draws
     if mean_doubt is None:
         mean_bounds = list(mean_failure_bounds(failures, draws, error))
     left_out = {"count_bound": doubt, "population_bounds": doubt}
+    if doubt is None and bounds is None:
+        left_out["population_bounds"] = (
+            "every image of these may be a copy of another one; measure each image once"
+        )
     left_out |= {"mean_failure_bounds": mean_doubt}
     return {
         "certified": certified,
         "pra": certified / n if n else float("nan"),
-        "pra_interval": share_interval(certified, n, confidence),
+        "pra_interval": share_interval(certified, n, confidence, found.copies),
         "count_bound": least,
         "population_bounds": bounds,
         "mean_failure": mean,
@@ -131,6 +137,13 @@ def peeked_at(provenance: Mapping[str, Any], codes: frozenset[str]) -> str | Non
     if "budget_spent" in codes:
         return "the budget ended the run, so that rows stopped at what others had cost"
     return None
+
+
+def _population(found: Evidence, level: float, error: float) -> list[float] | None:
+    """Bounds from images that are there once; copies are taken at their worst for either end."""
+    least, _, left = without_copies(found.certified, found.n, found.copies)
+    refuted, *_ = without_copies(found.refuted, found.n, found.copies)
+    return list(population_bounds(least, refuted, left, level, error)) if left else None
 
 
 def corrected(

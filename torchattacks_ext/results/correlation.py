@@ -19,7 +19,9 @@ from ..numerics.correlation.columns import (
 )
 from .base import codec
 from .base.document import Document
+from .base.facts import Flag
 from .base.unknown import known_fields
+from .base.words import fixed, short
 
 ALL = "all"
 """The subset of every row; it always stands first."""
@@ -109,6 +111,13 @@ class Correlation(Document):
             f"coefficients {self.coefficients}"
         )
 
+    @property
+    def flags(self) -> tuple[Flag, ...]:
+        """Doubts about intervals: how many of the rows have a rare outcome."""
+        doubted = [row for row in self.rows if row.doubt]
+        text = "; ".join(dict.fromkeys(row.doubt for row in doubted))
+        return (Flag("rare_outcome", text, len(doubted)),) if doubted else ()
+
     def to_records(self) -> list[dict[str, Any]]:
         """One dict a row, in JSON types."""
         return [_named(row) for row in self.rows]
@@ -140,13 +149,16 @@ class Correlation(Document):
     def __repr__(self) -> str:
         first = [r for r in self.rows if r.subset == self.subsets[0]]
         first = [r for r in first if r.coefficient == self.coefficients[0]]
-        found = ", ".join(f"{_line(r.predictor)}={_short(r.value)}" for r in first[:6])
+        found = ", ".join(
+            f"{_line(r.predictor)}={short(r.value, 3)}" for r in first[:6]
+        )
         facts = [
             _things(len(self.predictors), "predictor"),
             _things(len(self.subsets), "subset"),
             *(f"n={r.n + r.n_dropped}" for r in first[:1]),
             *([f"{first[0].coefficient} {found}"] if first else []),
             *(["..."] if len(first) > 6 else []),
+            *([f"flags={[flag.code for flag in self.flags]}"] if self.flags else []),
         ]
         return f"Correlation({', '.join(facts)})"
 
@@ -271,15 +283,13 @@ def _cell(row: CorrelationRow | None) -> str:
         return ""
     if row.reason:
         return f"n/a ({_line(row.reason)})"
-    return f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}], n = {row.n}"
+    value, low, high = (fixed(one) for one in (row.value, row.low, row.high))
+    doubt = f" ({_line(row.doubt)})" if row.doubt else ""
+    return f"{value} [{low}, {high}], n = {row.n}{doubt}"
 
 
 def _line(text: str) -> str:
     return " ".join(str(text).split())
-
-
-def _short(value: float) -> str:
-    return f"{value:.3g}"
 
 
 def _things(number: int, noun: str) -> str:

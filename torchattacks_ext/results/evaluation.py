@@ -16,14 +16,20 @@ from .base import codec
 from .base.document import Document
 from .base.facts import Cost, Flag
 from .base.result import Result
+from .base.sample import Sample
 from .base.shares import share_interval
 from .base.unknown import known_fields
+from .base.words import short
 from .gallery import GalleryItem as GalleryItem
 from .prob_robustness import ProbRobustness
+from .sensitivity import Sensitivity
+from .worst import leaves_the_ball, worst_stages
 
 FAMILIES: dict[str, type[Result]] = {
-    family.schema: family for family in (Accuracy, AttackResult, ProbRobustness)
+    family.schema: family
+    for family in (Accuracy, AttackResult, ProbRobustness, Sensitivity)
 }
+"""Every family that a stage may give, so that what is written can be read."""
 
 DERIVED = ("summary", "plain_summary")
 """Keys that a renderer adds to a report's JSON; computed anew, so not read back."""
@@ -146,7 +152,7 @@ class EvaluationReport(Document):
             result = stage.result
             if not isinstance(result, (AttackResult, ProbRobustness)):
                 continue
-            if isinstance(result, ProbRobustness) and self._leaves_the_ball(result):
+            if leaves_the_ball(result, self.plan):
                 continue
             rows, tried = result.find(clean.ids), True
             if (rows < 0).any():
@@ -169,30 +175,42 @@ class EvaluationReport(Document):
         clean = next((r for r in results if isinstance(r, Accuracy)), None)
         return 0 if clean is None else int((~clean.answered).sum())
 
-    def _leaves_the_ball(self, result: ProbRobustness) -> bool:
-        law = result.settings.get("sampler") or {}
-        eps, norm = self.plan.get("eps"), self.plan.get("norm")
-        if eps is None or "eps" not in law:
-            return False
-        return law["eps"] is None or law["norm"] != norm or law["eps"] > eps
+    @property
+    def _n_copies(self) -> int:
+        known = [s.result for s in self.stages if isinstance(s.result, Sample)]
+        return max((result.n_copies for result in known), default=0)
+
+    def worst_stages(self) -> tuple[list[str], list[str]]:
+        """Names of the stages that :meth:`survivors` counts, and of random tests that it does not.
+
+        Those draw from a law that leaves the plan's ball, so they say nothing about that ball.
+        """
+        return worst_stages({s.name: s.result for s in self.stages}, self.plan)
 
     def worst_case(self, confidence: float = 0.95) -> dict[str, Any] | None:
         """Share of images that survive every stage, with its exact interval: an upper bound.
 
-        None where :meth:`survivors` is None. Failed stages are not counted, but named; images on
+        None where :meth:`survivors` is None. `stages` names those it rests on, `outside_the_ball`
+        random tests that are not in it: hold two worst cases against each other only where they
+        rest on the same. Failed stages are not counted, but named; images on
         which the model raised when clean are left out. Raises ConfigError for a confidence outside
         (0, 1), InputError as :meth:`survivors`.
         """
         alive = self.survivors()
         if alive is None:
             return None
+        counted, outside = self.worst_stages()
         n, left = len(alive) - self._unanswered, int(alive.sum())
         return {
             "n": n,
             "robust_accuracy": left / n if n else float("nan"),
-            "robust_accuracy_interval": share_interval(left, n, confidence),
+            "robust_accuracy_interval": share_interval(
+                left, n, confidence, self._n_copies
+            ),
             "confidence": confidence,
             "failed_stages": [stage.name for stage in self.failed],
+            "stages": counted,
+            "outside_the_ball": outside,
         }
 
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
@@ -254,7 +272,7 @@ class EvaluationReport(Document):
     def __repr__(self) -> str:
         try:
             worst = self.worst_case()
-            shown = "none" if worst is None else f"{worst['robust_accuracy']:.4g}"
+            shown = "none" if worst is None else short(worst["robust_accuracy"])
         except InputError:  # stages of other images: a repr must not raise
             shown = "unknown"
         return (

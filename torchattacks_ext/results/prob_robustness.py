@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from .._typing import Status, Verdict
 from ..errors import ConfigError
 from .base.columns import column
-from .base.result import Result
+from .base.sample import Sample
 from .claims import (
     CLAIMS,
     Claim,
@@ -27,7 +27,7 @@ from .grounds import Asked, asked_of, dependence, guarantee_of, named
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class ProbRobustness(Result):
+class ProbRobustness(Sample):
     """Result of :class:`~torchattacks_ext.PRTest`; one row an image.
 
     `verdict` is ROBUST only if the test rejected "failure rate >= tolerance", NOT_ROBUST only if it
@@ -185,6 +185,7 @@ class ProbRobustness(Result):
             mean_failures=self.mean_failures,
             settings=self.settings,
             codes=frozenset(flag.code for flag in self.flags),
+            copies=self.n_copies,
         )
 
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
@@ -192,15 +193,16 @@ class ProbRobustness(Result):
 
         confidence in (0, 1): of `pra_interval` (two-sided: the chance that a new image is
         certified by this test, Clopper & Pearson 1934), of `count_bound` (one-sided: at least so
-        many of *these* images are robust), and of each end of `population_bounds` (the share of
-        all images of the source that are right and robust) and `mean_failure_bounds` (the mean
-        failure rate of *these* images). `claim` says what "robust" means here: without labels
-        (reference="prediction", targeted modes) the share is `stable_share` or
-        `target_missed_share`, with its interval, and `pra` is None. `sides` says so again; what
+        many of *these* images are robust, if nobody chose them by an outcome), and of each end of
+        `population_bounds` (the share of all images of the source that are right and robust) and
+        `mean_failure_bounds` (the mean failure rate of *these* images). `claim` says what "robust"
+        means here: without labels (reference="prediction", targeted modes) the share is
+        `stable_share` or `target_missed_share`, with its interval, and `pra` is None. `sides`
+        says so again; what
         does not hold is None, its reason in `left_out`. With groups, `groups` has the counts and
         the interval of each. Raises ConfigError for another confidence.
         """
-        found = {
+        return {
             "n": len(self),
             "robust": self.count(Verdict.ROBUST),
             "not_robust": self.count(Verdict.NOT_ROBUST),
@@ -213,25 +215,5 @@ class ProbRobustness(Result):
             "guarantee": self.guarantee,
             "claim": self.asked.each,
             "samples": int(self.n_samples.sum()),
+            **self.group_summaries(confidence),
         }
-        if self.groups is None:
-            return found
-        return found | {
-            "groups": {
-                name: part.summary(confidence) for name, part in self.by_group().items()
-            }
-        }
-
-    def by_group(self) -> dict[str, ProbRobustness]:
-        """The rows of each group as a result of their own, in order of name; {} without groups.
-
-        Claims of several groups are several claims: at 95 % each, one in twenty is wrong.
-        """
-        if self.groups is None:
-            return {}
-        parts = {}
-        for name in sorted(set(self.groups)):
-            rows = [i for i, group in enumerate(self.groups) if group == name]
-            part = self._take(torch.tensor(rows, dtype=torch.int64))
-            parts[name] = replace(part, groups=None)
-        return parts

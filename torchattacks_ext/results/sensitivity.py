@@ -15,9 +15,9 @@ from ..errors import ConfigError
 from ..numerics.arguments import as_number
 from ..numerics.fisher.ball import VALID_RANGE
 from ..numerics.fisher.spectral import Ending
-from ..numerics.resampling import Statistic, bootstrap
+from ..numerics.resampling import Statistic, bootstrap, bootstrap_t, carriers
 from .base.columns import column
-from .base.result import Result
+from .base.sample import Sample
 from .base.shares import check_confidence
 from .correlation import Correlation, correlate_columns
 
@@ -26,7 +26,7 @@ SATURATED = -16.0
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Sensitivity(Result):
+class Sensitivity(Sample):
     """Result of :class:`~torchattacks_ext.FIMScore`; one row an image.
 
     lambda = lambda_max of the input Fisher information in [0, 1] pixel space, in nats * 2 / |dx|^2;
@@ -194,8 +194,10 @@ class Sensitivity(Result):
     def summary(self, confidence: float = 0.95, seed: int = 0) -> dict[str, Any]:
         """Values of the data set, with bootstrap intervals over its images; strata by correctness.
 
-        confidence in (0, 1): of percentile intervals of 2,000 resamples (they say how the numbers
-        would vary over images like these). `top_share`: the part of the sum of lambda that the 5 %
+        confidence in (0, 1): of the intervals of 2,000 resamples (they say how the numbers would
+        vary over images like these), bootstrap-t for the mean, percentiles else. Where few rows
+        carry the mean (`r_norm_carriers`, a flag) its interval covers less: read the median.
+        `top_share`: the part of the sum of lambda that the 5 %
         largest rows hold. With labels, `correct` and `incorrect` have their own values. Raises
         ConfigError for another confidence.
         """
@@ -215,7 +217,7 @@ class Sensitivity(Result):
                 found[name] = {"n": int(rows.sum())} | self._values(
                     rows, confidence, seed
                 )
-        return found
+        return found | self.group_summaries(confidence)
 
     def _values(self, rows: Tensor, confidence: float, seed: int) -> dict[str, Any]:
         log_lam = self.log_lam[rows].numpy()
@@ -232,7 +234,8 @@ class Sensitivity(Result):
 
         return {
             "r_norm": float(lam.mean()) if len(lam) else float("nan"),
-            "r_norm_interval": interval(lam, "mean"),
+            "r_norm_interval": _of_mean(lam, confidence, seed),
+            "r_norm_carriers": carriers(lam),
             "r_spec": float(np.exp(-log_lam).mean()) if len(lam) else float("nan"),
             "median": float(quarter[1]),
             "median_interval": interval(lam, "median"),
@@ -241,6 +244,12 @@ class Sensitivity(Result):
             "mean_log_interval": interval(log_lam, "mean"),
             "top_share": float(top / total) if total > 0 else float("nan"),
         }
+
+
+def _of_mean(lam: Any, confidence: float, seed: int) -> list[float]:
+    """Of numbers that are not negative, so neither is their mean."""
+    low, high = bootstrap_t(lam, confidence, seed=seed)
+    return [max(low, 0.0) if low == low else low, high]
 
 
 def _radius(eps: Any) -> float:

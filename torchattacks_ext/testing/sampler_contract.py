@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..engines.judge.active import keyed
 from ..numerics.gaussian import normals
-from ..numerics.norms import bounds_for, norm_of
+from ..numerics.norms import beyond, bounds_for, norm_of
 from ..numerics.streams import uniform
 from ..samplers.base import Sampler
 from .props import example_images
@@ -182,11 +182,9 @@ def _ball(sampler: Sampler, images: Tensor) -> None:
     for pixels in (images, images.double()):
         clean, found = _many(sampler, pixels)
         far = float(norm_of((found.double() - clean.double()), sampler.norm).max())
-        # An L1 norm adds up the rounding of every pixel.
-        slack = 1e-7 * images[0].numel() ** 0.5 if sampler.norm == "L1" else 0.0
-        limit = sampler.eps * (1 + 1e-5) + 1e-6 + slack
+        outside = beyond(clean, found, sampler.eps, sampler.norm)
         _require(
-            far <= limit,
+            not bool(outside.any()),
             f"draws stay in the ball: {sampler.norm} {far:g} > {sampler.eps:g}",
         )
 

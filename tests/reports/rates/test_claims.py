@@ -55,7 +55,8 @@ def test_every_fact_of_the_block(fake: Any) -> None:
         "refuted (not robust)": "20",
         "undecided": "17",
         "misclassified": "13 (clean answer wrong, no test)",
-        "count bound": "at least 149 of these 200 images are robust, one-sided 95 %",
+        "count bound": "at least 149 of these 200 images are robust, one-sided 95 %, if "
+        "they were not chosen by any outcome of the test",
         "population bounds": "at least 69.4 %, at most 87.8 % of all images of the source are "
         "right and robust, each one-sided 95 %, if these were drawn at random from it",
         "mean failure rate": "at least 6.39 %, at most 7.92 %, each one-sided 95 % (7.12 % of "

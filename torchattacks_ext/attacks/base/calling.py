@@ -18,6 +18,7 @@ from ...models.checks import ModelTraits, inspect_model
 from ...models.logits import working_dtype
 from ...models.scores import Key, Outputs
 from ...numerics.quantise import quantise_towards
+from ...results.base.words import percent_of
 from .saving import SavedBatch, save_attack
 from .settings import Setting
 from .tamed import TamedAttack
@@ -152,8 +153,9 @@ class ImageAttack(TamedAttack):
             save_type=save_type,
         )
         if verbose:
-            words = "%s: robust accuracy %.2f %%, mean L2 %.5f, %.2f s"
-            logger.info(words, self.attack, *found)
+            words = "%s: robust accuracy %s, mean L2 %.5f, %.2f s"
+            left, *more = found
+            logger.info(words, self.attack, percent_of(left / 100), *more)
         return found if return_verbose else None
 
     def _saved(self, given: Tensor, labels: Tensor, rounded: bool) -> SavedBatch:

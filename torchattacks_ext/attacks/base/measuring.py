@@ -84,13 +84,7 @@ def flags_of(result: Result, stream: Stream, trained: bool) -> Iterator[Flag]:
     if stream.resume is not None:  # draws that were made keep what was seen then
         yield from (flag for flag in stream.resume.flags if flag.code in OF_MODEL)
     yield from stream.doubts()
-    if stream.n_duplicates:
-        yield Flag(
-            "duplicates",
-            "the data hold images that occur more than once; each has its own noise, but they are "
-            "not independent images",
-            stream.n_duplicates,
-        )
+    yield from stream.copies.flags()
     if trained:
         yield Flag(
             "training_mode",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ...numerics.fisher.spectral import Ending
+from ...numerics.resampling import carried_by_few, carriers
 from ...results.base.facts import Flag
 from ...results.sensitivity import Sensitivity
 
@@ -88,6 +89,16 @@ def fim_flags(
             "no gradient reaches the images: a score of 0 says nothing about sensitivity; a "
             "quantiser, a sign or an argmax may be inside",
             dead,
+        )
+    lam = result.lam[usable]
+    if carried_by_few(lam):
+        yield Flag(
+            "few_rows_carry_the_mean",
+            f"the mean of lambda is carried as by {carriers(lam):.0f} of {len(lam):,} images: its "
+            "interval covers less than it says, however many there are; read the median and its "
+            "interval",
+            None,
+            {"quiet": True},
         )
     if method in BIASED:
         yield Flag("biased_estimator", f"method {method} {BIASED[method]}")

@@ -24,11 +24,11 @@ from ...models.gradients import (
     joined,
 )
 from ...numerics.losses import margins, unmasked
-from ...numerics.norms import norm_of, per_row
+from ...numerics.norms import beyond, per_row
 from .ledger import Ledger
 
-_SLACK = 1e-4, 1e-6
-"""Beyond the radius by this share and this much: rounding, which the ledger projects away."""
+_SLACK = 1e-4
+"""Beyond the radius by this share: the ledger projects it away."""
 
 
 class AllBroken(Exception):
@@ -258,6 +258,6 @@ class Glance:
 
 def _inside(ledger: Ledger, rows: Tensor, images: Tensor) -> Tensor:
     """(M,) bool: candidates in the ball of their row, but for rounding."""
-    length = norm_of(images - ledger.images[rows], ledger.norm)
-    share, much = _SLACK
-    return length <= ledger.radius(rows) * (1 + share) + much
+    clean = ledger.images[rows]
+    radius, roundings = ledger.radius(rows), 4.0  # a scale to [0, 1] and back is three
+    return ~beyond(clean, images.to(clean), radius, ledger.norm, _SLACK, roundings)

@@ -20,12 +20,13 @@ from ...engines.zoo.attack import run_attack
 from ...engines.zoo.watch import GradientWatch
 from ...errors import ConfigError, InputError
 from ...numerics.arguments import parse_number
-from ...numerics.norms import clip_, norm_of, project
+from ...numerics.norms import beyond, clip_, norm_of, project
 from ...numerics.unit import OnUnit, Unit, check_box
 from ...results.attack import AttackResult
 from ...results.base.columns import Rows
 from ...results.base.facts import Flag
 from ...results.base.result import Result
+from ...results.base.words import percent_of
 from ..plan import Plan
 from ..zoo.catalogue import (
     attack_info,
@@ -39,9 +40,6 @@ from ..zoo.table import AttackInfo, parameters_of
 from .base import RowStage, Shared, StageRows
 from .clean import labels_of, status_of
 from .idle import Idle, tally
-
-_ROUNDING = 1e-5, 1e-6
-"""Relative and absolute slack: image + eps is rounded, so a step of eps may be a bit longer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +107,8 @@ class AttackStage(RowStage):
             yield f"works in {norm}, judged in {self.plan.norm}: a weak test of this ball"
         far = reach(info.name, eps=self._eps, **self._scaled)
         if far is not None and far < 1:
-            yield f"its steps carry only {far:.2f} of the radius; raise alpha or steps"
+            share = percent_of(far)
+            yield f"its steps carry only {share} of the radius; raise alpha or steps"
         if info.seeding == "self-seeded":
             yield "reseeds itself for every batch: depends on how batches are cut"
         elif info.seeding == "global generator":
@@ -167,9 +166,8 @@ class AttackStage(RowStage):
         length = norm_of(inside - images, plan.norm).double().cpu().numpy()
         far = norm_of(boxed - images, plan.norm).double().cpu().numpy()
         # a minimum-norm attack may stop outside the ball: its own candidate is asked as well
-        relative, absolute = _ROUNDING
-        outside = np.flatnonzero(far > plan.eps * (1 + relative) + absolute)
-        there = torch.from_numpy(outside).to(images.device)
+        there = beyond(images, boxed, plan.eps, plan.norm).nonzero().flatten()
+        outside = there.cpu().numpy()
         fooled, found = seen.failed.copy(), length.copy()
         fooled[outside] = _judge(judge, boxed[there], wanted[there]).failed
         found[outside] = far[outside]
@@ -218,6 +216,7 @@ class AttackStage(RowStage):
         status[torch.from_numpy(right[~seen.finite])] = int(Status.NON_FINITE)
         return AttackResult(
             ids=batch.ids.cpu(),
+            groups=batch.groups,
             settings={
                 "method": self.info.name,
                 "eps": plan.eps,

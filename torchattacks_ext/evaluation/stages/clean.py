@@ -44,6 +44,7 @@ class CleanStage(RowStage):
         seen, labels = shared.clean, labels_of(batch)
         result = Accuracy(
             ids=batch.ids.cpu(),
+            groups=batch.groups,
             settings={"method": "clean", "outputs": self.plan.outputs},
             status=status_of(seen),
             reference=labels.cpu(),

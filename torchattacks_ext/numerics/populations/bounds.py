@@ -30,7 +30,9 @@ def count_bound(certified: int, m: int, significance: float, error: float) -> in
 
         robust >= certified - q,    q the least with P(Bin(m, significance) > q) <= error,
 
-    with probability at least ``1 - error``. A statement about these m images, whatever they are.
+    with probability at least ``1 - error``. A statement about these m images, whatever they are,
+    if they were chosen without a look at any outcome: of the rows that a test certified, taken by
+    themselves, it says nothing.
 
     Args:
         certified: Images with the verdict ROBUST.

@@ -9,7 +9,7 @@ from ...errors import InputError
 from ...results.accuracy import Accuracy
 from ...results.base import codec
 from ...results.evaluation import EvaluationReport
-from ..stages import is_attack, is_test, settings_of, usable
+from ..stages import settings_of, usable
 from ..words import listing, one_line
 from .scorecard import WORST_CASE, ScoreRow, scorecard
 
@@ -84,17 +84,23 @@ def _cautions(reports: Sequence[EvaluationReport]) -> list[str]:
     searched = {frozenset(_searches(report)) for report in reports}
     if len(searched) > 1:
         found.append(
-            "the worst cases rest on different stages: a model that met fewer of them looks better"
+            "the worst cases rest on different stages: a model that met fewer of them looks better "
+            f"({'; '.join(_rests(reports))})"
         )
     return found
 
 
 def _searches(report: EvaluationReport) -> list[str]:
-    """Names of the stages that the worst case counts."""
+    """Names of the stages that the worst case counts; a law outside the ball is none of them."""
+    return [name for name in report.worst_stages()[0] if usable(report[name])]
+
+
+def _rests(reports: Sequence[EvaluationReport]) -> list[str]:
+    """What the worst case of each model rests on, in words."""
+    pairs = zip(model_names(reports), map(_searches, reports))
     return [
-        stage.name
-        for stage in report.stages
-        if usable(stage) and (is_attack(stage) or is_test(stage))
+        f"{name}: {listing([one_line(stage, 40) for stage in found]) if found else 'none'}"
+        for name, found in pairs
     ]
 
 

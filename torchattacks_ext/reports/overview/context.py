@@ -45,8 +45,8 @@ HOW_TO_READ = (
     "for these it found none, which does not mean that there is none.",
     "A random test certifies an image if it has shown that at most the tolerated share of random "
     "perturbations makes the model fail. It speaks of chance, not of an adversary.",
-    "“Undecided” means that the budget of draws ended before either claim could be made. It is not "
-    "counted as robust.",
+    "“Undecided” means that neither claim could be made: the budget of draws ended first, or the "
+    "test gave up between the two, as a sequential ratio test may. It is not counted as robust.",
     "A stage that failed is never counted as a pass; nothing is known from it.",
     "Cost is counted in row-passes (one image through the model once, forward or backward) and "
     "wall-clock seconds.",

@@ -22,16 +22,17 @@ from .. import stages
 from ..sensitivity.words import GUARANTEE, sensitivity_words
 from ..words import (
     count,
+    exact_rate,
     interval,
     level,
     listing,
     number,
     one_line,
     percent,
-    rate,
     share,
     things,
 )
+from .remarks import group_shares, outside_note
 
 WORST_CASE = "worst case"
 _ORDER = (Verdict.ROBUST, Verdict.NOT_ROBUST, Verdict.UNDECIDED, Verdict.MISCLASSIFIED)
@@ -111,7 +112,7 @@ def _stage_row(stage: StageReport, confidence: float) -> ScoreRow:
         interval(score.sides) if score.sides else "",
         len(result),
         score.guarantee,
-        score.details,
+        (*score.details, *group_shares(result)),
         notes + _status_notes(result),
         result.cost if stage.cost == Cost() else stage.cost,
         estimate=(
@@ -189,7 +190,7 @@ def _test(stage: StageReport, result: ProbRobustness, sides: list[float]) -> _Sc
     details = (
         ", ".join(f"{count(result.count(v))} {name}" for v, name in names.items()),
         *_robust_but_wrong(result),
-        f"tolerance {rate(settings.get('tolerance'))} of {stages.law_text(settings)}",
+        f"tolerance {exact_rate(settings.get('tolerance'))} of {stages.law_text(settings)}",
         _draws(result, settings),
     )
     asked = result.asked
@@ -270,7 +271,8 @@ def _worst_row(report: EvaluationReport, confidence: float) -> ScoreRow:
         interval((low, high)),
         n,
         "upper bound: stronger or other searches may leave fewer",
-        notes=failed + _skipped(report),
+        (f"rests on {listing([one_line(name, 40) for name in worst['stages']])}",),
+        notes=failed + outside_note(worst["outside_the_ball"]) + _skipped(report),
         estimate=(left / n, low, high) if n else None,
     )
 

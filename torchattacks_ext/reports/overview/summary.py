@@ -19,7 +19,16 @@ from ..stages import (
     settings_of,
     usable,
 )
-from ..words import count, listing, one_line, percent, rate, share, things
+from ..words import (
+    bounded,
+    count,
+    exact_rate,
+    listing,
+    one_line,
+    percent,
+    share,
+    things,
+)
 from .context import doubts
 from .scorecard import scorecard
 
@@ -92,7 +101,9 @@ def _per_pixel(report: EvaluationReport) -> str:
     unit = all(s.get("bounds") in (None, [0, 1], (0, 1)) for s in [*found, report.plan])
     if len(eps) != 1 or not unit or {s.get("norm") for s in found} != {"Linf"}:
         return ""
-    return f" (no pixel value moves by more than {rate(eps.pop())} of its range)"
+    return (
+        f" (no pixel value moves by more than {bounded(eps.pop() or 0.0)} of its range)"
+    )
 
 
 def _clean(report: EvaluationReport) -> str:
@@ -124,10 +135,8 @@ def _withstood(report: EvaluationReport) -> str:
         return f"{what}, so nothing is known about a deliberate search for harmful changes."
     worst = scorecard(report)[-1]
     names = listing([one_line(stage.name, 40) for stage in ran])
-    drawn = any(
-        is_test(stage) and usable(stage) and law_ball(settings_of(stage))
-        for stage in report.stages
-    )
+    counted = report.worst_stages()[0]
+    drawn = any(is_test(report[name]) and usable(report[name]) for name in counted)
     by = f"{things(len(ran), 'attack')} ({names}){' and the random draws' if drawn else ''}"
     if worst.estimate is None:
         return (
@@ -178,7 +187,7 @@ _IF = {
 
 
 def _known(value: object, words: str) -> str:
-    return rate(value) if isinstance(value, float) else words
+    return exact_rate(value) if isinstance(value, float) else words
 
 
 def _failure(settings: dict[str, object]) -> str:

@@ -24,6 +24,7 @@ from ..words import (
     at_most,
     confidence_text,
     count,
+    exact_rate,
     interval,
     level,
     one_line,
@@ -131,7 +132,7 @@ def _design(settings: Mapping[str, Any], confidence: float) -> list[tuple[str, s
         ("boundary", boundary_text(settings)),
         ("8-bit rounding", rounding_text(settings)),
         ("a failure is", _failure(settings)),
-        ("tolerance (κ)", rate(settings.get("tolerance"))),
+        ("tolerance (κ)", exact_rate(settings.get("tolerance"))),
         ("significance (α)", f"{level_text}, each side of each image"),
         ("confidence (1 − δ)", f"{confidence_text(confidence)}, of each bound below"),
     ]
@@ -178,7 +179,8 @@ def _bounds(said: Mapping[str, Any], asked: Asked, each: str) -> list[tuple[str,
     n, least, ends = said["n"], said["count_bound"], said["population_bounds"]
     good = "robust" if asked.kind == "label" else asked.good
     counted = (
-        f"at least {count(least or 0)} of these {things(n, 'image')} are {good}, {each}"
+        f"at least {count(least or 0)} of these {things(n, 'image')} are {good}, {each}, if they "
+        "were not chosen by any outcome of the test"
     )
     outside = ""
     if ends is not None:

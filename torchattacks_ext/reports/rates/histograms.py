@@ -13,7 +13,7 @@ from ...results.evaluation import EvaluationReport
 from ...results.prob_robustness import ProbRobustness
 from ..drawing.charts import Chart, Say, decade_table, log_histogram
 from ..stages import settings_of, usable
-from ..words import number, one_line, rate, things
+from ..words import exact, exact_rate, number, one_line, rate, things
 
 _DRAWN = (Verdict.ROBUST, Verdict.UNDECIDED, Verdict.NOT_ROBUST)
 _RARE = 1e-5
@@ -100,7 +100,7 @@ def _spread(name: str, result: ProbRobustness, settings: Mapping[str, Any]) -> S
 
 def _caption(result: ProbRobustness, settings: Mapping[str, Any]) -> str:
     text = _CAPTIONS.get(str(settings.get("test")), _STOPS)
-    text = text.format(tolerance=rate(settings.get("tolerance")))
+    text = text.format(tolerance=exact_rate(settings.get("tolerance")))
     none = int((result.n_samples == 0).sum())
     if not none:
         return text
@@ -133,7 +133,7 @@ def _bounds(result: ProbRobustness, settings: Mapping[str, Any]) -> _View:
         say,
         known or 1.0,
         1.0,
-        f"tolerance {say(known)}" if known else "",
+        f"tolerance {(exact if rare else exact_rate)(known)}" if known else "",
     )
 
 

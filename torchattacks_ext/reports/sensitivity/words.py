@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..words import count, number, things
+from ..words import NOT_KNOWN, count, number, percent_of, things
 
 GUARANTEE = "local diagnostic of the outputs, no certificate and no accuracy"
 
@@ -23,12 +23,12 @@ def sensitivity_words(summary: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]
         f"median interval over images [{number(low)}, {number(high)}]",
         f"quartiles {number(spread[0])} and {number(spread[1])}",
         f"mean (R_norm) {number(summary.get('r_norm'))}, of which the 5 % largest hold "
-        f"{number(_percent(summary.get('top_share')))} %",
+        f"{_percent(summary.get('top_share'))}",
         "nats * 2 per squared pixel unit; lower = less sensitive",
     ]
     saturated = summary.get("saturated_fraction")
     if saturated:
-        details.append(f"softmax saturated for {number(_percent(saturated))} %")
+        details.append(f"softmax saturated for {_percent(saturated)}")
     for name, words in (
         ("zero_gradient", "without a gradient"),
         ("capped", "lower bounds only"),
@@ -46,5 +46,5 @@ def sensitivity_words(summary: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]
     return f"median lambda {number(summary.get('median'))}", tuple(details)
 
 
-def _percent(value: Any) -> Any:
-    return 100 * value if isinstance(value, float) else value
+def _percent(value: Any) -> str:
+    return percent_of(value) if isinstance(value, float) else NOT_KNOWN

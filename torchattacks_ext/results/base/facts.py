@@ -43,7 +43,7 @@ class Flag:
         code (str): stable name, say "randomised_model".
         message (str): one sentence for the reader.
         count (int): rows concerned; None when it is about the model or the run as a whole.
-        details (dict): more, in JSON types.
+        details (dict): more, in JSON types; "quiet": True is a flag that raises no warning.
 
     >>> Flag("duplicates", "images occur more than once", 3).to_dict()["count"]
     3
@@ -87,8 +87,10 @@ def merge_flags(groups: Iterable[Iterable[Flag]]) -> tuple[Flag, ...]:
 
 
 def warn_flags(flags: Iterable[Flag], stacklevel: int = 3) -> None:
-    """One :class:`ReliabilityWarning` a flag, at the caller's line."""
+    """One :class:`ReliabilityWarning` a flag, at the caller's line; none for quiet ones."""
     for flag in flags:
+        if flag.details.get("quiet"):
+            continue
         text = f"[{flag.code}] {flag.message}"
         warnings.warn(text, ReliabilityWarning, stacklevel=stacklevel)
 

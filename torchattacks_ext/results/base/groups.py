@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ...errors import InputError, StateError
 
 Groups = tuple[str, ...]
@@ -26,6 +29,18 @@ def join_groups(parts: Sequence[tuple[Groups | None, int]]) -> Groups | None:
         return None
     named = [("",) * n if groups is None else groups for groups, n in parts]
     return tuple(name for groups in named for name in groups)
+
+
+def rows_by_group(groups: Groups | None) -> dict[str, Tensor]:
+    """Name -> row numbers (M,) int64, in order of name; {} where the data name no groups.
+
+    >>> rows_by_group(("b", "a", "b"))
+    {'a': tensor([1]), 'b': tensor([0, 2])}
+    """
+    found: dict[str, list[int]] = {name: [] for name in sorted(set(groups or ()))}
+    for row, name in enumerate(groups or ()):
+        found[name].append(row)
+    return {name: torch.tensor(rows) for name, rows in found.items()}
 
 
 def read_groups(value: Any) -> Groups | None:

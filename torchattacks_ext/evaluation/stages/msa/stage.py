@@ -122,7 +122,7 @@ class MSAStage(RowStage):
         rows = self._probe.attack_rows(batch, shared.traits)
         images = rows.images
         assert images is not None  # a runner's rows bring them
-        result = self._result(rows)
+        result = self._result(rows, batch)
         return StageRows(result, lambda rows: images[rows], result.prediction)
 
     def _fixed(self, batch: Batch, shared: Shared) -> StageRows:
@@ -145,7 +145,8 @@ class MSAStage(RowStage):
             breaker[right] = found.columns["first_breaker"].numpy()
             seen = judge_again(best, batch, shared, right)
         norm = self.plan.norm
-        result = self._result(judged_rows(batch, shared, seen, best, breaker, norm))
+        judged = judged_rows(batch, shared, seen, best, breaker, norm)
+        result = self._result(judged, batch)
         if odd:
             result = result.with_flags([unsure(odd)])
         return StageRows(result, lambda rows: best[rows], result.prediction)
@@ -162,10 +163,11 @@ class MSAStage(RowStage):
         self._probe.set_model(model, shared.view.meter)
         self._origin = origin_of(shared, device, self.plan)
 
-    def _result(self, rows: Rows) -> AttackResult:
+    def _result(self, rows: Rows, batch: Batch) -> AttackResult:
         """The rows of one batch; images are kept as the plan says."""
         settings, keep = self._probe.settings(), self._probe.keep
-        return result_of(rows, keep, settings=settings, provenance=self._origin)
+        facts = {"provenance": self._origin, "groups": batch.groups}
+        return result_of(rows, keep, settings=settings, **facts)
 
     def finish(self, result: Result) -> Result:
         """The books of all batches go into the provenance; doubts about the whole are added."""
