@@ -226,7 +226,8 @@ def _estimate(
     each = [_value(values, outcome, coefficient) for values in predictors]
     if rare := {name: v for name, v in columns.items() if is_rare(v)}:
         name, thin = next(reversed(rare.items()))  # the outcome, where it is one
-        found = by_chance(predictors, outcome, thin, coefficient, n_resamples, seed)
+        thins = list(rare.values())
+        found = by_chance(predictors, outcome, thins, coefficient, n_resamples, seed)
         facts |= widened((low, high), reduce(np.subtract, each), found, confidence)
         facts["doubt"] = (
             f"only {rows_apart(thin)} of {len(thin)} rows of {name} have another value than the "

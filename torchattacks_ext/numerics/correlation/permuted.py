@@ -77,18 +77,22 @@ def permuted(
 def by_chance(
     predictors: list[FloatArray],
     outcome: FloatArray,
-    rare: FloatArray,
+    rare: list[FloatArray],
     coefficient: str,
     n_resamples: int,
     seed: int,
 ) -> FloatArray:
-    """What a random order of the rare column gives: of the coefficient, or of a difference of two.
+    """What a random order of a rare column gives: of the coefficient, or of a difference of two.
 
-    rare: the outcome, or the predictor that is rare.
+    rare: which of the columns are rare, the outcome last. Of two columns that both are, each is put
+    in order once, so that they may change places.
     """
     size = (n_resamples, seed)
-    if rare is not outcome:
-        return permuted(outcome, rare, coefficient, *size)
+    if rare[-1] is not outcome:
+        return permuted(outcome, rare[-1], coefficient, *size)
+    if len(predictors) == 1 and len(rare) == 2:
+        pairs = ((predictors[0], outcome), (outcome, predictors[0]))
+        return np.concatenate([permuted(*pair, coefficient, *size) for pair in pairs])
     drawn = [permuted(x, outcome, coefficient, *size) for x in predictors]
     return drawn[0] if len(drawn) == 1 else drawn[0] - drawn[1]
 
