@@ -15,10 +15,18 @@ from ..numerics.rates.binomial import clopper_pearson
 from .base import codec
 from .base.columns import column
 from .base.result import Result
+from .base.facts import Flag
 from .base.shares import check_confidence, share, share_interval
-
-PROTOCOLS = ("iso", "union", "realised")
-"""What is attacked of a batch-dependent target: one image, or the whole batch (two readings)."""
+from .unfixed import (
+    PROTOCOLS,
+    Tallies,
+    draws_flag,
+    joined_tallies,
+    of_answers,
+    of_draws,
+    of_tallies,
+    protocols_flag,
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -50,6 +58,9 @@ class AttackResult(Result):
             attack; 0 for other targets.
         fresh_correct (Tensor): (N,) int64 of them that were right on the candidate.
         clean_fresh_correct (Tensor): (N,) int64 of as many that were right on the clean image.
+        control_fresh_correct (Tensor): (N,) int64 of as many more on the clean image.
+        control_broken (Tensor): (N,) int8, 1 where most of those are wrong and most of the others
+            right: what the rule would call broken though nobody touched it; -1 where not known.
 
     >>> from torchattacks_ext import evaluate
     >>> from torchattacks_ext.testing import HalfSpace
@@ -77,6 +88,10 @@ class AttackResult(Result):
     fresh_draws: Tensor = column(torch.int64, "provenance", missing=0)
     fresh_correct: Tensor = column(torch.int64, "measurement", missing=0)
     clean_fresh_correct: Tensor = column(torch.int64, "measurement", missing=0)
+    control_fresh_correct: Tensor = column(torch.int64, "measurement", missing=0)
+    control_broken: Tensor = column(
+        torch.int8, "measurement", nullable=True, missing=-1
+    )
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -93,14 +108,39 @@ class AttackResult(Result):
         """Accuracies of a batch-dependent target: protocol -> one value a partition; {} for others.
 
         "clean", "iso" (one image attacked), "union" and "realised" (the batch attacked),
-        "bystanders" (clean images beside attackers) with "bystanders_clean".
+        "bystanders" (clean images beside attackers) with "bystanders_clean". Of some rows of a
+        run, or where counts are not known, the first partition's alone, without bystanders.
         """
-        return dict(self.provenance.get("protocols", {}))
+        told = of_tallies(self.tallies) or self.provenance.get("protocols", {})
+        answers = {name: getattr(self, f"{name}_correct") for name in PROTOCOLS}
+        return dict(told) or of_answers(self.clean_correct, answers)
+
+    @property
+    def tallies(self) -> Tallies:
+        """Counts of a batch-dependent target's deployed batches, by partition; {} for others."""
+        return {int(k): v for k, v in self.provenance.get("tallies", {}).items()}
 
     @property
     def randomised(self) -> dict[str, Any]:
         """Accuracies of a randomised target by fresh draws, with the control; {} for others."""
-        return dict(self.provenance.get("randomised", {}))
+        counts = {
+            "clean": self.clean_fresh_correct,
+            "found": self.fresh_correct,
+            "control": self.control_fresh_correct,
+        }
+        broken = self.verdict == int(Verdict.NOT_ROBUST)
+        right = self.clean_correct == 1
+        return of_draws(self.fresh_draws, right, broken, counts, self.control_broken)
+
+    def told(self) -> tuple[Flag, ...]:
+        """What must stand beside the rows of a target whose answers are not fixed, in sentences."""
+        found, numbers, settings = [], self.randomised, self.settings
+        if numbers:
+            found.append(draws_flag(numbers))
+        if "headline" in settings and self.protocols:
+            how = settings["headline"], settings["deployed_batch"]
+            found.append(protocols_flag(self.protocols, *how))
+        return tuple(found)
 
     def fresh_bounds(self, confidence: float = 0.95) -> tuple[Tensor, Tensor]:
         """(N,) exact limits of each row's chance of a right answer, by its fresh draws.

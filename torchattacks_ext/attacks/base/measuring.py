@@ -14,7 +14,6 @@ import torch
 from ..._typing import Status
 from ...data.stream import Stream
 from ...errors import ModelContractError, StateError
-from ...results.base import codec
 from ...results.base.columns import Table
 from ...results.base.facts import Cost, Flag, merge_flags, warn_flags
 from ...results.base.result import Result
@@ -51,22 +50,6 @@ def bar(total: int | None, name: str, progress: bool) -> Iterator[Any]:
         yield shown
 
 
-def same_settings(
-    ours: dict[str, Any], theirs: Mapping[str, Any], free: Iterable[str]
-) -> None:
-    """Raises StateError where a result has other settings; those in `free` may differ."""
-    left, right = dict(codec.plain(ours)), dict(codec.plain(theirs))
-    for key in free:
-        left.pop(key, None)
-        right.pop(key, None)
-    odd = sorted(k for k in left.keys() | right.keys() if left.get(k) != right.get(k))
-    if odd:
-        shown = {key: (right.get(key), left.get(key)) for key in odd}
-        raise StateError(
-            f"resume= has other settings (theirs, ours): {shown}; use the same, or start anew"
-        )
-
-
 def same_model(ours: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
     """Raises StateError where the weights of a result's model have another hash than ours."""
     before, now = provenance.get("model", {}).get("sha256"), ours["sha256"]
@@ -100,12 +83,23 @@ def flags_of(result: Result, stream: Stream, trained: bool) -> Iterator[Flag]:
         yield Flag("non_finite", f"{result.no_number}; counted as failures", bad)
     late = int((status == int(Status.NOT_REACHED)).sum())
     if late or (stream.budget is not None and stream.budget.spent):
-        yield Flag(
-            "budget_spent",
+        text = (
             "max_queries or max_seconds ended the run early; rows that were not reached, or not "
-            "finished, are UNDECIDED",
-            late,
+            "finished, are UNDECIDED"
         )
+        earlier = getattr(stream.resume, "status", status[:0])
+        before = int((earlier == int(Status.NOT_REACHED)).sum())
+        if late and (late == len(status) or (late == before and not _by_draws(result))):
+            text += (
+                "; no row was finished, and with the same budget resume= gets no further: give a "
+                "larger one"
+            )
+        yield Flag("budget_spent", text, late)
+
+
+def _by_draws(result: Result) -> bool:
+    """Whether rows that are not finished go on from what they have."""
+    return hasattr(result, "n_samples")
 
 
 def result_of(
@@ -133,7 +127,7 @@ def result_of(
         settings=settings,
         provenance=provenance,
         cost=cost if earlier is None else cost + earlier.cost,
-        sidecars=sidecars,
+        sidecars=sidecars if earlier is None else (*earlier.sidecars, *sidecars),
         groups=stream.groups,
     )
     status = getattr(result, "status", None)

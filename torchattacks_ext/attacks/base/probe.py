@@ -28,6 +28,7 @@ from ...results.base.result import Result
 from . import measuring
 from .calling import ImageAttack
 from .finished import Finished, failed_flag
+from .resuming import same_settings
 from .settings import ProbeSettings
 
 
@@ -109,9 +110,16 @@ class Probe(ImageAttack):
             "method": self.attack,
             **self.config.facts(),
             "mode": self.attack_mode,
+            **self._aim(),
             "model_training": self._model_training,
             "dropout_training": self._dropout_training,
         }
+
+    def _aim(self) -> dict[str, Any]:
+        """What the name of a targeted mode does not say; {} for other modes."""
+        if self.attack_mode != "targeted(least-likely)":
+            return {}
+        return {"kth_min": self._kth_min}
 
     def facts(self) -> dict[str, Any]:
         """What the subclass adds to the provenance of its result, in JSON types."""
@@ -235,5 +243,5 @@ class Probe(ImageAttack):
                 f"resume={type(resume).__name__} cannot be gone on with by {self.attack}; "
                 f"expected {self.result_type.__name__}"
             )
-        measuring.same_settings(self.settings(), resume.settings, self.resumable)
+        same_settings(self.settings(), resume.settings, self.resumable)
         measuring.same_model(describe_model(self.model), resume.provenance)

@@ -17,6 +17,7 @@ from ...results.base.facts import Flag
 from ...results.base.result import Result
 from ...results.sensitivity import Sensitivity
 from ..base.probe import Probe
+from ..base.resuming import taken_over
 from ..base.settings import Setting
 from .audit import GradientAudit, audit_batch, joined
 from .blackbox import blackbox_rows
@@ -253,9 +254,18 @@ class FIMScore(Probe):
 
     def _rows(self, stream: Stream) -> Iterator[Rows]:
         self._backends, self._steps, self._missing = frozenset(), Counter(), Counter()
+        if stream.resume is not None:
+            told = stream.resume.provenance
+            self._backends = frozenset(told.get("jvp", ()))
+            self._steps.update(told.get("step_checks", {}))
         view = self._scored()
         for batch in stream:
             self._refuse_fit_ids(batch)
+            old, batch = taken_over(batch, stream.resume)
+            if old is not None:
+                yield old
+            if not len(batch):
+                continue
             most, budget = self.config.row_passes * len(batch), stream.budget
             if budget is not None and not budget.allows(most):
                 yield unreached(batch, self.config.keeps)
