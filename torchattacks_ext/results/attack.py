@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -71,6 +72,7 @@ class AttackResult(Result):
     """
 
     schema: ClassVar[str] = "attack/1"
+    retold: ClassVar[tuple[str, ...]] = ("fresh_draws", "batch_protocols")
 
     verdict: Tensor = column(torch.int8, "decision", enum=Verdict)
     status: Tensor = column(torch.int8, "decision", enum=Status)
@@ -131,6 +133,17 @@ class AttackResult(Result):
         broken = self.verdict == int(Verdict.NOT_ROBUST)
         right = self.clean_correct == 1
         return of_draws(self.fresh_draws, right, broken, counts, self.control_broken)
+
+    @classmethod
+    def _joined_facts(cls, parts: Sequence[AttackResult]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        books = [part.breakdown for part in parts]
+        if all(books):
+            found["breakdown"] = joined_books(books)
+        tallies = joined_tallies([part.tallies for part in parts])
+        if tallies:
+            found["tallies"] = {str(number): t for number, t in tallies.items()}
+        return found
 
     def told(self) -> tuple[Flag, ...]:
         """What must stand beside the rows of a target whose answers are not fixed, in sentences."""
@@ -215,3 +228,19 @@ class AttackResult(Result):
             **({"protocols": self.protocols} if self.protocols else {}),
             **({"randomised": self.randomised} if self.randomised else {}),
         }
+
+
+def joined_books(
+    books: Sequence[Mapping[str, Mapping[str, Any]]],
+) -> dict[str, dict[str, Any]]:
+    """The accounts of several runs as one, source by source, in the order of the first.
+
+    >>> joined_books([{"a": {"tried": 1}}, {"a": {"tried": 2}, "b": {"tried": 4}}])
+    {'a': {'tried': 3}, 'b': {'tried': 4}}
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, account in (item for one in books for item in one.items()):
+        total = found.setdefault(name, {})
+        for key, value in account.items():
+            total[key] = total.get(key, 0) + value
+    return found

@@ -16,6 +16,7 @@ from ...data.stream import Stream
 from ...errors import ModelContractError, StateError
 from ...results.base.columns import Table
 from ...results.base.facts import Cost, Flag, merge_flags, warn_flags
+from ...results.base.origin import groups_hash, selections
 from ...results.base.result import Result
 from ...results.base.sidecar import SideCar
 
@@ -48,15 +49,6 @@ def bar(total: int | None, name: str, progress: bool) -> Iterator[Any]:
         total=total, desc=name, unit="image", disable=None if progress else True
     ) as shown:
         yield shown
-
-
-def same_model(ours: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-    """Raises StateError where the weights of a result's model have another hash than ours."""
-    before, now = provenance.get("model", {}).get("sha256"), ours["sha256"]
-    if before and now and before != now:
-        raise StateError(
-            "resume= is of another model (its weights have another hash); measure anew"
-        )
 
 
 def flags_of(result: Result, stream: Stream, trained: bool) -> Iterator[Flag]:
@@ -122,10 +114,12 @@ def result_of(
         raise StateError(
             f"resume= holds {len(earlier)} images, the data {len(table)}; give the same data"
         )
+    groups = groups_hash(table.columns(())["ids"], stream.groups)
+    part = {} if earlier is None else {"selection": selections(earlier.provenance)}
     result = result_type.from_table(
         table,
         settings=settings,
-        provenance=provenance,
+        provenance={**provenance, "groups": groups, **{k: v for k, v in part.items() if v}},
         cost=cost if earlier is None else cost + earlier.cost,
         sidecars=sidecars if earlier is None else (*earlier.sidecars, *sidecars),
         groups=stream.groups,

@@ -24,6 +24,7 @@ from ...models.meter import Budget
 from ...models.scores import Key, Outputs
 from ...results.base.columns import Rows
 from ...results.base.facts import Cost, Flag, versions
+from ...results.base.origin import refuse_other_model
 from ...results.base.result import Result
 from . import measuring
 from .calling import ImageAttack
@@ -232,10 +233,18 @@ class Probe(ImageAttack):
             "model": model,
             "device": str(self.device),
             "batch_size": self.batch_size,
-            "normalised_input": self.normalization_used is not None,
+            **self._scale(),
             "versions": versions(),
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
+
+    def _scale(self) -> dict[str, Any]:
+        """Whether the model takes scaled inputs, and which."""
+        used = self.normalization_used
+        if used is None:
+            return {"normalised_input": False}
+        scale = {name: used[name].flatten().tolist() for name in ("mean", "std")}
+        return {"normalised_input": True, "normalization": scale}
 
     def _check_resume(self, resume: Any) -> None:
         if not isinstance(resume, self.result_type):
@@ -244,4 +253,5 @@ class Probe(ImageAttack):
                 f"expected {self.result_type.__name__}"
             )
         same_settings(self.settings(), resume.settings, self.resumable)
-        measuring.same_model(describe_model(self.model), resume.provenance)
+        now = self._provenance(describe_model(self.model))
+        refuse_other_model(resume.provenance, now, "this run")
