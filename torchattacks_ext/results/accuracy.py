@@ -11,7 +11,7 @@ from torch import Tensor
 from .._typing import Status
 from .base.columns import column
 from .base.result import Result
-from .base.shares import check_confidence, share, share_interval
+from .base.shares import check_confidence, left_out, share, share_between
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -53,14 +53,18 @@ class Accuracy(Result):
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
         """`clean_accuracy` with its two-sided exact interval (Clopper & Pearson 1934).
 
+        Of rows that were chosen the interval says nothing (`left_out`).
+
         Raises ConfigError for a confidence outside (0, 1).
         """
         check_confidence(confidence)
         n, right = int(self.answered.sum()), int((self.clean_correct == 1).sum())
+        _, interval = share_between(right, 0, n, confidence, self.chosen)
         return {
             "n": len(self),
             "clean_accuracy": self.clean_accuracy,
-            "clean_accuracy_interval": share_interval(right, n, confidence),
+            "clean_accuracy_interval": interval,
             "confidence": confidence,
             **({"failed": len(self) - n} if n < len(self) else {}),
+            **left_out({"clean_accuracy_interval": self.chosen}),
         }

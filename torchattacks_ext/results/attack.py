@@ -17,7 +17,13 @@ from .base import codec
 from .base.columns import column
 from .base.result import Result
 from .base.facts import Flag
-from .base.shares import check_confidence, share, share_interval
+from .base.shares import (
+    check_confidence,
+    left_out,
+    open_rows,
+    share,
+    share_between,
+)
 from .unfixed import (
     PROTOCOLS,
     Tallies,
@@ -185,48 +191,58 @@ class AttackResult(Result):
         return int((self.verdict == int(verdict)).sum())
 
     @property
+    def unknown(self) -> Tensor:
+        """(N,) bool: rows that the run did not get through; neither robust nor broken."""
+        return open_rows(self.verdict, self.status)
+
+    @property
     def robust(self) -> Tensor:
-        """(N,) bool: correct on the clean image and not broken by this attack."""
-        return (self.clean_correct == 1) & (self.verdict == int(Verdict.UNDECIDED))
+        """(N,) bool: correct on the clean image and not broken by this attack, all of it."""
+        right = (self.clean_correct == 1) & (self.verdict == int(Verdict.UNDECIDED))
+        return right & ~self.unknown
 
     @property
     def robust_accuracy(self) -> float:
         """Share of images that are correct and not broken: an upper bound of the true one.
 
-        nan for no images, and where the attack failed on one: a row that raised is no pass.
+        nan for no images, and where the run did not get through one (the budget ended, or the
+        attack failed): `summary` then says between which bounds it lies.
         """
-        return float("nan") if self._failed else share(self.robust)
-
-    @property
-    def _failed(self) -> int:
-        return int((self.status == int(Status.FAILED)).sum())
+        return float("nan") if bool(self.unknown.any()) else share(self.robust)
 
     @property
     def clean_accuracy(self) -> float:
-        """Share of images that the model classifies rightly without any change."""
-        return share(self.clean_correct == 1)
+        """Share of right answers without any change, among images that were looked at."""
+        return share(self.clean_correct[self.clean_correct >= 0] == 1)
 
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
         """Accuracies with two-sided exact intervals (Clopper & Pearson 1934) over the data set.
 
-        Raises ConfigError for a confidence outside (0, 1).
+        `robust_accuracy_bounds`: [lower, upper] over rows that the run did not get through; the
+        interval holds however they end. `clean_n`: images that were looked at, where not all were.
+        Of rows that were chosen an interval says nothing (`left_out`). Raises ConfigError for a
+        confidence outside (0, 1).
         """
         check_confidence(confidence)
-        n = len(self)
+        n, unknown = len(self), int(self.unknown.sum())
         left, right = int(self.robust.sum()), int((self.clean_correct == 1).sum())
-        failed = self._failed
-        interval = share_interval(left, 0 if failed else n, confidence)
-        success = (right - left) / right if right and not failed else float("nan")
+        counted = left, unknown, n, confidence
+        bounds, interval = share_between(*counted, doubt=self.chosen)
+        looked = int((self.clean_correct >= 0).sum())
+        known = right and not unknown
         return {
             "n": n,
             "clean_accuracy": self.clean_accuracy,
+            **({"clean_n": looked} if looked < n else {}),
             "robust_accuracy": self.robust_accuracy,
+            **({"robust_accuracy_bounds": bounds} if unknown else {}),
             "robust_accuracy_interval": interval,
             "confidence": confidence,
-            "success_rate": success,
-            "failed": failed,
+            "success_rate": (right - left) / right if known else float("nan"),
+            "failed": int((self.status == int(Status.FAILED)).sum()),
             **({"protocols": self.protocols} if self.protocols else {}),
             **({"randomised": self.randomised} if self.randomised else {}),
+            **left_out({"robust_accuracy_interval": self.chosen}),
         }
 
 

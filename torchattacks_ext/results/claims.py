@@ -18,7 +18,7 @@ from ..numerics.populations.bounds import (
 )
 from ..numerics.populations.multiplicity import Correction, adjust, adjust_e
 from ..numerics.rates import sil
-from .base.shares import check_confidence, share_interval
+from .base.shares import check_confidence, share_between
 
 Method = Literal["none", "holm", "bh", "by", "ebh"]
 Claim = Literal["robust", "not_robust"]
@@ -48,6 +48,8 @@ class Evidence:
         n_mean, mean_failures (Tensor): (N,) int64 draws for the mean failure rate, failures of it.
         settings (dict): of the test.
         codes (frozenset): of the flags.
+        unknown (int): images that the run did not get through.
+        chosen (str): why nothing may be said that needs all images of the run, or None.
     """
 
     n: int
@@ -57,10 +59,20 @@ class Evidence:
     mean_failures: Tensor
     settings: Mapping[str, Any]
     codes: frozenset[str]
+    unknown: int = 0
+    chosen: str | None = None
+
+    @property
+    def one_by_one(self) -> str | None:
+        """Why the share of certified images says nothing of a new one, or None."""
+        splitting = self.settings.get("test") == "splitting"
+        return self.chosen or (None if splitting else self.dependent)
 
     @property
     def dependent(self) -> str | None:
         """Why verdicts of different images may not be counted like independent ones, or None."""
+        if self.chosen is not None:
+            return self.chosen
         if self.settings.get("shared_noise"):
             return (
                 "noise was shared between the images, so their verdicts are dependent"
@@ -80,6 +92,8 @@ class Evidence:
     def mean_doubt(self, confidence: float) -> str | None:
         """Why there are no bounds of the mean failure rate, or None."""
         drawn = np.unique(self.n_mean.numpy())
+        if self.chosen is not None:
+            return self.chosen
         if not (drawn > 0).any():
             return "needs draws of every image; measure with n_mean=16"
         if len(drawn) != 1:
@@ -103,17 +117,21 @@ def dataset_claims(found: Evidence, confidence: float) -> dict[str, Any]:
     if doubt is None and isinstance(level, float):
         least = count_bound(certified, n, level, error)
         bounds = list(population_bounds(certified, found.refuted, n, level, error))
+    counted = certified, found.unknown, n, confidence
+    ends, interval = share_between(*counted, doubt=found.one_by_one)
     draws, failures = int(found.n_mean.sum()), int(found.mean_failures.sum())
     if draws:
         mean = failures / draws
     if mean_doubt is None:
         mean_bounds = list(mean_failure_bounds(failures, draws, error))
-    left_out = {"count_bound": doubt, "population_bounds": doubt}
+    left_out = {"pra_interval": found.one_by_one}
+    left_out |= {"count_bound": doubt, "population_bounds": doubt}
     left_out |= {"mean_failure_bounds": mean_doubt}
     return {
         "certified": certified,
         "pra": certified / n if n else float("nan"),
-        "pra_interval": share_interval(certified, n, confidence),
+        **({"pra_bounds": ends} if found.unknown else {}),
+        "pra_interval": interval,
         "count_bound": least,
         "population_bounds": bounds,
         "mean_failure": mean,

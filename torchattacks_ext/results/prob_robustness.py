@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from .._typing import Status, Verdict
-from ..errors import ConfigError
+from ..errors import ConfigError, StateError
 from .base.columns import column
+from .base.origin import named_beforehand
 from .base.result import Result
+from .base.shares import open_rows
 from .claims import (
     CLAIMS,
     Claim,
@@ -100,10 +102,24 @@ class ProbRobustness(Result):
         return (self.verdict == int(Verdict.ROBUST)) & (self.clean_correct != 0)
 
     @property
+    def unknown(self) -> Tensor:
+        """(N,) bool: undecided rows that the run did not get through.
+
+        The budget ended before or within their test, or the model raised.
+        """
+        found = open_rows(self.verdict, self.status)
+        if not any(flag.code == "budget_spent" for flag in self.flags):
+            return found
+        most = self.settings.get("n_max") or float("inf")
+        cut = (self.verdict == int(Verdict.UNDECIDED)) & (self.n_samples < most)
+        return found | cut
+
+    @property
     def pra(self) -> float:
         """Probabilistic robust accuracy: the share of all images that are :attr:`certified`.
 
-        nan for no images. An estimate on this data set, not a bound for new images.
+        nan for no images. An estimate on this data set, not a bound for new images; where the run
+        did not get through all (:attr:`unknown`) the least that it may be: see `pra_bounds`.
         """
         return float(self.certified.sum()) / len(self) if len(self) else float("nan")
 
@@ -125,6 +141,10 @@ class ProbRobustness(Result):
         """
         if claim not in CLAIMS:
             raise ConfigError(f"claim={claim!r} is not one of {CLAIMS}")
+        if self.chosen is not None and method != "none":
+            raise StateError(
+                f"corrected() needs all images that were tested; these are {self.chosen}"
+            )
         p_value = getattr(self, f"p_value_{claim}")
         log_e = getattr(self, f"log_e_{claim}")
         return corrected(p_value, log_e, method, self.settings)
@@ -149,6 +169,8 @@ class ProbRobustness(Result):
             mean_failures=self.mean_failures,
             settings=self.settings,
             codes=frozenset(flag.code for flag in self.flags),
+            unknown=int(self.unknown.sum()),
+            chosen=self.chosen,
         )
 
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
@@ -186,13 +208,16 @@ class ProbRobustness(Result):
     def by_group(self) -> dict[str, ProbRobustness]:
         """The rows of each group as a result of their own, in order of name; {} without groups.
 
-        Claims of several groups are several claims: at 95 % each, one in twenty is wrong.
+        Claims of several groups are several claims: at 95 % each, one in twenty is wrong. Groups
+        that were named after the run are rows that were chosen.
         """
         if self.groups is None:
             return {}
         parts = {}
+        known = named_beforehand(self.provenance, self.ids, self.groups)
         for name in sorted(set(self.groups)):
             rows = [i for i, group in enumerate(self.groups) if group == name]
-            part = self._take(torch.tensor(rows, dtype=torch.int64))
-            parts[name] = replace(part, groups=None)
+            part = self._part(torch.tensor(rows, dtype=torch.int64), known)
+            origin = {k: v for k, v in part.provenance.items() if k != "groups"}
+            parts[name] = replace(part, groups=None, provenance=origin)
         return parts

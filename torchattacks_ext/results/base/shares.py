@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import torch
 from torch import Tensor
 
+from ..._typing import Status, Verdict
 from ...errors import ConfigError
 from ...numerics.rates.binomial import clopper_pearson
 
@@ -34,3 +38,51 @@ def share_interval(k: int, n: int, confidence: float) -> list[float]:
     """
     low, high = clopper_pearson(k, n, confidence) if n else (0.0, 1.0)
     return [float(low), float(high)]
+
+
+def share_between(
+    least: int, unknown: int, n: int, confidence: float, doubt: str | None = None
+) -> tuple[list[float], list[float]]:
+    """([lower, upper], interval) of a share of n rows, of which `unknown` may still belong to it.
+
+    least: rows known to belong to it. interval: two-sided and exact for a new row, from the lower
+    end of the one share to the upper end of the other: it holds however the unknown rows end.
+    doubt: why the rows say nothing of a new one; the interval is then [0, 1].
+
+    >>> share_between(1, 2, 4, 0.95)[0]
+    [0.25, 0.75]
+    """
+    if not n:
+        return [float("nan")] * 2, [0.0, 1.0]
+    ends = [least / n, (least + unknown) / n]
+    if doubt is not None:
+        return ends, [0.0, 1.0]
+    low, _ = share_interval(least, n, confidence)
+    _, high = share_interval(least + unknown, n, confidence)
+    return ends, [low, high]
+
+
+def left_out(why: Mapping[str, str | None]) -> dict[str, dict[str, str]]:
+    """{"left_out": names with the reasons why they say nothing}; {} where nothing is left out.
+
+    >>> left_out({"pra_interval": None}), left_out({"count_bound": "no"})
+    ({}, {'left_out': {'count_bound': 'no'}})
+    """
+    found = {name: reason for name, reason in why.items() if reason is not None}
+    return {"left_out": found} if found else {}
+
+
+def open_rows(verdict: Tensor, status: Tensor) -> Tensor:
+    """(N,) bool: rows that are neither right nor wrong, since the run did not get through them.
+
+    The budget ended before or within them (NOT_REACHED), or the model raised (FAILED).
+
+    >>> verdicts, statuses = torch.tensor([0, 0, 2]), torch.tensor([0, 2, 3])
+    >>> open_rows(verdicts, statuses).tolist()
+    [False, True, False]
+    """
+    ended = torch.isin(status, torch.tensor(_OPEN, dtype=status.dtype))
+    return ended & (verdict == int(Verdict.UNDECIDED))
+
+
+_OPEN = (int(Status.NOT_REACHED), int(Status.FAILED))
