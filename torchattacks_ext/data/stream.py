@@ -204,7 +204,11 @@ class Stream:
 
     def _affords(self, n: int) -> bool:
         """False where the budget has no room for a look at the model; then it has none at all."""
-        return self.budget is None or self.budget.allows(look_cost(n))
+        return self.allows(look_cost(n))
+
+    def allows(self, rows: int) -> bool:
+        """Whether the budget, if there is one, has room for so many forward row-passes."""
+        return self.budget is None or self.budget.allows(rows)
 
     def _identify(
         self,

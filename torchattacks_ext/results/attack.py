@@ -15,8 +15,8 @@ from .._typing import Status, Verdict
 from ..numerics.rates.binomial import clopper_pearson
 from .base import codec
 from .base.columns import column
-from .base.result import Result
 from .base.facts import Flag
+from .base.result import Result
 from .base.shares import (
     check_confidence,
     left_out,

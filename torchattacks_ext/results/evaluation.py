@@ -16,7 +16,7 @@ from .base import codec
 from .base.document import Document
 from .base.facts import Cost, Flag
 from .base.result import Result
-from .base.shares import share_interval
+from .base.shares import check_confidence, open_rows, share_between
 from .base.unknown import known_fields
 from .gallery import GalleryItem as GalleryItem
 from .prob_robustness import ProbRobustness
@@ -137,11 +137,16 @@ class EvaluationReport(Document):
         one (other ids): what nobody attacked must not count as a survivor. A PRTest whose sampler
         leaves the plan's ball says nothing about that ball and is left out.
         """
-        results = [stage.result for stage in self.stages]
-        clean = next((r for r in results if isinstance(r, Accuracy)), None)
+        found = self._standing()
+        return None if found is None else found[0]
+
+    def _standing(self) -> tuple[Tensor, Tensor] | None:
+        """:meth:`survivors`, and which of them a stage did not get through; (N,) bool each."""
+        clean = self._clean
         if clean is None:
             return None
         alive, tried = clean.clean_correct == 1, False
+        unknown = ~alive & alive
         for stage in self.stages:
             result = stage.result
             if not isinstance(result, (AttackResult, ProbRobustness)):
@@ -160,14 +165,13 @@ class EvaluationReport(Document):
             if isinstance(result, ProbRobustness):
                 broken |= (result.n_failures > 0) | (result.mean_failures > 0)
             alive = alive & ~broken[rows]
-        return alive if tried else None
+            unknown = unknown | open_rows(result.verdict, result.status)[rows]
+        return (alive, unknown & alive) if tried else None
 
     @property
-    def _unanswered(self) -> int:
-        """Rows on which the model raised when clean: neither robust nor broken."""
+    def _clean(self) -> Accuracy | None:
         results = [stage.result for stage in self.stages]
-        clean = next((r for r in results if isinstance(r, Accuracy)), None)
-        return 0 if clean is None else int((~clean.answered).sum())
+        return next((r for r in results if isinstance(r, Accuracy)), None)
 
     def _leaves_the_ball(self, result: ProbRobustness) -> bool:
         law = result.settings.get("sampler") or {}
@@ -180,17 +184,23 @@ class EvaluationReport(Document):
         """Share of images that survive every stage, with its exact interval: an upper bound.
 
         None where :meth:`survivors` is None. Failed stages are not counted, but named; images on
-        which the model raised when clean are left out. Raises ConfigError for a confidence outside
-        (0, 1), InputError as :meth:`survivors`.
+        which the model raised when clean are left out. Images that a stage did not get through
+        count as withstanding it, and not in the lower end of `robust_accuracy_bounds`, which stands
+        there where there are any; the interval holds however they end. Raises ConfigError for a
+        confidence outside (0, 1), InputError as :meth:`survivors`.
         """
-        alive = self.survivors()
-        if alive is None:
+        check_confidence(confidence)
+        found, clean = self._standing(), self._clean
+        if found is None or clean is None:
             return None
-        n, left = len(alive) - self._unanswered, int(alive.sum())
+        n, left, unknown = int(clean.answered.sum()), *(int(s.sum()) for s in found)
+        counted = left - unknown, unknown, n, confidence
+        bounds, interval = share_between(*counted, doubt=clean.chosen)
         return {
             "n": n,
-            "robust_accuracy": left / n if n else float("nan"),
-            "robust_accuracy_interval": share_interval(left, n, confidence),
+            "robust_accuracy": bounds[1],
+            **({"robust_accuracy_bounds": bounds} if unknown else {}),
+            "robust_accuracy_interval": interval,
             "confidence": confidence,
             "failed_stages": [stage.name for stage in self.failed],
         }

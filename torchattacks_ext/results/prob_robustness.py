@@ -129,7 +129,8 @@ class ProbRobustness(Result):
         method: "holm" (no false claim at all, any dependence), "bh" (false discovery rate,
         independent images), "by" (any dependence), "ebh" (any dependence, from the e-values at
         the stop), "none". claim: "robust" or "not_robust". Raises ConfigError for another word,
-        for "bh" after shared noise and for "ebh" after a test without e-values.
+        for "bh" after shared noise and for "ebh" after a test without e-values, StateError for
+        rows that were chosen after the run (but "none").
 
         >>> from torchattacks_ext import PRTest
         >>> from torchattacks_ext.testing import RateVictim

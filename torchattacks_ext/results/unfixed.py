@@ -99,9 +99,7 @@ def _accuracies(tally: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def of_answers(
-    clean: Tensor, answers: Mapping[str, Tensor]
-) -> dict[str, list[float]]:
+def of_answers(clean: Tensor, answers: Mapping[str, Tensor]) -> dict[str, list[float]]:
     """The same from rows alone, where all of them are known: of the first partition, no bystanders.
 
     clean (N,) and answers (protocol -> (N,)): 1, 0, or -1 where not known.
@@ -146,7 +144,9 @@ def joined_tallies(parts: Iterable[Tallies]) -> Tallies:
     shared = set(first).intersection(*others) if first else set()
     return {
         number: {
-            "counts": [sum(c) for c in zip(*(p[number]["counts"] for p in (first, *others)))],
+            "counts": [
+                sum(c) for c in zip(*(p[number]["counts"] for p in (first, *others)))
+            ],
             "n": sum(part[number]["n"] for part in (first, *others)),
             "n_rest": sum(part[number]["n_rest"] for part in (first, *others)),
         }

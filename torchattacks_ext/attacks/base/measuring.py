@@ -119,7 +119,11 @@ def result_of(
     result = result_type.from_table(
         table,
         settings=settings,
-        provenance={**provenance, "groups": groups, **{k: v for k, v in part.items() if v}},
+        provenance={
+            **provenance,
+            "groups": groups,
+            **{k: v for k, v in part.items() if v},
+        },
         cost=cost if earlier is None else cost + earlier.cost,
         sidecars=sidecars if earlier is None else (*earlier.sidecars, *sidecars),
         groups=stream.groups,

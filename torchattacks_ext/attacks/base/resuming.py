@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..._typing import Status
-from ...data.stream import Batch
+from ...data.stream import Batch, Stream
 from ...errors import StateError
 from ...results.base import codec
 from ...results.base.columns import Rows
@@ -70,7 +70,9 @@ def taken_over(batch: Batch, earlier: Result | None) -> tuple[Rows | None, Batch
     if earlier is None:
         return None, batch
     old = places_of(batch, earlier)
-    columns = {spec.name: getattr(earlier, spec.name)[old] for spec in earlier.columns()}
+    columns = {
+        spec.name: getattr(earlier, spec.name)[old] for spec in earlier.columns()
+    }
     done = torch.isin(columns["status"], torch.tensor(FINISHED, dtype=torch.int8))
     if not bool(done.any()):
         return None, batch
@@ -79,6 +81,16 @@ def taken_over(batch: Batch, earlier: Result | None) -> tuple[Rows | None, Batch
     kept = {"ids": batch.ids.cpu()} | columns
     rows = Rows(batch.index[done], {name: v[done] for name, v in kept.items()})
     return rows, rows_at(batch, (~done).nonzero()[:, 0])
+
+
+def unfinished(stream: Stream) -> Iterator[Rows | Batch]:
+    """What is there of each batch: rows that are finished, then, if any, the batch of the others."""
+    for batch in stream:
+        old, left = taken_over(batch, stream.resume)
+        if old is not None:
+            yield old
+        if len(left):
+            yield left
 
 
 def rows_at(batch: Batch, places: Tensor) -> Batch:

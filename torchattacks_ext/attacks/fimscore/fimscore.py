@@ -17,7 +17,7 @@ from ...results.base.facts import Flag
 from ...results.base.result import Result
 from ...results.sensitivity import Sensitivity
 from ..base.probe import Probe
-from ..base.resuming import taken_over
+from ..base.resuming import unfinished
 from ..base.settings import Setting
 from .audit import GradientAudit, audit_batch, joined
 from .blackbox import blackbox_rows
@@ -153,10 +153,8 @@ class FIMScore(Probe):
         super().__init__("FIMScore", model, **options)
         self.supported_mode = ["default", "targeted"]
         self._fitted: float | None = None
-        self._fit_ids: frozenset[int] = frozenset()
-        self._backends: frozenset[str] = frozenset()
-        self._steps: Counter[str] = Counter()
-        self._missing: Counter[str] = Counter()
+        self._fit_ids, self._backends = frozenset[int](), frozenset[str]()
+        self._steps, self._missing = Counter[str](), Counter[str]()
 
     def _needs_labels(self) -> bool:
         return self.attack_mode == "targeted(label)"
@@ -253,37 +251,30 @@ class FIMScore(Probe):
         return joined(parts, float(self.eps))
 
     def _rows(self, stream: Stream) -> Iterator[Rows]:
-        self._backends, self._steps, self._missing = frozenset(), Counter(), Counter()
-        if stream.resume is not None:
-            told = stream.resume.provenance
-            self._backends = frozenset(told.get("jvp", ()))
-            self._steps.update(told.get("step_checks", {}))
+        told = {} if stream.resume is None else stream.resume.provenance
+        self._backends = frozenset(told.get("jvp", ()))
+        self._steps, self._missing = Counter(told.get("step_checks", {})), Counter()
         view = self._scored()
-        for batch in stream:
-            self._refuse_fit_ids(batch)
-            old, batch = taken_over(batch, stream.resume)
-            if old is not None:
-                yield old
-            if not len(batch):
-                continue
-            most, budget = self.config.row_passes * len(batch), stream.budget
-            if budget is not None and not budget.allows(most):
+        for batch in unfinished(stream):
+            if isinstance(batch, Rows):
+                yield batch
+            elif stream.allows(self.config.row_passes * len(batch)):
+                yield self._batch(view, batch)
+            else:
                 yield unreached(batch, self.config.keeps)
-                continue
-            yield self._batch(view, batch)
 
     def score_batch(self, batch: Batch) -> Iterator[Rows]:
         """Rows of checked pixels, at most `batch_size` a time, inside a runner's own session.
 
         What is seen on the way is added to that of earlier batches; budgets are the runner's.
         """
-        self._refuse_fit_ids(batch)
         view = self._scored()
         for start in range(0, len(batch), self.batch_size):
             places = torch.arange(start, min(start + self.batch_size, len(batch)))
             yield self._batch(view, taken(batch, places))
 
     def _batch(self, view: LogitsFn, batch: Batch) -> Rows:
+        self._refuse_fit_ids(batch)
         images = None
         try:
             if self.config.black_box:

@@ -228,7 +228,9 @@ class MSA(Probe):
 
     # ------------------------------------------------------------------ verb two
     def _check_resume(self, resume: Any) -> None:
-        self._told = Told.before(resume)  # what its target's kind asked for is in its settings
+        self._told = Told.before(
+            resume
+        )  # what its target's kind asked for is in its settings
         super()._check_resume(resume)
 
     def _rows(self, stream: Stream) -> Iterator[Rows]:

@@ -101,7 +101,9 @@ class Told:
             found.append(Flag("non_finite_candidates", text, self.n_odd))
         if self.left_out:
             why = "; ".join(sorted(self.left_out))
-            text, parts = f"parts of the plan were left out: {why}", sorted(self.left_out)
+            text, parts = f"parts of the plan were left out: {why}", sorted(
+                self.left_out
+            )
             found.append(Flag("left_out", text, details={"parts": parts}))
         return found
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..._typing import Status
 from ...results.attack import AttackResult
 from ...results.base.facts import Cost
 from ...results.claims import SilBand
@@ -251,7 +250,7 @@ def _beside(report: EvaluationReport, result: ProbRobustness) -> str:
         if isinstance(attack, AttackResult)
         and stages.usable(stage)
         and len(attack)
-        and not bool((attack.status == int(Status.FAILED)).any())
+        and not bool(attack.unknown.any())
     ]
     if not ran:
         return f"{_NOISE} No attack gave a result to set beside it."

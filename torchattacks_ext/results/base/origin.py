@@ -42,7 +42,11 @@ def refuse_other_model(one: Provenance, two: Provenance, whose: str) -> None:
         before, now = left.get(key), right.get(key)
         if before and now:
             if before != now:
-                what = "weights have another hash" if key == "sha256" else "class is another"
+                what = (
+                    "weights have another hash"
+                    if key == "sha256"
+                    else "class is another"
+                )
                 raise StateError(
                     f"{whose} is of another model (its {what}: {str(now)[:12]}, not "
                     f"{str(before)[:12]}); measure anew with one model"

@@ -26,9 +26,7 @@ def read_fields(raw: dict[str, Any], declared: Iterable[ColumnSpec]) -> dict[str
     specs = [s for s in declared if s.missing is None or s.name in columns]
     lost = [s.name for s in specs if s.name not in columns]
     if lost or "ids" not in raw:
-        raise InputError(
-            f"fields {lost or ['ids']} are missing; is the file damaged?"
-        )
+        raise InputError(f"fields {lost or ['ids']} are missing; is the file damaged?")
     values = {s.name: codec.decode(columns.pop(s.name), s) for s in specs}
     facts = {key: raw.pop(key) for key in _KNOWN if key in raw}
     extra = {k: v for k, v in raw.items() if k not in ("schema", "digest")}

@@ -20,8 +20,8 @@ from .document import Document
 from .facts import Cost, Flag, merge_flags
 from .groups import check_groups
 from .origin import chosen, cut_origin, groups_hash, named_beforehand
-from .sidecar import SideCar, lookup
 from .reading import read_fields
+from .sidecar import SideCar, lookup
 from .unknown import check_rows, join_rows, take_rows
 
 if TYPE_CHECKING:
