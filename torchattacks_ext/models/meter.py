@@ -61,7 +61,7 @@ class Budget:
         return max(self._max_queries - (self._meter.forward - self._start), 0)
 
     def fits(self, rows: int) -> bool:
-        """True if `rows` more forward row-passes fit; what costs less may be asked for after a no."""
+        """True if `rows` more forward row-passes fit; after a no, fewer may be asked for."""
         used = self._meter.forward - self._start
         late = self._deadline is not None and time.monotonic() >= self._deadline
         over = self._max_queries is not None and used + rows > self._max_queries

@@ -1,4 +1,4 @@
-"""What of an earlier result may stay? Its finished rows, where model, settings and data are the same."""
+"""What of an earlier result may stay? Its finished rows, where settings and data are the same."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def taken_over(batch: Batch, earlier: Result | None) -> tuple[Rows | None, Batch
 
 
 def unfinished(stream: Stream) -> Iterator[Rows | Batch]:
-    """What is there of each batch: rows that are finished, then, if any, the batch of the others."""
+    """What is there of each batch: rows that are finished, then the batch of the others, if any."""
     for batch in stream:
         old, left = taken_over(batch, stream.resume)
         if old is not None:

@@ -161,9 +161,9 @@ class FIMScore(Probe):
 
     def settings(self) -> dict[str, Any]:
         """Every setting that may change a number; for a fitted temperature the number."""
-        fitted = self.temperature == "fit"
-        known = {"temperature": self.temperature_value} if fitted else {}
-        return super().settings() | known
+        if self.temperature != "fit":
+            return super().settings()
+        return super().settings() | {"temperature": self.temperature_value}
 
     def facts(self) -> dict[str, Any]:
         """How J v was computed (it may differ from machine to machine); checks of steps."""
@@ -207,12 +207,10 @@ class FIMScore(Probe):
         needs_gradient(self.config)
         ids, index = self._ids(inputs, labels), torch.arange(len(inputs))
         whole, view = Batch(ids, inputs, labels, index), self._scored()
-        parts = []
-        for places in index.chunk(-(-len(inputs) // self.batch_size)):
-            part = taken(whole, places)
-            found = score(self.config, view, part.images, part.ids)
-            parts.append(self._stepped(found, part))
-        return torch.cat(parts)
+        places = index.chunk(-(-len(inputs) // self.batch_size))
+        parts = [taken(whole, place) for place in places]
+        found = [score(self.config, view, part.images, part.ids) for part in parts]
+        return torch.cat([*map(self._stepped, found, parts)])
 
     def _stepped(self, scored: Scored, batch: Batch) -> Tensor:
         """The images of a call, for a batch that is scored."""

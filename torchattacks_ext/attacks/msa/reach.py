@@ -1,4 +1,4 @@
-"""How many rows does what is left of a budget reach? The whole plan for some, or a part for more."""
+"""How many rows does the rest of a budget reach? The whole plan for some, or a part for more."""
 
 from __future__ import annotations
 
