@@ -23,7 +23,7 @@ from ...engines.joint.runs import JointEngine
 from ...engines.judge.active import Array
 from ...engines.judge.ledger import AttackSpec, Entry
 from ...numerics.streams import uniform
-from ...results.attack import PROTOCOLS
+from ...results.unfixed import PROTOCOLS
 from .protocols import Tally
 from .run import Models, borrowed, drive, judge_of, n_classes_of
 from .scene import Scene

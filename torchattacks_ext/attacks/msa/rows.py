@@ -14,8 +14,9 @@ from ...data.stream import Batch
 from ...engines.judge.active import Array
 from ...engines.judge.ledger import Ledger
 from ...numerics.norms import norm_of
-from ...results.attack import PROTOCOLS, AttackResult
+from ...results.attack import AttackResult
 from ...results.base.columns import Rows
+from ...results.unfixed import PROTOCOLS
 from .draws import Fresh
 from .joint import Deployed, alone_name
 

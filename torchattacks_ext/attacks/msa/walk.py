@@ -16,10 +16,10 @@ from ...data.stream import Batch, Stream
 from ...engines.judge.ledger import Ledger
 from ...errors import ModelContractError
 from ...models.broken import models_own
-from ...results.attack import PROTOCOLS
 from ...results.base.columns import Rows
 from ...results.base.facts import Flag
 from ...results.base.result import Result
+from ...results.unfixed import PROTOCOLS
 from ..base.resuming import rows_at, taken_over
 from .batch import coupled_rows, kind_of, random_rows
 from .fresh import reserve_of as reserve_of_draws

@@ -157,12 +157,24 @@ def _verdicts(result: ProbRobustness, said: Mapping[str, Any]) -> list[tuple[str
         ("images (m)", count(n)),
         ("certified", share(certified, n) + sides * bool(n)),
         *([("robust, not certified", wrong)] if more else []),
+        *_unfinished(said, n),
         ("refuted (not robust)", count(said["not_robust"])),
         ("undecided", count(said["undecided"])),
         (
             "misclassified",
             f"{count(said['misclassified'])} (clean answer wrong, no test)",
         ),
+    ]
+
+
+def _unfinished(said: Mapping[str, Any], n: int) -> list[tuple[str, str]]:
+    """Images that the run did not get through, and what share they leave open."""
+    if "pra_bounds" not in said:
+        return []
+    low, high = (share(round(end * n), n) for end in said["pra_bounds"])
+    many = things(round(n * (said["pra_bounds"][1] - said["pra_bounds"][0])), "image")
+    return [
+        ("not finished", f"{many}: between {low} and {high} are certified in the end")
     ]
 
 

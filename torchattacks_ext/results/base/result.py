@@ -180,7 +180,9 @@ class Result(Document):
         parts = list(results)
         joining.check_parts(parts, cls)
         columns: dict[str, Any] = dict(joining.joined_columns(parts))
-        remedy = "(the same image in two parts?); pass ids= so that every row has its own"
+        remedy = (
+            "(the same image in two parts?); pass ids= so that every row has its own"
+        )
         joining.refuse_repeated(columns["ids"], remedy)
         if len(parts) == 1:
             return parts[0]
