@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -87,9 +88,9 @@ class Images:
         verdict = np.where(begun, TABLE.decide(look, s), 0)
         verdict[~self.right & (place >= -1)] = int(Verdict.MISCLASSIFIED)
         reached = begun | ~self.right
-        log_p = self._evidence(at)
-        log_e = RULE.log_e(draws, s)
-        lower, upper = RULE.bounds(draws, s)
+        seen = np.arange(TABLE.looks.size)[None] <= at[:, None]
+        log_p = [np.where(seen, e, 0.0).max(1, initial=0.0) for e in self.evidence]
+        log_e = [np.where(begun, e[row, look], 0.0) for e in self.evidence]
         mean = np.where(reached & asks_mean, N_MEAN, 0)
         names: dict[str, Any] = {
             "verdict": verdict,
@@ -99,12 +100,11 @@ class Images:
             "n_samples": draws,
             "n_failures": s,
             "p_fail": s / np.maximum(draws, 1),
-            "p_fail_lower": lower,
-            "p_fail_upper": upper,
+            "p_fail_upper": np.ones(n),
             "p_value_robust": np.exp(-log_p[0]),
             "p_value_not_robust": np.exp(-log_p[1]),
-            "log_e_robust": np.where(begun, log_e[0], 0.0),
-            "log_e_not_robust": np.where(begun, log_e[1], 0.0),
+            "log_e_robust": log_e[0],
+            "log_e_not_robust": log_e[1],
             "n_mean": mean,
             "mean_failures": np.where(mean > 0, self.mean_failures, 0),
         }
@@ -125,14 +125,18 @@ class Images:
             **columns,
         )
 
-    def _evidence(self, at: Array) -> tuple[Array, Array]:
-        """Running maxima of both log e-values up to the looks `at`, at least 0."""
-        every = np.arange(TABLE.looks.size)
-        seen = every[None] <= at[:, None]
-        both = RULE.evidence(TABLE.looks[None].repeat(len(at), 0), self.failures)
-        return tuple(  # type: ignore[return-value]
-            np.where(seen, side, 0.0).max(1, initial=0.0) for side in both
-        )
+    @cached_property
+    def evidence(self) -> tuple[Array, Array]:
+        """Both log e-values of each image at each look."""
+        place = np.broadcast_to(np.arange(TABLE.looks.size), self.failures.shape)
+        both = RULE.evidence_at(place.ravel(), self.failures.ravel())
+        return tuple(side.reshape(place.shape) for side in both)  # type: ignore
+
+    def most_certified(self) -> int:
+        """The look at which most images are certified so far."""
+        place = np.minimum(np.arange(TABLE.looks.size)[:, None], self.stop)
+        found = TABLE.decide(place, self.failures[np.arange(len(self.p)), place])
+        return int((found == int(Verdict.ROBUST)).sum(1)[:-1].argmax())
 
 
 @dataclass
@@ -162,9 +166,7 @@ def shard(rng: np.random.Generator, first: int) -> tuple[Images, ProbRobustness]
     if kind == "order":  # later images are not reached, or only begun
         place = np.where(np.arange(n) < rng.integers(0, n + 1), last, -1)
     else:  # stopped at the look with most certificates, by a user who peeks
-        rounds = [images.result(np.full(n, k), True, asks) for k in range(0, last, 3)]
-        best = int(np.argmax([int(found.certified.sum()) for found in rounds]))
-        place = np.full(n, 3 * best)
+        place = np.full(n, images.most_certified())
     cut = images.result(place, True, asks)
     if rng.random() < 0.5 and int(cut.certified.sum()) < n / 3:
         more = rng.integers(place.clip(0).min(), last + 1)

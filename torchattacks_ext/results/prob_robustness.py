@@ -108,11 +108,9 @@ class ProbRobustness(Result):
         The budget ended before or within their test, or the model raised.
         """
         found = open_rows(self.verdict, self.status)
-        if not any(flag.code == "budget_spent" for flag in self.flags):
-            return found
-        most = self.settings.get("n_max") or float("inf")
-        cut = (self.verdict == int(Verdict.UNDECIDED)) & (self.n_samples < most)
-        return found | cut
+        if any(flag.code == "budget_spent" for flag in self.flags):
+            found = found | (self.n_samples < (self.settings.get("n_max") or torch.inf))
+        return found & (self.verdict == int(Verdict.UNDECIDED))
 
     @property
     def pra(self) -> float:

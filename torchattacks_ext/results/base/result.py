@@ -158,7 +158,7 @@ class Result(Document):
             known = named_beforehand(self.provenance, self.ids, self.groups)
             now = groups_hash(taken.ids, taken.groups)
             origin["groups"] = now if known else self.provenance["groups"]
-        return replace(taken, provenance=origin)._retold()
+        return replace(taken, provenance=origin).retell()
 
     @property
     def chosen(self) -> str | None:
@@ -198,7 +198,7 @@ class Result(Document):
             groups=groups,
             extra=join_rows(part.extra for part in parts),
         )
-        return whole._retold()
+        return whole.retell()
 
     @classmethod
     def _joined_facts(cls, parts: Sequence[Any]) -> dict[str, Any]:
@@ -209,7 +209,7 @@ class Result(Document):
         """Flags whose sentences are numbers of the rows; a family says its own."""
         return ()
 
-    def _retold(self: ResultT) -> ResultT:
+    def retell(self: ResultT) -> ResultT:
         """The same rows with the sentences that they make, whatever stood there before."""
         now = {flag.code: flag for flag in self.told()}
         kept = [flag for flag in self.flags if flag.code not in {*now, *self.retold}]

@@ -77,12 +77,9 @@ def open_rows(verdict: Tensor, status: Tensor) -> Tensor:
 
     The budget ended before or within them (NOT_REACHED), or the model raised (FAILED).
 
-    >>> verdicts, statuses = torch.tensor([0, 0, 2]), torch.tensor([0, 2, 3])
+    >>> verdicts, statuses = torch.tensor([0, 0, 2]), torch.tensor([0, 2, 2])
     >>> open_rows(verdicts, statuses).tolist()
     [False, True, False]
     """
-    ended = torch.isin(status, torch.tensor(_OPEN, dtype=status.dtype))
-    return ended & (verdict == int(Verdict.UNDECIDED))
-
-
-_OPEN = (int(Status.NOT_REACHED), int(Status.FAILED))
+    late = (status == int(Status.NOT_REACHED)) & (verdict == int(Verdict.UNDECIDED))
+    return late | (status == int(Status.FAILED))
