@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from ..._typing import Status, Verdict
@@ -77,6 +76,7 @@ def open_rows(verdict: Tensor, status: Tensor) -> Tensor:
 
     The budget ended before or within them (NOT_REACHED), or the model raised (FAILED).
 
+    >>> import torch
     >>> verdicts, statuses = torch.tensor([0, 0, 2]), torch.tensor([0, 2, 2])
     >>> open_rows(verdicts, statuses).tolist()
     [False, True, False]
