@@ -44,6 +44,6 @@ class Status(IntEnum):
     NON_FINITE = 1
     """The model gave NaN or infinite logits for this image or a perturbation of it."""
     NOT_REACHED = 2
-    """The budget of the whole run ended before this image had its own."""
+    """The budget of the whole run ended before this image was through with its own."""
     FAILED = 3
     """The model or the method raised on this image; a flag or the report names the reason."""

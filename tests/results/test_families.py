@@ -36,7 +36,9 @@ def test_prob_robustness_counts_verdicts(prob: ProbRobustness) -> None:
     assert [summary[name] for name in names] == [1, 1, 2, 1]
     assert sum(summary[name] for name in names) == summary["n"] == 5
     assert summary["pra"] == prob.pra == 0.2
-    assert summary["pra_interval"] == pytest.approx(exact(1, 5, 0.99))
+    ends = [exact(1, 5, 0.99)[0], exact(2, 5, 0.99)[1]]  # one row was not reached
+    assert summary["pra_interval"] == pytest.approx(ends)
+    assert summary["pra_bounds"] == [0.2, 0.4]
     assert summary["tolerance"] == 0.01 and summary["significance"] is None
     assert summary["samples"] == 550
     assert [prob.count(v) for v in Verdict] == [2, 1, 1, 1]
@@ -67,7 +69,9 @@ def test_a_row_on_which_the_attack_failed_is_no_pass(
     summary = odd.summary()
     assert math.isnan(odd.robust_accuracy) and math.isnan(summary["robust_accuracy"])
     assert math.isnan(summary["success_rate"]) and summary["failed"] == 1
-    assert summary["robust_accuracy_interval"] == [0.0, 1.0]
+    assert summary["robust_accuracy_bounds"] == pytest.approx([0.4, 0.6])
+    ends = [exact(2, 5, 0.95)[0], exact(3, 5, 0.95)[1]]
+    assert summary["robust_accuracy_interval"] == pytest.approx(ends)
 
 
 def test_success_rate_is_unknown_where_no_row_was_right(attack: AttackResult) -> None:

@@ -227,8 +227,11 @@ class Stream:
     def _affords(self, n: int) -> bool:
         """False where the budget has no room for a look at the model; then it has none at all."""
         n = max(n, 2)  # one image is looked at beside a draw of it
-        most = max(look_cost(n), random_look_cost(n))
-        return self.budget is None or self.budget.allows(most)
+        return self.allows(max(look_cost(n), random_look_cost(n)))
+
+    def allows(self, rows: int) -> bool:
+        """Whether the budget, if there is one, has room for so many forward row-passes."""
+        return self.budget is None or self.budget.allows(rows)
 
     def _identify(
         self,

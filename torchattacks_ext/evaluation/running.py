@@ -17,6 +17,7 @@ from ..models.checks import ModelTraits
 from ..results.base.columns import Rows, Table
 from ..results.base.facts import Cost, Flag
 from ..results.base.groups import Groups
+from ..results.base.origin import groups_hash
 from ..results.base.result import Result
 from ..results.evaluation import StageReport
 from .gallery import Gallery
@@ -141,7 +142,10 @@ class Running:
             part if isinstance(part, Result) else part.like(known[0])
             for part in self.parts
         ]
-        whole = replace(type(parts[0]).concat(parts), cost=self.cost)
+        whole = type(parts[0]).concat(parts)
+        named = {"groups": groups_hash(whole.ids, whole.groups)}
+        facts = {**whole.provenance, **named}
+        whole = replace(whole, cost=self.cost, provenance=facts)
         try:
             return self.stage.finish(whole)
         except Exception as error:

@@ -27,9 +27,16 @@ class Meter:
 
 
 class Budget:
-    """May the next rows be run? Limits of one measurement; once it said no, it goes on saying no.
+    """May the next rows be run? Limits of one measurement.
 
-    max_queries: forward row-passes. max_seconds: wall time. None = no limit.
+    max_queries: forward row-passes. max_seconds: wall time. None = no limit. spent: whether it said
+    no, so far.
+
+    >>> budget = Budget(Meter(), max_queries=10)
+    >>> budget.fits(11), budget.fits(10)  # a dear run is left out, a cheaper one may follow
+    (False, True)
+    >>> budget.allows(11), budget.allows(10)  # the end
+    (False, False)
     """
 
     def __init__(
@@ -41,12 +48,28 @@ class Budget:
         self._meter, self._start = meter, meter.forward
         self._max_queries = max_queries
         self._deadline = None if max_seconds is None else time.monotonic() + max_seconds
-        self.spent = False
+        self.spent = self._ended = False
 
-    def allows(self, rows: int) -> bool:
-        """True if `rows` more forward row-passes fit."""
+    @property
+    def left(self) -> float:
+        """Forward row-passes that may still be run; inf without a limit, 0 after the deadline."""
+        late = self._deadline is not None and time.monotonic() >= self._deadline
+        if late or self._ended:
+            return 0
+        if self._max_queries is None:
+            return float("inf")
+        return max(self._max_queries - (self._meter.forward - self._start), 0)
+
+    def fits(self, rows: int) -> bool:
+        """True if `rows` more forward row-passes fit; after a no, fewer may be asked for."""
         used = self._meter.forward - self._start
         late = self._deadline is not None and time.monotonic() >= self._deadline
         over = self._max_queries is not None and used + rows > self._max_queries
-        self.spent = self.spent or late or over
-        return not self.spent
+        found = not (self._ended or late or over)
+        self.spent = self.spent or not found
+        return found
+
+    def allows(self, rows: int) -> bool:
+        """True if `rows` more forward row-passes fit; once it said no it goes on saying no."""
+        self._ended = not self.fits(rows)
+        return not self._ended

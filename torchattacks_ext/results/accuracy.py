@@ -11,7 +11,7 @@ from torch import Tensor
 from .._typing import Status
 from .base.columns import column
 from .base.sample import Sample
-from .base.shares import check_confidence, share, share_interval
+from .base.shares import check_confidence, left_out, share, share_between
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -53,19 +53,21 @@ class Accuracy(Sample):
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
         """`clean_accuracy` with its two-sided exact interval (Clopper & Pearson 1934).
 
-        With groups, `groups` has the same of each.
+        With groups, `groups` has the same of each. Of rows that were chosen the interval says
+        nothing (`left_out`).
 
         Raises ConfigError for a confidence outside (0, 1).
         """
         check_confidence(confidence)
         n, right = int(self.answered.sum()), int((self.clean_correct == 1).sum())
+        said = self.chosen, self.n_copies
+        _, interval = share_between(right, 0, n, confidence, *said)
         return {
             "n": len(self),
             "clean_accuracy": self.clean_accuracy,
-            "clean_accuracy_interval": share_interval(
-                right, n, confidence, self.n_copies
-            ),
+            "clean_accuracy_interval": interval,
             "confidence": confidence,
             **({"failed": len(self) - n} if n < len(self) else {}),
+            **left_out({"clean_accuracy_interval": self.chosen}),
             **self.group_summaries(confidence),
         }

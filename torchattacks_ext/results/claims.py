@@ -19,7 +19,7 @@ from ..numerics.populations.bounds import (
 )
 from ..numerics.populations.multiplicity import Correction, adjust, adjust_e
 from ..numerics.rates import sil
-from .base.shares import check_confidence, share_interval, without_copies
+from .base.shares import check_confidence, share_between, without_copies
 from .grounds import dependence, mean_dependence
 
 Method = Literal["none", "holm", "bh", "by", "ebh"]
@@ -50,6 +50,8 @@ class Evidence:
         settings (dict): of the test.
         codes (frozenset): of the flags.
         copies (int): images of the n that are there again, so not independent of the others.
+        unknown (int): images that the run did not get through.
+        chosen (str): why nothing may be said that needs all images of the run, or None.
     """
 
     n: int
@@ -60,10 +62,19 @@ class Evidence:
     settings: Mapping[str, Any]
     codes: frozenset[str]
     copies: int = 0
+    unknown: int = 0
+    chosen: str | None = None
+
+    @property
+    def one_by_one(self) -> str | None:
+        """Why the share of certified images says nothing of a new one, or None."""
+        return self.chosen or self.entangled
 
     @property
     def dependent(self) -> str | None:
         """Why verdicts of different images may not be counted like independent ones, or None."""
+        if self.chosen is not None:
+            return self.chosen
         if self.settings.get("test") == "splitting":
             return (
                 "splitting is exact for an ideal kernel only (guarantee='ideal-kernel')"
@@ -80,6 +91,8 @@ class Evidence:
     def mean_doubt(self, confidence: float) -> str | None:
         """Why there are no bounds of the mean failure rate, or None."""
         drawn = np.unique(self.n_mean.numpy())
+        if self.chosen is not None:
+            return self.chosen
         if not (drawn > 0).any():
             return "needs draws of every image; measure with n_mean=16"
         if len(drawn) != 1:
@@ -101,12 +114,15 @@ def dataset_claims(found: Evidence, confidence: float) -> dict[str, Any]:
     if doubt is None and isinstance(level, float):
         least = count_bound(certified, n, level, error)
         bounds = _population(found, level, error)
+    counted = certified, found.unknown, n, confidence
+    ends, interval = share_between(*counted, found.one_by_one, found.copies)
     draws, failures = int(found.n_mean.sum()), int(found.mean_failures.sum())
     if draws:
         mean = failures / draws
     if mean_doubt is None:
         mean_bounds = list(mean_failure_bounds(failures, draws, error))
-    left_out = {"count_bound": doubt, "population_bounds": doubt}
+    left_out = {"pra_interval": found.one_by_one}
+    left_out |= {"count_bound": doubt, "population_bounds": doubt}
     if doubt is None and bounds is None:
         left_out["population_bounds"] = (
             "every image of these may be a copy of another one; measure each image once"
@@ -115,7 +131,8 @@ def dataset_claims(found: Evidence, confidence: float) -> dict[str, Any]:
     return {
         "certified": certified,
         "pra": certified / n if n else float("nan"),
-        "pra_interval": share_interval(certified, n, confidence, found.copies),
+        **({"pra_bounds": ends} if found.unknown else {}),
+        "pra_interval": interval,
         "count_bound": least,
         "population_bounds": bounds,
         "mean_failure": mean,

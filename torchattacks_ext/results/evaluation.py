@@ -17,7 +17,7 @@ from .base.document import Document
 from .base.facts import Cost, Flag
 from .base.result import Result
 from .base.sample import Sample
-from .base.shares import share_interval
+from .base.shares import check_confidence, open_rows, share_between
 from .base.unknown import known_fields
 from .base.words import short
 from .gallery import GalleryItem as GalleryItem
@@ -143,11 +143,16 @@ class EvaluationReport(Document):
         one (other ids): what nobody attacked must not count as a survivor. A PRTest whose sampler
         leaves the plan's ball says nothing about that ball and is left out.
         """
-        results = [stage.result for stage in self.stages]
-        clean = next((r for r in results if isinstance(r, Accuracy)), None)
+        found = self._standing()
+        return None if found is None else found[0]
+
+    def _standing(self) -> tuple[Tensor, Tensor] | None:
+        """:meth:`survivors`, and which of them a stage did not get through; (N,) bool each."""
+        clean = self._clean
         if clean is None:
             return None
         alive, tried = clean.clean_correct == 1, False
+        unknown = ~alive & alive
         for stage in self.stages:
             result = stage.result
             if not isinstance(result, (AttackResult, ProbRobustness)):
@@ -166,14 +171,13 @@ class EvaluationReport(Document):
             if isinstance(result, ProbRobustness):
                 broken |= (result.n_failures > 0) | (result.mean_failures > 0)
             alive = alive & ~broken[rows]
-        return alive if tried else None
+            unknown = unknown | open_rows(result.verdict, result.status)[rows]
+        return (alive, unknown & alive) if tried else None
 
     @property
-    def _unanswered(self) -> int:
-        """Rows on which the model raised when clean: neither robust nor broken."""
+    def _clean(self) -> Accuracy | None:
         results = [stage.result for stage in self.stages]
-        clean = next((r for r in results if isinstance(r, Accuracy)), None)
-        return 0 if clean is None else int((~clean.answered).sum())
+        return next((r for r in results if isinstance(r, Accuracy)), None)
 
     @property
     def _n_copies(self) -> int:
@@ -192,21 +196,25 @@ class EvaluationReport(Document):
 
         None where :meth:`survivors` is None. `stages` names those it rests on, `outside_the_ball`
         random tests that are not in it: hold two worst cases against each other only where they
-        rest on the same. Failed stages are not counted, but named; images on
-        which the model raised when clean are left out. Raises ConfigError for a confidence outside
-        (0, 1), InputError as :meth:`survivors`.
+        rest on the same. Failed stages are not counted, but named; images on which the model
+        raised when clean are left out. Images that a stage did not get through count as
+        withstanding it, and not in the lower end of `robust_accuracy_bounds`, which stands there
+        where there are any; the interval holds however they end. Raises ConfigError for a
+        confidence outside (0, 1), InputError as :meth:`survivors`.
         """
-        alive = self.survivors()
-        if alive is None:
+        check_confidence(confidence)
+        found, clean = self._standing(), self._clean
+        if found is None or clean is None:
             return None
         counted, outside = self.worst_stages()
-        n, left = len(alive) - self._unanswered, int(alive.sum())
+        n, left, unknown = int(clean.answered.sum()), *(int(s.sum()) for s in found)
+        known = left - unknown, unknown, n, confidence
+        bounds, interval = share_between(*known, clean.chosen, self._n_copies)
         return {
             "n": n,
-            "robust_accuracy": left / n if n else float("nan"),
-            "robust_accuracy_interval": share_interval(
-                left, n, confidence, self._n_copies
-            ),
+            "robust_accuracy": bounds[1],
+            **({"robust_accuracy_bounds": bounds} if unknown else {}),
+            "robust_accuracy_interval": interval,
             "confidence": confidence,
             "failed_stages": [stage.name for stage in self.failed],
             "stages": counted,

@@ -161,6 +161,8 @@ def named(claims: Mapping[str, Any], asked: Asked) -> dict[str, Any]:
     for old, new in (("pra", asked.share), ("pra_interval", asked.interval)):
         if old in found:
             found[new], found[old] = found[old], None
+    if "pra_bounds" in found:
+        found[f"{asked.share}_bounds"] = found.pop("pra_bounds")
     sides = dict(found.get("sides", {}))
     if "pra_interval" in sides:
         sides[asked.interval] = sides.pop("pra_interval")

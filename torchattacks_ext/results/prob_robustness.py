@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from .._typing import Status, Verdict
-from ..errors import ConfigError
+from ..errors import ConfigError, StateError
 from .base.columns import column
 from .base.sample import Sample
+from .base.shares import open_rows
 from .claims import (
     CLAIMS,
     Claim,
@@ -109,12 +110,24 @@ class ProbRobustness(Sample):
         return (self.verdict == int(Verdict.ROBUST)) & (self.clean_correct != 0)
 
     @property
+    def unknown(self) -> Tensor:
+        """(N,) bool: undecided rows that the run did not get through.
+
+        The budget ended before or within their test, or the model raised.
+        """
+        found = open_rows(self.verdict, self.status)
+        if any(flag.code == "budget_spent" for flag in self.flags):
+            found = found | (self.n_samples < (self.settings.get("n_max") or torch.inf))
+        return found & (self.verdict == int(Verdict.UNDECIDED))
+
+    @property
     def pra(self) -> float:
         """Probabilistic robust accuracy: the share of all images that are :attr:`certified`.
 
         nan for no images, and where nothing is known of the labels (reference="prediction" and
         targeted modes: read `stable_share` or `target_missed_share` in :meth:`summary`). An
-        estimate on this data set, not a bound for new images.
+        estimate on this data set, not a bound for new images; where the run did not get through
+        all (:attr:`unknown`) the least that it may be: see `pra_bounds`.
         """
         known = len(self) and self.asked.kind == "label"
         return float(self.certified.sum()) / len(self) if known else float("nan")
@@ -141,8 +154,9 @@ class ProbRobustness(Sample):
         ones) for independent rows that were not stopped by what others said; "none". None takes
         "ebh" (from the e-values at the stop) after `resume=` and where a budget ended the run, if
         the test has e-values, else "holm". claim: "robust" or "not_robust". Raises ConfigError for
-        another word, for "bh" after shared noise and for "ebh" after a test without e-values; a
-        ReliabilityWarning says where "bh" is not valid.
+        another word, for "bh" after shared noise and for "ebh" after a test without e-values,
+        StateError for rows that were chosen after the run (but "none"); a ReliabilityWarning says
+        where "bh" is not valid.
 
         >>> from torchattacks_ext import PRTest
         >>> from torchattacks_ext.testing import RateVictim
@@ -154,6 +168,10 @@ class ProbRobustness(Sample):
         """
         if claim not in CLAIMS:
             raise ConfigError(f"claim={claim!r} is not one of {CLAIMS}")
+        if self.chosen is not None and method != "none":
+            raise StateError(
+                f"corrected() needs all images that were tested; these are {self.chosen}"
+            )
         why = dependence(self.settings, (flag.code for flag in self.flags))
         if method == "bh" and why is not None:
             raise ConfigError(
@@ -186,6 +204,8 @@ class ProbRobustness(Sample):
             settings=self.settings,
             codes=frozenset(flag.code for flag in self.flags),
             copies=self.n_copies,
+            unknown=int(self.unknown.sum()),
+            chosen=self.chosen,
         )
 
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -147,6 +148,17 @@ class Sensitivity(Sample):
     def r_spec(self) -> float:
         """Mean of 1 / lambda (eq. 6), ruled by the few rows of smallest lambda; inf with a zero."""
         return _mean((-self.log_lam[self.usable]).exp())
+
+    @classmethod
+    def _joined_facts(cls, parts: Sequence[Sensitivity]) -> dict[str, Any]:
+        told = [part.provenance for part in parts]
+        if not all("step_checks" in one and "jvp" in one for one in told):
+            return {}
+        checks: Counter[str] = Counter()
+        for one in told:
+            checks.update(one["step_checks"])
+        backends = {name for one in told for name in one["jvp"]}
+        return {"jvp": sorted(backends), "step_checks": dict(checks)}
 
     def correlate(
         self,

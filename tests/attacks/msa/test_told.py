@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,18 @@ from torchattacks_ext.attacks.msa.settings import MSASettings
 from torchattacks_ext.attacks.msa.told import Told
 from torchattacks_ext.engines.judge.ledger import Entry
 from torchattacks_ext.results.base.facts import Flag
+from torchattacks_ext.results.unfixed import of_tallies
 
 SETTINGS = MSASettings(eps=0.1, norm="Linf", batch_size=4, fresh_draws=2)
 
 
 def codes(told: Told) -> list[str]:
-    return [flag.code for flag in told.flags(SETTINGS)]
+    return [flag.code for flag in told.flags()]
+
+
+def protocols(told: Told) -> dict[str, list[float]]:
+    counts: Any = told.facts(SETTINGS)["tallies"]
+    return of_tallies({int(number): tally for number, tally in counts.items()})
 
 
 def fresh(right: list[bool], found: list[int]) -> Fresh:
@@ -50,22 +57,23 @@ def test_votes_of_batches_are_those_of_all_rows() -> None:
     whole = fresh([True, True, False], [2, 0, 0])
     parts = Told(fresh=fresh([True], [2])) + Told(fresh=fresh([True, False], [0, 0]))
     told = Told() + parts + Told()
-    assert told.facts(SETTINGS)["randomised"] == whole.facts()
+    assert told.fresh is not None
+    for name in ("clean", "control", "found", "right", "doubted", "broken"):
+        assert getattr(told.fresh, name).tolist() == getattr(whole, name).tolist()
     assert told.rules(SETTINGS) == {"fresh_draws": 2}
-    assert codes(told) == ["fresh_draws"]
+    assert told.facts(SETTINGS) == {"breakdown": {}}, "the rows say it"
 
 
 def test_partitions_that_the_budget_ended_are_left_out_but_for_the_first() -> None:
     some = Tally(np.array([3.0, 2, 1, 2, 1, 1]), 4, 2)
     told = Told(tallies={0: Tally()})
-    assert told.facts(SETTINGS)["protocols"] == {name: [0.0] for name in NUMBERS}
+    none = protocols(told)
+    assert set(none) == set(NUMBERS) and all(math.isnan(v) for (v,) in none.values())
     for number in (0, 0, 1, 1, 2):
         told += Told(tallies={number: some})
-    facts = told.facts(SETTINGS)
-    assert facts["protocols"]["iso"] == [0.5, 0.5]
-    assert facts["protocols"]["bystanders"] == [0.5, 0.5]
+    assert protocols(told)["iso"] == [0.5, 0.5]
+    assert protocols(told)["bystanders"] == [0.5, 0.5]
     assert told.rules(SETTINGS) == {"deployed_batch": 4, "headline": "iso"}
-    assert codes(told) == ["batch_protocols"]
 
 
 def test_square_is_doubted_when_it_breaks_more_than_two_rows_in_a_thousand() -> None:

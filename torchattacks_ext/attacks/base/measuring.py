@@ -14,9 +14,9 @@ import torch
 from ..._typing import Status
 from ...data.stream import Stream
 from ...errors import ModelContractError, StateError
-from ...results.base import codec
 from ...results.base.columns import Table
 from ...results.base.facts import Cost, Flag, merge_flags, resumes, warn_flags
+from ...results.base.origin import groups_hash, selections
 from ...results.base.result import Result
 from ...results.base.sidecar import SideCar
 from ...results.grounds import OF_MODEL
@@ -52,31 +52,6 @@ def bar(total: int | None, name: str, progress: bool) -> Iterator[Any]:
         yield shown
 
 
-def same_settings(
-    ours: dict[str, Any], theirs: Mapping[str, Any], free: Iterable[str]
-) -> None:
-    """Raises StateError where a result has other settings; those in `free` may differ."""
-    left, right = dict(codec.plain(ours)), dict(codec.plain(theirs))
-    for key in free:
-        left.pop(key, None)
-        right.pop(key, None)
-    odd = sorted(k for k in left.keys() | right.keys() if left.get(k) != right.get(k))
-    if odd:
-        shown = {key: (right.get(key), left.get(key)) for key in odd}
-        raise StateError(
-            f"resume= has other settings (theirs, ours): {shown}; use the same, or start anew"
-        )
-
-
-def same_model(ours: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-    """Raises StateError where the weights of a result's model have another hash than ours."""
-    before, now = provenance.get("model", {}).get("sha256"), ours["sha256"]
-    if before and now and before != now:
-        raise StateError(
-            "resume= is of another model (its weights have another hash); measure anew"
-        )
-
-
 def flags_of(result: Result, stream: Stream, trained: bool) -> Iterator[Flag]:
     """What speaks against any method's result; trained: parts of the model ran in training mode."""
     if stream.traits is not None:
@@ -97,12 +72,23 @@ def flags_of(result: Result, stream: Stream, trained: bool) -> Iterator[Flag]:
         yield Flag("non_finite", f"{result.no_number}; counted as failures", bad)
     late = int((status == int(Status.NOT_REACHED)).sum())
     if late or (stream.budget is not None and stream.budget.spent):
-        yield Flag(
-            "budget_spent",
+        text = (
             "max_queries or max_seconds ended the run early; rows that were not reached, or not "
-            "finished, are UNDECIDED",
-            late,
+            "finished, are UNDECIDED"
         )
+        earlier = getattr(stream.resume, "status", status[:0])
+        before = int((earlier == int(Status.NOT_REACHED)).sum())
+        if late and (late == len(status) or (late == before and not _by_draws(result))):
+            text += (
+                "; no row was finished, and with the same budget resume= gets no further: give a "
+                "larger one"
+            )
+        yield Flag("budget_spent", text, late)
+
+
+def _by_draws(result: Result) -> bool:
+    """Whether rows that are not finished go on from what they have."""
+    return hasattr(result, "n_samples")
 
 
 def history(stream: Stream) -> dict[str, int]:
@@ -133,12 +119,18 @@ def result_of(
         raise StateError(
             f"resume= holds {len(earlier)} images, the data {len(table)}; give the same data"
         )
+    groups = groups_hash(table.columns(())["ids"], stream.groups)
+    part = {} if earlier is None else {"selection": selections(earlier.provenance)}
     result = result_type.from_table(
         table,
         settings=settings,
-        provenance=provenance,
+        provenance={
+            **provenance,
+            "groups": groups,
+            **{k: v for k, v in part.items() if v},
+        },
         cost=cost if earlier is None else cost + earlier.cost,
-        sidecars=sidecars,
+        sidecars=sidecars if earlier is None else (*earlier.sidecars, *sidecars),
         groups=stream.groups,
     )
     status = getattr(result, "status", None)

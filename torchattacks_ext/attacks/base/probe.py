@@ -26,10 +26,12 @@ from ...models.meter import Budget
 from ...models.scores import Key, Outputs
 from ...results.base.columns import Rows
 from ...results.base.facts import Cost, Flag, versions
+from ...results.base.origin import refuse_other_model
 from ...results.base.result import Result
 from . import measuring
 from .calling import ImageAttack
 from .finished import Finished, failed_flag
+from .resuming import same_settings
 from .settings import ProbeSettings
 
 
@@ -111,9 +113,16 @@ class Probe(ImageAttack):
             "method": self.attack,
             **self.config.facts(),
             "mode": self.attack_mode,
+            **self._aim(),
             "model_training": self._model_training,
             "dropout_training": self._dropout_training,
         }
+
+    def _aim(self) -> dict[str, Any]:
+        """What the name of a targeted mode does not say; {} for other modes."""
+        if self.attack_mode != "targeted(least-likely)":
+            return {}
+        return {"kth_min": self._kth_min}
 
     def facts(self) -> dict[str, Any]:
         """What the subclass adds to the provenance of its result, in JSON types."""
@@ -231,10 +240,18 @@ class Probe(ImageAttack):
             "model": model,
             "device": str(self.device),
             "batch_size": self.batch_size,
-            "normalised_input": self.normalization_used is not None,
+            **self._scale(),
             "versions": versions(),
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
+
+    def _scale(self) -> dict[str, Any]:
+        """Whether the model takes scaled inputs, and which."""
+        used = self.normalization_used
+        if used is None:
+            return {"normalised_input": False}
+        scale = {name: used[name].flatten().tolist() for name in ("mean", "std")}
+        return {"normalised_input": True, "normalization": scale}
 
     def _check_resume(self, resume: Any) -> None:
         if not isinstance(resume, self.result_type):
@@ -242,5 +259,6 @@ class Probe(ImageAttack):
                 f"resume={type(resume).__name__} cannot be gone on with by {self.attack}; "
                 f"expected {self.result_type.__name__}"
             )
-        measuring.same_settings(self.settings(), resume.settings, self.resumable)
-        measuring.same_model(describe_model(self.model), resume.provenance)
+        same_settings(self.settings(), resume.settings, self.resumable)
+        now = self._provenance(describe_model(self.model))
+        refuse_other_model(resume.provenance, now, "this run")

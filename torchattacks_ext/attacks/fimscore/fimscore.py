@@ -17,6 +17,7 @@ from ...results.base.facts import Flag
 from ...results.base.result import Result
 from ...results.sensitivity import Sensitivity
 from ..base.probe import Probe
+from ..base.resuming import unfinished
 from ..base.settings import Setting
 from .audit import GradientAudit, audit_batch, joined
 from .blackbox import blackbox_rows
@@ -151,19 +152,17 @@ class FIMScore(Probe):
         super().__init__("FIMScore", model, **options)
         self.supported_mode = ["default", "targeted"]
         self._fitted: float | None = None
-        self._fit_ids: frozenset[int] = frozenset()
-        self._backends: frozenset[str] = frozenset()
-        self._steps: Counter[str] = Counter()
-        self._missing: Counter[str] = Counter()
+        self._fit_ids, self._backends = frozenset[int](), frozenset[str]()
+        self._steps, self._missing = Counter[str](), Counter[str]()
 
     def _needs_labels(self) -> bool:
         return self.attack_mode == "targeted(label)"
 
     def settings(self) -> dict[str, Any]:
         """Every setting that may change a number; for a fitted temperature the number."""
-        fitted = self.temperature == "fit"
-        known = {"temperature": self.temperature_value} if fitted else {}
-        return super().settings() | known
+        if self.temperature != "fit":
+            return super().settings()
+        return super().settings() | {"temperature": self.temperature_value}
 
     def facts(self) -> dict[str, Any]:
         """How J v was computed (it may differ from machine to machine); checks of steps."""
@@ -207,12 +206,10 @@ class FIMScore(Probe):
         needs_gradient(self.config)
         ids, index = self._ids(inputs, labels), torch.arange(len(inputs))
         whole, view = Batch(ids, inputs, labels, index), self._scored()
-        parts = []
-        for places in index.chunk(-(-len(inputs) // self.batch_size)):
-            part = taken(whole, places)
-            found = warned(score(self.config, view, part.images, part.ids))
-            parts.append(self._stepped(found, part))
-        return torch.cat(parts)
+        places = index.chunk(-(-len(inputs) // self.batch_size))
+        parts = [taken(whole, place) for place in places]
+        found = [score(self.config, view, p.images, p.ids) for p in parts]
+        return torch.cat([*map(self._stepped, map(warned, found), parts)])
 
     def _stepped(self, scored: Scored, batch: Batch) -> Tensor:
         """The images of a call, for a batch that is scored."""
@@ -252,29 +249,31 @@ class FIMScore(Probe):
         return joined(parts, float(self.eps))
 
     def _rows(self, stream: Stream) -> Iterator[Rows]:
-        self._backends, self._steps, self._missing = frozenset(), Counter(), Counter()
+        told = {} if stream.resume is None else stream.resume.provenance
+        self._backends = frozenset(told.get("jvp", ()))
+        self._steps, self._missing = Counter(told.get("step_checks", {})), Counter()
         view = self._scored()
-        for batch in stream:
-            self._refuse_fit_ids(batch)
-            most, budget = self.config.row_passes * len(batch), stream.budget
-            if budget is not None and not budget.allows(most):
+        for batch in unfinished(stream):
+            if isinstance(batch, Rows):
+                yield batch
+            elif stream.allows(self.config.row_passes * len(batch)):
+                rows = self._batch(view, batch)
+                yield rows if self.targeted else stream.noted(rows)
+            else:
                 yield unreached(batch, self.config.keeps)
-                continue
-            rows = self._batch(view, batch)
-            yield rows if self.targeted else stream.noted(rows)
 
     def score_batch(self, batch: Batch) -> Iterator[Rows]:
         """Rows of checked pixels, at most `batch_size` a time, inside a runner's own session.
 
         What is seen on the way is added to that of earlier batches; budgets are the runner's.
         """
-        self._refuse_fit_ids(batch)
         view = self._scored()
         for start in range(0, len(batch), self.batch_size):
             places = torch.arange(start, min(start + self.batch_size, len(batch)))
             yield self._batch(view, taken(batch, places))
 
     def _batch(self, view: LogitsFn, batch: Batch) -> Rows:
+        self._refuse_fit_ids(batch)
         try:
             if self.config.black_box:
                 found, images = blackbox_rows(self.config, view, batch), None

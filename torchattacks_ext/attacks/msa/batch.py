@@ -10,6 +10,7 @@ from torch import Tensor
 from ...data.stream import Batch
 from ...models.checks import ModelTraits
 from ...results.base.columns import Rows
+from ..base.resuming import rows_at
 from .fresh import attack_at_random
 from .joint import attack_jointly
 from .rows import attack_rows, fresh_rows, joint_rows
@@ -74,6 +75,8 @@ def random_rows(scene: Scene, batch: Batch, keep: bool) -> tuple[Rows, Told]:
     """Rows of one batch of a randomised target, and their votes."""
     assert batch.labels is not None
     ledger, fresh, told = attack_at_random(scene, batch.images, batch.labels, batch.ids)
+    if ledger.cut:  # rows that fell early would stand for all
+        return attack_rows(batch, None, (), keep), told
     rows = attack_rows(batch, ledger, scene.sources, keep)
     return fresh_rows(rows, fresh), told
 
@@ -82,18 +85,11 @@ def coupled_rows(
     scene: Scene, batch: Batch, part: Tensor, number: int, keep: bool
 ) -> tuple[Rows, Told]:
     """The attack on the rows at positions `part`, as one deployed batch in this order."""
-    own = rows_of(batch, part)
+    own = rows_at(batch, part)
     assert own.labels is not None
     left, told = attack_jointly(scene, own.images, own.labels, own.ids)
-    told += Told(tallies={number: left.tally()})
+    if left.is_whole:
+        told += Told(tallies={number: left.tally()})
     sources = tuple(dict.fromkeys([*scene.sources, *told.sources]))
     headline = scene.settings.headline
     return joint_rows(batch, part, left, sources, headline, keep), told
-
-
-def rows_of(batch: Batch, part: Tensor) -> Batch:
-    """The rows at positions `part`."""
-    assert batch.labels is not None
-    rows = part.to(batch.images.device)
-    ids = batch.ids[part.to(batch.ids.device)]
-    return Batch(ids, batch.images[rows], batch.labels[rows], batch.index[part])

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from ...engines.judge.active import Array
-from ...results.base.facts import Flag
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,8 +19,8 @@ class Fresh:
 
     >>> one = np.ones(1, dtype=np.int64)
     >>> some = Fresh(2, one, one, one, one > 0, one < 0, one < 0)
-    >>> (some + some).facts()["expected_accuracy"]
-    0.5
+    >>> (some + some).found.tolist()
+    [1, 1]
     """
 
     n: int
@@ -39,35 +37,3 @@ class Fresh:
             k: np.concatenate([getattr(self, k), getattr(other, k)]) for k in names
         }
         return Fresh(self.n, **joined)
-
-    def facts(self) -> dict[str, Any]:
-        """Shares over all rows, in JSON types; `nan` without rows."""
-        kept = self.right & ~self.broken
-
-        def share(values: Array) -> float:
-            return float(values.mean()) if len(values) else float("nan")
-
-        return {
-            "draws": self.n,
-            "clean_expected_accuracy": share(self.clean / self.n),
-            "clean_majority_accuracy": share(self.right),
-            "expected_accuracy": share(np.where(self.right, self.found, 0) / self.n),
-            "majority_accuracy": share(kept),
-            "control_broken_by_majority": share(self.doubted[self.right]),
-            "control_broken_by_one_draw": share(
-                (self.control < self.n)[self.right],
-            ),
-        }
-
-    def flag(self) -> Flag:
-        """The numbers as one sentence; they stand beside every result of a randomised target."""
-        facts = self.facts()
-        text = (
-            f"randomised target, {self.n} fresh draws an image: expected accuracy "
-            f"{facts['expected_accuracy']:.3f} (clean {facts['clean_expected_accuracy']:.3f}), by "
-            f"majority {facts['majority_accuracy']:.3f} (clean "
-            f"{facts['clean_majority_accuracy']:.3f}); on untouched images the rule breaks "
-            f"{facts['control_broken_by_majority']:.3f}, one unlucky draw in {self.n} would break "
-            f"{facts['control_broken_by_one_draw']:.3f}"
-        )
-        return Flag("fresh_draws", text)

@@ -23,6 +23,7 @@ from ...engines.joint.runs import JointEngine
 from ...engines.judge.active import Array
 from ...engines.judge.ledger import AttackSpec, Entry
 from ...numerics.streams import uniform
+from ...results.unfixed import PROTOCOLS
 from .protocols import Tally
 from .run import Models, borrowed, drive, judge_of, n_classes_of
 from .scene import Scene
@@ -65,6 +66,17 @@ class Deployed:
             "realised": self.joint.wrong,
         }[protocol]
         return np.asarray(~wrong.cpu().numpy()) & self.clean
+
+    def answers(self, protocol: str) -> Array:
+        """(m,) int64: 1 and 0 as `robust`; -1 where the budget left out what may break the row."""
+        ledger = self.alone if protocol == "iso" else self.joint
+        found = self.robust(protocol).astype(np.int64)
+        return np.where((found == 1) & bool(self.joint.cut or ledger.cut), -1, found)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing that matters was left out for want of a budget."""
+        return all(bool((self.answers(name) >= 0).all()) for name in PROTOCOLS)
 
     @property
     def entries(self) -> dict[str, Entry]:

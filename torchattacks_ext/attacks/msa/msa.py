@@ -210,10 +210,10 @@ class MSA(Probe):
 
     def doubts(self, result: Result) -> tuple[Flag, ...]:
         """Parts left out, odd candidates, and what the kind of the target asks to be said."""
-        found = self._told.flags(self.config)
+        found = self._told.flags()
         found += lost_flags(self.model, *self.surrogates.values())
         if isinstance(result, AttackResult):
-            found += self._told.broken_by_square(len(result))
+            found += [*result.told(), *self._told.broken_by_square(len(result))]
         return tuple(found)
 
     # ------------------------------------------------------------------ verb one
@@ -229,8 +229,14 @@ class MSA(Probe):
         return best_images(self._scene(), inputs, labels, ids, traits)
 
     # ------------------------------------------------------------------ verb two
+    def _check_resume(self, resume: Any) -> None:
+        self._told = Told.before(
+            resume
+        )  # what its target's kind asked for is in its settings
+        super()._check_resume(resume)
+
     def _rows(self, stream: Stream) -> Iterator[Rows]:
-        self._told = Told()
+        self._told = Told.before(stream.resume)
         for rows, told in walk(self._scene(stream.budget), stream):
             self._told += told
             if rows is not None:

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from ..._typing import Status, Verdict
 from ...data.stream import Batch
+from ...engines.judge.active import Array
 from ...engines.judge.ledger import Ledger
 from ...numerics.norms import norm_of
-from ...results.attack import PROTOCOLS, AttackResult
+from ...results.attack import AttackResult
 from ...results.base.columns import Rows
+from ...results.unfixed import PROTOCOLS
 from .draws import Fresh
 from .joint import Deployed, alone_name
 
@@ -51,7 +53,7 @@ def attack_rows(
     finite = np.isfinite(ledger.clean_margin) & np.isfinite(ledger.margin)
     columns |= {
         "verdict": np.where(right, verdict, int(Verdict.MISCLASSIFIED)),
-        "status": np.where(finite, int(Status.OK), int(Status.NON_FINITE)),
+        "status": _status(finite, ledger.unfinished),
         "clean_correct": right.astype(np.int64),
         "prediction": ledger.prediction,
         "margin": ledger.margin,
@@ -61,6 +63,12 @@ def attack_rows(
         "first_breaker": number[ledger.breaker],
     }
     return typed_rows(batch, columns, ledger.best if keep else None)
+
+
+def _status(finite: Array, unfinished: Array) -> Array:
+    """Codes (B,): NOT_REACHED where the budget left something out."""
+    status = np.where(unfinished, int(Status.NOT_REACHED), int(Status.OK))
+    return np.where(finite, status, int(Status.NON_FINITE))
 
 
 def fresh_rows(rows: Rows, found: Fresh) -> Rows:
@@ -73,6 +81,8 @@ def fresh_rows(rows: Rows, found: Fresh) -> Rows:
         "fresh_draws": np.full(len(rows), found.n),
         "fresh_correct": found.found,
         "clean_fresh_correct": found.clean,
+        "control_fresh_correct": found.control,
+        "control_broken": found.doubted.astype(np.int64),
     }
     return Rows(rows.index, dict(rows.columns) | _as_tensors(columns), rows.images)
 
@@ -101,10 +111,9 @@ def joint_rows(
         "ids": batch.ids.cpu()[part],
         "reference": joint.labels.cpu(),
         "verdict": np.where(right, verdict, int(Verdict.MISCLASSIFIED)),
-        "status": np.where(
+        "status": _status(
             np.isfinite(joint.clean_margin) & np.isfinite(margin),
-            int(Status.OK),
-            int(Status.NON_FINITE),
+            found.answers(headline) < 0,
         ),
         "clean_correct": right.astype(np.int64),
         "prediction": joint.best_prediction if whole else ledger.prediction,
@@ -114,7 +123,7 @@ def joint_rows(
         "found_norm": np.where(robust | ~right, np.nan, length),
         "first_breaker": np.array(breaker)[ledger.breaker],
     }
-    columns |= {f"{p}_correct": found.robust(p).astype(np.int64) for p in PROTOCOLS}
+    columns |= {f"{p}_correct": found.answers(p) for p in PROTOCOLS}
     typed = {**_unused(len(part)), **_as_tensors(columns)}
     return Rows(batch.index[part], typed, shown if keep else None)
 

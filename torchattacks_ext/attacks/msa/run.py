@@ -21,6 +21,7 @@ from ...models.adapters.eot import EOT
 from ...models.logits import LogitsView
 from ...models.session import session
 from . import plans as msa_plans
+from .reach import EOT_DRAWS
 from .scene import Scene
 from .settings import MSASettings
 from .told import Told
@@ -36,8 +37,6 @@ ENGINES: dict[str, type[AutoAttackEngine]] = {
     "autoattack": StackedEngine,
     "torchattacks": ZooEngine,
 }
-EOT_DRAWS = 20
-"""Draws of one gradient in version "rand", as in AutoAttack's version of that name."""
 
 Models = Mapping[str, nn.Module]
 """Name -> pixels to logits, the target last."""

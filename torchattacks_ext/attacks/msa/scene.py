@@ -10,6 +10,7 @@ from torch import nn
 
 from ..._typing import LogitsFn
 from ...models.meter import Budget, Meter
+from .reach import Price
 from .settings import MSASettings
 
 
@@ -36,5 +37,21 @@ class Scene:
         return self.settings.sources(self.surrogates)
 
     def has_room(self, n: int, more: int = 0) -> bool:
-        """Whether the budget has room for a look at n rows and for `more` row-passes."""
-        return self.budget is None or self.budget.allows(2 * n + 1 + more)
+        """Whether the budget has room for a look at n rows and for `more` row-passes.
+
+        Where it has none, fewer rows may still fit.
+        """
+        return self.budget is None or self.budget.fits(2 * n + 1 + more)
+
+    def reach(self, n: int, price: Price) -> int:
+        """How many of n rows are begun at once; all where what is found depends on the others."""
+        if self.budget is None:
+            return n
+        if self.settings.unit_is_batch:
+            return n * self.has_room(n, n * price.after)
+        models = len(self.surrogates) + 1
+        looks = 40 * models if self.settings.version == "rand" else 0
+        found = price.rows(self.budget, n, 1 + looks)
+        if not found:
+            self.budget.spent = True
+        return found

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...engines.judge.ledger import Entry, add_entries
+from ...results.attack import AttackResult
 from ...results.base.facts import Flag
+from ...results.base.result import Result
+from ...results.base.unknown import known_fields
 from .draws import Fresh
-from .protocols import NUMBERS, Tally, finished, protocols_flag
+from .protocols import Tally, read_tally
 from .settings import MSASettings
 
 
@@ -52,6 +55,24 @@ class Told:
             doubts=(*self.doubts, *other.doubts),
         )
 
+    @classmethod
+    def before(cls, earlier: Result | None) -> Told:
+        """What an earlier result has told, of rows that are taken over from it."""
+        if not isinstance(earlier, AttackResult):
+            return cls()
+        flags = {flag.code: flag for flag in earlier.flags}
+        odd, parts = flags.get("non_finite_candidates"), flags.get("left_out")
+        draws = earlier.settings.get("fresh_draws")
+        tallies = earlier.tallies
+        return cls(
+            books={k: known_fields(Entry, v) for k, v in earlier.breakdown.items()},
+            n_odd=0 if odd is None else odd.count or 0,
+            left_out=frozenset(() if parts is None else parts.details.get("parts", ())),
+            sources=earlier.sources,
+            fresh=None if draws is None else Fresh(draws),
+            tallies={n: read_tally(tallies[n]) for n in whole_partitions(earlier)},
+        )
+
     def rules(self, settings: MSASettings) -> dict[str, Any]:
         """Settings that decide about the rows of a target that is not fixed, in JSON types."""
         found: dict[str, Any] = {}
@@ -63,33 +84,27 @@ class Told:
         return found
 
     def facts(self, settings: MSASettings) -> dict[str, Any]:
-        """What was run and what it did, source by source, and the numbers of the whole."""
+        """What was run and what it did, source by source, and counts of deployed batches."""
         found: dict[str, Any] = {
             "breakdown": {name: vars(book) for name, book in self.books.items()}
         }
-        if self.fresh is not None:
-            found["randomised"] = self.fresh.facts()
         if self.tallies:
-            partitions = finished(self.tallies.values())
-            found["protocols"] = {n: [one[n] for one in partitions] for n in NUMBERS}
+            found["tallies"] = {str(n): t.facts() for n, t in self.tallies.items()}
             found["deployed_batch"] = settings.deployed_rows
         return found
 
-    def flags(self, settings: MSASettings) -> list[Flag]:
-        """The same as sentences, then odd candidates and parts that were left out."""
+    def flags(self) -> list[Flag]:
+        """Doubts of batches, odd candidates and parts that were left out."""
         found = list(self.doubts)
-        if self.fresh is not None:
-            found.append(self.fresh.flag())
-        if self.tallies:
-            partitions = finished(self.tallies.values())
-            args = settings.headline, settings.deployed_rows
-            found.append(protocols_flag(partitions, *args))
         if self.n_odd:
             text = "candidates had NaN or infinite pixels (NaN gradients?); they were left out"
             found.append(Flag("non_finite_candidates", text, self.n_odd))
         if self.left_out:
             why = "; ".join(sorted(self.left_out))
-            found.append(Flag("left_out", f"parts of the plan were left out: {why}"))
+            text, parts = f"parts of the plan were left out: {why}", sorted(
+                self.left_out
+            )
+            found.append(Flag("left_out", text, details={"parts": parts}))
         return found
 
     def broken_by_square(self, n: int) -> list[Flag]:
@@ -104,3 +119,14 @@ class Told:
             "gradients may be masked; add surrogates, or run Square longer"
         )
         return [Flag("square_after_gradients", text, broken)]
+
+
+def whole_partitions(earlier: Result | None) -> set[int]:
+    """Partitions of a batch-dependent target of which an earlier result has every batch.
+
+    The first one counts as far as it goes: its batches are those of the rows.
+    """
+    if not isinstance(earlier, AttackResult):
+        return set()
+    n = len(earlier)
+    return {k for k, tally in earlier.tallies.items() if not k or tally["n"] == n}

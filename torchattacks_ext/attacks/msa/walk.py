@@ -18,14 +18,18 @@ from ...errors import ModelContractError
 from ...models.broken import models_own
 from ...results.base.columns import Rows
 from ...results.base.facts import Flag
-from .batch import coupled_rows, kind_of, random_rows, rows_of
+from ...results.base.result import Result
+from ...results.unfixed import PROTOCOLS
+from ..base.resuming import rows_at, taken_over
+from .batch import coupled_rows, kind_of, random_rows
 from .fresh import reserve_of as reserve_of_draws
 from .joint import partition, reserve_of
 from .protocols import Tally
+from .reach import Price, price_of
 from .rows import attack_rows
 from .run import attack_fixed
 from .scene import Scene
-from .told import Told
+from .told import Told, whole_partitions
 from .victims.models import whole
 
 
@@ -42,28 +46,52 @@ def walk(scene: Scene, stream: Stream) -> Iterator[tuple[Rows | None, Told]]:
     kind = kind_of(scene.settings, traits)
     if scene.settings.is_sequence or kind == "coupled":
         batches = whole(batches)
-    if kind == "randomised":
-        yield from _random(scene, batches)
-    elif kind == "coupled":
-        yield from _coupled(scene, next(batches))
-    else:
-        packed_anew = traits is not None and traits.batch_dependent
-        yield from _fixed(scene, batches, verify=packed_anew)
+    if kind == "coupled":
+        yield from _coupled(scene, next(batches), stream.resume)
+        return
+    draws = scene.settings.fresh_draws
+    after = 0 if kind == "fixed" else 2 * draws + reserve_of_draws(draws, 1)
+    k = 10 if traits is None else traits.n_classes
+    price = price_of(scene.settings, scene.surrogates, k, after)
+    packed_anew = traits is not None and traits.batch_dependent
+    for batch in batches:
+        old, left = taken_over(batch, stream.resume)
+        if old is not None:
+            yield old, _again(scene, left)
+        yield from _pieces(scene, left, price, kind == "fixed", packed_anew)
+
+
+def _again(scene: Scene, left: Batch) -> Told:
+    """What is to be said where finished rows are taken over, and others are left."""
+    if not scene.settings.unit_is_batch or not len(left):
+        return Told()
+    text = (
+        "rows of an earlier run were taken over and the others packed into new batches: where what "
+        "is found depends on the batch, one run in one piece may have found other rows"
+    )
+    return Told(doubts=(Flag("packed_anew", text),))
+
+
+def _pieces(
+    scene: Scene, batch: Batch, price: Price, fixed: bool, verify: bool
+) -> Iterator[tuple[Rows, Told]]:
+    """A batch, in as many pieces as the budget asks for: first what it finishes, then the rest."""
+    while len(batch):
+        n = scene.reach(len(batch), price)
+        if not n:
+            yield _unreached(scene, batch)
+            return
+        every = torch.arange(len(batch))
+        part, batch = rows_at(batch, every[:n]), rows_at(batch, every[n:])
+        if fixed:
+            yield _tried(scene, part, partial(_fixed_rows, scene, part, verify))
+            continue
+        keep = scene.settings.keeps
+        yield _tried(scene, part, partial(random_rows, scene, part, keep))
 
 
 def _unreached(scene: Scene, batch: Batch) -> tuple[Rows, Told]:
     return attack_rows(batch, None, (), scene.settings.keeps), Told()
-
-
-def _fixed(
-    scene: Scene, batches: Iterator[Batch], verify: bool
-) -> Iterator[tuple[Rows, Told]]:
-    """Targets that answer each image by itself, or that AutoAttack's protocol takes for such."""
-    for batch in batches:
-        if not scene.has_room(len(batch)):
-            yield _unreached(scene, batch)
-            continue
-        yield _tried(scene, batch, partial(_fixed_rows, scene, batch, verify))
 
 
 def _fixed_rows(scene: Scene, batch: Batch, verify: bool) -> tuple[Rows, Told]:
@@ -103,27 +131,38 @@ def _shown_again(scene: Scene, ledger: Ledger, batch: Batch) -> Flag:
     return Flag("not_as_deployed", text)
 
 
-def _random(scene: Scene, batches: Iterator[Batch]) -> Iterator[tuple[Rows, Told]]:
-    draws = scene.settings.fresh_draws
-    for batch in batches:
-        votes = len(batch) * draws + reserve_of_draws(draws, len(batch))
-        if scene.has_room(len(batch), votes):
-            keep = scene.settings.keeps
-            yield _tried(scene, batch, partial(random_rows, scene, batch, keep))
-        else:
-            yield _unreached(scene, batch)
+def _coupled(
+    scene: Scene, batch: Batch, earlier: Result | None
+) -> Iterator[tuple[Rows | None, Told]]:
+    """The first partition gives the rows; the others show how much a partition matters.
 
-
-def _coupled(scene: Scene, batch: Batch) -> Iterator[tuple[Rows | None, Told]]:
-    """The first partition gives the rows; the others show how much a partition matters."""
+    Of an earlier result deployed batches stay of which every row is finished.
+    """
     settings = scene.settings
     yield None, Told(tallies={0: Tally()})  # numbers stand there even if no batch fits
+    known = whole_partitions(earlier)
+    earlier = earlier if 0 in known else None
     for number in range(settings.partitions):
         size = settings.deployed_rows
         for part in partition(batch.ids, settings.seed, number, size):
-            if scene.has_room(len(part), reserve_of(len(part))):
+            own = rows_at(batch, part)
+            old = _whole_batch(own, earlier) if number == 0 else None
+            if old is not None:
+                yield old, Told()
+            elif number and number in known:
+                continue
+            elif scene.has_room(len(part), reserve_of(len(part))):
                 work = partial(coupled_rows, scene, batch, part, number, settings.keeps)
-                rows, told = _tried(scene, rows_of(batch, part), work)
+                rows, told = _tried(scene, own, work)
                 yield None if number else rows, told
             elif number == 0:
-                yield _unreached(scene, rows_of(batch, part))
+                yield _unreached(scene, own)
+
+
+def _whole_batch(batch: Batch, earlier: Result | None) -> Rows | None:
+    """The rows of a deployed batch as they were, where every answer of theirs is known."""
+    old, left = taken_over(batch, earlier)
+    if old is None or len(left):
+        return None
+    known = [bool((old.columns[f"{p}_correct"] >= 0).all()) for p in PROTOCOLS]
+    return old if all(known) else None

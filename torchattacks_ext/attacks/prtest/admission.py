@@ -21,6 +21,7 @@ from ...models.broken import models_own
 from ...results.base.columns import Rows
 from ...results.prob_robustness import ProbRobustness
 from ...samplers.base import Sampler
+from ..base.resuming import places_of, same_reference
 from . import rows as to
 
 
@@ -33,7 +34,8 @@ class Admission(ABC):
     wrong (the reference is the label). tests_wrong: whether images whose clean answer fails are
     tested too. n_mean: draws an image for the mean failure rate. keeps: whether the worst draws
     travel with the rows. clean: for a stream of one batch whose clean images were judged before,
-    at their labels; None asks.
+    at their labels; None asks. told: as `reference`, where that does not ask the model: rows of an
+    earlier result must have the same.
     """
 
     judge: Judge
@@ -46,6 +48,7 @@ class Admission(ABC):
     n_mean: int
     keeps: bool
     clean: Judged | None = None
+    told: Callable[[Tensor, Tensor, Tensor | None], Tensor] | None = None
 
     @abstractmethod
     def ended(self, earlier: ProbRobustness, old: Tensor) -> Array:
@@ -162,12 +165,7 @@ class Admission(ABC):
         self, batch: Batch, earlier: ProbRobustness
     ) -> tuple[list[Rows], Array, Slots | None]:
         """(rows that stay, rows never reached before, slots that go on)."""
-        old = earlier.find(batch.ids.cpu())
-        if bool((old < 0).any()):
-            raise StateError(
-                f"{int((old < 0).sum())} images are not in the result to resume; give the same "
-                "data (and the same ids=)"
-            )
+        old = places_of(batch, earlier)
         drawn = earlier.n_samples[old]
         if bool((drawn > self.most_draws).any()):
             raise StateError(
@@ -177,6 +175,10 @@ class Admission(ABC):
         undecided = (earlier.verdict[old] == int(Verdict.UNDECIDED)).numpy()
         stay = ~undecided | self.ended(earlier, old)
         going = (drawn > 0).numpy() & ~stay
+        begun = torch.from_numpy(stay | going)
+        if self.told is not None and bool(begun.any()):
+            wanted = self.told(batch.ids, batch.images, batch.labels)
+            same_reference(wanted.cpu()[begun], earlier.reference[old][begun])
         rows = []
         if stay.any():
             place = np.flatnonzero(stay)

@@ -177,6 +177,13 @@ class PRTest(Probe):
             return self.attack_mode == "targeted(label)"
         return self.reference == "label"
 
+    @property
+    def _is_told(self) -> bool:
+        """Whether the class that counts is given and not asked of the model."""
+        if self.targeted:
+            return self.attack_mode in ("targeted(label)", "targeted(custom)")
+        return self.reference == "label"
+
     def doubts(self, result: Result) -> tuple[Flag, ...]:
         """A law that draws its own numbers, designs with caveats, and what only the rows show."""
         found = list(self.config.doubts())
@@ -287,6 +294,7 @@ class PRTest(Probe):
             tests_wrong=self.clean_policy == "sample" and not self.targeted,
             n_mean=self.n_mean,
             keeps=self.config.keeps,
+            told=self._reference if self._is_told else None,
         )
         if footing.plain:
             known |= changes

@@ -33,6 +33,20 @@ NO_GRADIENT = ("noise", "square")
 """Kinds that ask for scores only."""
 
 
+def passes_of_run(spec: AttackSpec, probe_every: int, draws: int = 1) -> float:
+    """Forward row-passes of one run for one row, at most: its offers and close calls included.
+
+    probe_every: as the engine's; 0 where no query on the way is offered, as on the target.
+
+    >>> passes_of_run(AttackSpec("square", steps=500), 0)
+    509.0
+    """
+    asked = 2 / probe_every if probe_every else 0
+    each = {"noise": 2.0, "square": 1.0}.get(spec.kind, 1 + asked)
+    each *= 1 + spec.kind.startswith("fab")
+    return each * draws * (spec.steps + 1) + 8
+
+
 @dataclass
 class AutoAttackEngine:
     """Drives AutoAttack's components, one run at a time, over one ledger.
@@ -70,8 +84,11 @@ class AutoAttackEngine:
         source = f"{surrogate}/{spec.label}"
         with self._booked(source, ledger):
             if spec.kind == "noise":
-                if self._affords(len(ledger.rows()), surrogate, spec):
+                rows = ledger.rows()
+                if self._affords(len(rows), surrogate, spec):
                     self._noise(source, spec, ledger)
+                else:
+                    ledger.cut.update(rows.tolist())
                 return
             tap = self._tap(surrogate, source, ledger)
             for run in self._runs(tap, surrogate, spec):
@@ -79,7 +96,10 @@ class AutoAttackEngine:
                     break
                 rows = self._rows(surrogate, spec, ledger)
                 tries = len(rows) * self.copies
-                if not tries or not self._affords(tries, surrogate, spec):
+                if not self._affords(tries, surrogate, spec):
+                    ledger.cut.update(rows.tolist())
+                    break
+                if not tries:
                     break
                 ledger.entry(source).tried += tries
                 for part, eps in _by_radius(ledger, rows, spec.kind):
@@ -105,16 +125,17 @@ class AutoAttackEngine:
         return rows[led[rows]]
 
     def _affords(self, n_rows: int, surrogate: str, spec: AttackSpec) -> bool:
-        """Whether the budget has room for one run, its offers and rows decided twice included."""
-        if self.budget is None:
+        """Whether the budget has room for one run, its offers and rows decided twice included.
+
+        Where it has none, a cheaper run may still follow.
+        """
+        if self.budget is None or not n_rows:
             return True
-        fab = spec.kind.startswith("fab")
         # APGD stays inside the ball: what a peek there calls wrong is broken, and once
+        fab = spec.kind.startswith("fab")
         free = surrogate == TARGET or (surrogate in self.peeks and not fab)
-        asked = 0 if free or not self.probe_every else 2 / self.probe_every
-        each = {"noise": 2.0, "square": 1.0}.get(spec.kind, 1 + asked) * (1 + fab)
-        rows = int(n_rows * (each * self.draws * (spec.steps + 1) + 8))
-        return self.budget.allows(rows + self.reserve)
+        each = passes_of_run(spec, 0 if free else self.probe_every, self.draws)
+        return self.budget.fits(int(n_rows * each) + self.reserve)
 
     @contextlib.contextmanager
     def _booked(self, source: str, ledger: Ledger) -> Iterator[None]:

@@ -33,7 +33,8 @@ class StandardSequence:
     """AutoAttack's protocol on one model, judged on the ledger's target.
 
     name: of the model in the books. steps: of APGD and FAB; n_queries: of Square. seed, batch_size:
-    as AutoAttack's. budget: a batch that does not fit is not begun.
+    as AutoAttack's. budget: a batch that does not fit is not begun
+    (`cut` of the ledger names its rows).
     """
 
     name: str
@@ -61,21 +62,26 @@ class StandardSequence:
             if why:
                 left_out.append(why)
                 continue
-            source = f"{self.name}/{attack}"
-            entry, before = ledger.entry(source), self.meter.snapshot()
-            started, rows = time.perf_counter(), ledger.rows()
-            for part in torch.split(rows, self.batch_size) if len(rows) else ():
-                if not self._affords(attack, len(part)):
-                    return tuple(left_out)
-                entry.tried += len(part)
-                with self._graded.excused():
-                    entry.fooled += self._run_part(attack, part, ledger, source)
-                if self._blinded(attack):
-                    break
-            entry.pay(self.meter.since(before, time.perf_counter() - started))
+            self._run_all(attack, ledger)
         if self._graded.blind:
             left_out.append(f"{self.name} {self._graded.reason}")
         return tuple(dict.fromkeys(left_out))
+
+    def _run_all(self, attack: str, ledger: Ledger) -> None:
+        """One component on all rows that are left, as far as the budget goes; booked."""
+        source = f"{self.name}/{attack}"
+        entry, before = ledger.entry(source), self.meter.snapshot()
+        started, rows = time.perf_counter(), ledger.rows()
+        for part in torch.split(rows, self.batch_size) if len(rows) else ():
+            if not self._affords(attack, len(part)):
+                ledger.cut.update(part.tolist())  # a smaller batch may still fit
+                continue
+            entry.tried += len(part)
+            with self._graded.excused():
+                entry.fooled += self._run_part(attack, part, ledger, source)
+            if self._blinded(attack):
+                break
+        entry.pay(self.meter.since(before, time.perf_counter() - started))
 
     def _run_part(self, attack: str, part: Tensor, ledger: Ledger, source: str) -> int:
         """One component on one batch, judged; how many images it changed."""
@@ -100,7 +106,7 @@ class StandardSequence:
             "fab-t": targets * 2 * (steps + 1),
             "square": self.n_queries + 2,
         }.get(attack, 5 * steps)
-        return self.budget.allows(n_rows * (each + 2))
+        return self.budget.fits(n_rows * (each + 2))
 
     def _unfit(self, attack: str, ledger: Ledger) -> str:
         if attack == "apgd-t" and self.n_classes < 4:

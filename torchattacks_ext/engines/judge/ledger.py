@@ -126,7 +126,8 @@ class Ledger:
     of what gave the best candidate, -1 for the clean image. best (B, ...): the candidate of
     smallest margin inside ball and box, the clean image first; margin (B,) on the target,
     clean_margin (B,). breaker (B,) int64: the number in
-    `sources` of what broke the row first, -1. n_odd: candidates with NaN or infinite pixels.
+    `sources` of what broke the row first, -1. n_odd: candidates with NaN or infinite pixels. cut:
+    positions of rows on which something was left out because the budget ended.
 
     >>> from torchattacks_ext.testing import HalfSpace
     >>> victim, image = HalfSpace(torch.tensor([1.0, 0.0]), -0.4), torch.tensor([[0.5, 0.5]])
@@ -155,6 +156,7 @@ class Ledger:
     sources: list[str] = field(default_factory=list)
     entries: dict[str, Entry] = field(default_factory=dict)
     n_odd: int = 0
+    cut: set[int] = field(default_factory=set)
 
     @classmethod
     def open(
@@ -220,6 +222,12 @@ class Ledger:
     def radius(self, rows: Tensor) -> float | Tensor:
         """eps of these rows: the float, or (M,)."""
         return self.eps[rows] if isinstance(self.eps, Tensor) else self.eps
+
+    @property
+    def unfinished(self) -> Array:
+        """(B,) bool: rows that are not broken, and on which something was left out."""
+        cut = np.isin(np.arange(len(self.right)), list(self.cut))
+        return np.asarray(cut & self.right & (self.breaker < 0))
 
     def entry(self, source: str) -> Entry:
         """The account of a source, opened when it is first asked for."""

@@ -71,7 +71,7 @@ class ZooSequence(StandardSequence):
             "fab-t": targets * (2 * steps + 3) + 1,
             "square": self.n_queries + 3,
         }.get(attack, steps + 2)
-        return self.budget.allows(n_rows * (each + 2))  # a close row is decided twice
+        return self.budget.fits(n_rows * (each + 2))  # a close row is decided twice
 
     def _perturb(
         self, attack: str, images: Tensor, labels: Tensor, ledger: Ledger

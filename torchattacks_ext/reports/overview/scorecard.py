@@ -146,14 +146,8 @@ def _score(stage: StageReport, result: Result, confidence: float) -> _Score:
 def _attack(stage: StageReport, result: AttackResult, sides: list[float]) -> _Score:
     left, right = _sum(result.robust), _sum(result.clean_correct == 1)
     ball = stages.ball_text(stages.settings_of(stage))
-    failed = _sum(result.status == int(Status.FAILED))
-    if failed:
-        words = (
-            f"incomplete (failed on {count(failed)} of {things(len(result), 'image')})"
-        )
-        return _Score(
-            0, 0, None, "none: the stage is incomplete", (ball,) * bool(ball), words
-        )
+    if bool(result.unknown.any()):
+        return _incomplete(result, ball)
     broken = right - left
     success = (
         f"breaks {percent(broken, right)} ({count(broken)} of {count(right)}) of the correct images"
@@ -163,6 +157,17 @@ def _attack(stage: StageReport, result: AttackResult, sides: list[float]) -> _Sc
     details = tuple(filter(None, (ball, success, _found_norm(stage, result))))
     guarantee = "upper bound: no attack proves robustness"
     return _Score(left, len(result), (sides[0], sides[1]), guarantee, details)
+
+
+def _incomplete(result: AttackResult, ball: str) -> _Score:
+    """An attack that did not get through all images: between which numbers the truth lies."""
+    failed, n = _sum(result.status == int(Status.FAILED)), len(result)
+    left, late = _sum(result.robust), _sum(result.unknown)
+    why = f"failed on {count(failed)}" if failed else f"did not finish {count(late)}"
+    between = f"between {share(left, n)} and {share(left + late, n)} withstand it"
+    details = tuple(filter(None, (ball, between)))
+    words = f"incomplete ({why} of {things(n, 'image')})"
+    return _Score(0, 0, None, "none: the stage is incomplete", details, words)
 
 
 def _found_norm(stage: StageReport, result: AttackResult) -> str:
@@ -253,9 +258,7 @@ def _worst_row(report: EvaluationReport, confidence: float) -> ScoreRow:
     failed = (f"failed, so not counted: {listing(names)}",) * bool(names)
     try:
         worst, alive = report.worst_case(confidence), report.survivors()
-    except (
-        InputError
-    ) as error:  # a stage with rows of other images: no worst case, never a pass
+    except InputError as error:  # rows of other images: no worst case, never a pass
         return ScoreRow(WORST_CASE, asks, "failed", notes=failed, error=one_line(error))
     if worst is None or alive is None:
         why = (

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..._typing import Status
 from ...results.attack import AttackResult
 from ...results.base.facts import Cost
 from ...results.claims import SilBand
@@ -161,6 +160,7 @@ def _verdicts(result: ProbRobustness, said: Mapping[str, Any]) -> list[tuple[str
         ("images (m)", count(n)),
         (name, share(certified, n) + sides * bool(n)),
         *([("robust, not certified", wrong)] if more else []),
+        *_unfinished(said, asked, n),
         ("refuted (not robust)", count(said["not_robust"])),
         ("undecided", count(said["undecided"])),
         (
@@ -171,6 +171,18 @@ def _verdicts(result: ProbRobustness, said: Mapping[str, Any]) -> list[tuple[str
                 else "not known: labels were not asked"
             ),
         ),
+    ]
+
+
+def _unfinished(said: Mapping[str, Any], asked: Asked, n: int) -> list[tuple[str, str]]:
+    """Images that the run did not get through, and what share they leave open."""
+    ends = said.get(f"{asked.share}_bounds")
+    if ends is None:
+        return []
+    low, high = (share(round(end * n), n) for end in ends)
+    many = things(round(n * (ends[1] - ends[0])), "image")
+    return [
+        ("not finished", f"{many}: between {low} and {high} are certified in the end")
     ]
 
 
@@ -260,7 +272,7 @@ def _beside(report: EvaluationReport, result: ProbRobustness) -> str:
         if isinstance(attack, AttackResult)
         and stages.usable(stage)
         and len(attack)
-        and not bool((attack.status == int(Status.FAILED)).any())
+        and not bool(attack.unknown.any())
     ]
     if not ran:
         return f"{_NOISE} No attack gave a result to set beside it."

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from ...errors import InputError, StateError, StatusError
+from ...errors import InputError, StateError
 from ...numerics.ids import from_hex, to_hex
-from . import codec, frames, words
+from . import codec, frames, joining, words
 from .columns import ColumnSpec, Table, column_specs, present
 from .document import Document
-from .facts import Cost, Flag, merge_flags, resumes
-from .groups import check_groups, join_groups, read_groups
+from .facts import Cost, Flag, merge_flags
+from .groups import check_groups
+from .origin import chosen, cut_origin, groups_hash, named_beforehand
+from .reading import read_fields
 from .sidecar import SideCar, lookup
-from .unknown import check_rows, join_rows, known_fields, take_rows
+from .unknown import check_rows, join_rows, take_rows
 
 if TYPE_CHECKING:
     import pandas
@@ -47,6 +49,8 @@ class Result(Document):
     """
 
     schema: ClassVar[str] = ""
+    retold: ClassVar[tuple[str, ...]] = ()
+    """Codes of flags that :meth:`told` may give."""
     no_number: ClassVar[str] = "NaN or infinite logits"
     """What status NON_FINITE says, in the words of messages."""
 
@@ -118,10 +122,15 @@ class Result(Document):
         rows = order[place]
         return torch.where(self.ids[rows] == ids, rows, -1)
 
-    def select(self: ResultT, ids: Tensor | Sequence[str]) -> ResultT:
+    def select(
+        self: ResultT, ids: Tensor | Sequence[str], *, declared: bool = False
+    ) -> ResultT:
         """The rows of `ids` (int64 tensor or hex strings), in that order.
 
-        Cost and flags stay those of the whole run. Raises InputError for an unknown id.
+        The selection remembers of how many rows it is a part: what needs all rows is then left out
+        of its summary, unless the ids were written down before any outcome was seen (declared).
+        Cost and counts of flags stay those of the whole run. Raises InputError for an unknown id,
+        StateError for one that is given twice.
         """
         if not isinstance(ids, Tensor) and not all(isinstance(i, str) for i in ids):
             raise InputError(
@@ -135,7 +144,26 @@ class Result(Document):
                 f"{len(missing)} ids are not in this result (first: {to_hex(missing[:3])}); "
                 "take them from result.ids"
             )
-        return self._take(rows)
+        joining.refuse_repeated(wanted, "in the selection; give each row once")
+        return self._part(rows, declared)
+
+    def _part(self: ResultT, rows: Tensor, declared: bool) -> ResultT:
+        """These rows, each once; fewer than all of them remember that they are a part."""
+        taken = self._take(rows)
+        if len(rows) == len(self):
+            return taken
+        n, of = len(rows), len(self)
+        origin = cut_origin(self.provenance, self.digest(), n, of, declared)
+        if "groups" in self.provenance:
+            known = named_beforehand(self.provenance, self.ids, self.groups)
+            now = groups_hash(taken.ids, taken.groups)
+            origin["groups"] = now if known else self.provenance["groups"]
+        return replace(taken, provenance=origin).retell()
+
+    @property
+    def chosen(self) -> str | None:
+        """Why nothing is said here that needs all rows of a run: which part these are; or None."""
+        return chosen(self.provenance)
 
     def sort(self: ResultT) -> ResultT:
         """The rows in ascending order of id, an order that no shuffling changes."""
@@ -143,48 +171,49 @@ class Result(Document):
 
     @classmethod
     def concat(cls: type[ResultT], results: Iterable[ResultT]) -> ResultT:
-        """Results of disjoint data with the same settings as one; costs and flag counts add up.
+        """Results of disjoint data with the same settings as one; costs and counts add up.
 
-        Provenance is that of the first; unknown fields stay where all parts agree. Raises
-        StatusError for another class, StateError for other settings or repeated ids, InputError
-        for nothing at all.
+        Provenance says what holds for the rows of all parts; unknown fields stay where all agree.
+        What was spent on one run counts once. Raises StatusError for another class, StateError for
+        another model, other settings or repeated ids, InputError for nothing at all.
         """
         parts = list(results)
-        if not parts:
-            raise InputError("concat needs at least one result, got none")
-        first = parts[0]
-        for part in parts:
-            if type(part) is not type(first) or not isinstance(part, cls):
-                wanted = type(first) if isinstance(first, cls) else cls
-                pair = f"{type(part).__name__} as {wanted.__name__}"
-                raise StatusError(f"cannot concat {pair}; give results of one class")
-            odd = codec.differences(first.settings, part.settings)
-            if odd:
-                raise StateError(
-                    f"results of different settings {odd} cannot be one; measure again"
-                )
-        names = ["ids", *(spec.name for spec in first.columns())]
-        merged: dict[str, Any]
-        merged = {n: torch.cat([getattr(p, n) for p in parts]) for n in names}
-        repeated = len(merged["ids"]) - len(set(merged["ids"].tolist()))
-        if repeated:
-            raise StateError(
-                f"{repeated} ids occur twice (the same image in two parts?); "
-                "pass ids= to measure so that every row has its own"
-            )
-        return replace(
-            first,
-            **merged,
-            provenance={
-                **first.provenance,
-                **resumes(part.provenance for part in parts),
-            },
-            flags=merge_flags(part.flags for part in parts),
-            cost=sum((part.cost for part in parts), Cost()),
+        joining.check_parts(parts, cls)
+        columns: dict[str, Any] = dict(joining.joined_columns(parts))
+        remedy = (
+            "(the same image in two parts?); pass ids= so that every row has its own"
+        )
+        joining.refuse_repeated(columns["ids"], remedy)
+        if len(parts) == 1:
+            return parts[0]
+        groups = joining.joined_groups(parts)
+        facts = joining.joined_provenance(parts, columns["ids"], groups)
+        whole = replace(
+            parts[0],
+            **columns,
+            provenance=facts | cls._joined_facts(parts),
+            flags=joining.joined_flags(parts),
+            cost=joining.joined_cost(parts),
             sidecars=tuple(car for part in parts for car in part.sidecars),
-            groups=join_groups([(part.groups, len(part)) for part in parts]),
+            groups=groups,
             extra=join_rows(part.extra for part in parts),
         )
+        return whole.retell()
+
+    @classmethod
+    def _joined_facts(cls, parts: Sequence[Any]) -> dict[str, Any]:
+        """What counts of a run in the provenance add up to; a family says it of its own."""
+        return {}
+
+    def told(self) -> tuple[Flag, ...]:
+        """Flags whose sentences are numbers of the rows; a family says its own."""
+        return ()
+
+    def retell(self: ResultT) -> ResultT:
+        """The same rows with the sentences that they make, whatever stood there before."""
+        now = {flag.code: flag for flag in self.told()}
+        kept = [flag for flag in self.flags if flag.code not in {*now, *self.retold}]
+        return replace(self, flags=(*kept, *now.values()))
 
     def with_flags(self: ResultT, flags: Iterable[Flag]) -> ResultT:
         """The same result with these flags added."""
@@ -237,38 +266,13 @@ class Result(Document):
         """
         raw = codec.migrate(dict(data), cls.schema)
         try:
-            return cls._read(raw)
+            return cls(**read_fields(raw, cls.columns()))
         except InputError:
             raise
         except (AttributeError, StateError, TypeError, ValueError) as error:
             raise InputError(
                 f"not a whole {cls.schema}: {error}; is the file damaged?"
             ) from error
-
-    @classmethod
-    def _read(cls: type[ResultT], raw: dict[str, Any]) -> ResultT:
-        columns = dict(raw.pop("columns", {}))
-        specs = [s for s in cls.columns() if s.missing is None or s.name in columns]
-        lost = [s.name for s in specs if s.name not in columns]
-        if lost or "ids" not in raw:
-            raise InputError(
-                f"fields {lost or ['ids']} are missing; is the file damaged?"
-            )
-        values = {s.name: codec.decode(columns.pop(s.name), s) for s in specs}
-        known = ("settings", "provenance", "flags", "cost", "sidecars", "ids", "groups")
-        facts = {key: raw.pop(key) for key in known if key in raw}
-        extra = {k: v for k, v in raw.items() if k not in ("schema", "digest")}
-        return cls(
-            ids=from_hex(facts["ids"]),
-            settings=facts.get("settings", {}),
-            provenance=facts.get("provenance", {}),
-            flags=tuple(known_fields(Flag, f) for f in facts.get("flags", ())),
-            cost=known_fields(Cost, facts.get("cost", {})),
-            sidecars=tuple(known_fields(SideCar, c) for c in facts.get("sidecars", ())),
-            groups=read_groups(facts.get("groups")),
-            extra=extra | ({"columns": columns} if columns else {}),
-            **values,
-        )
 
     def _filled(self) -> frames.Columns:
         return [(spec, getattr(self, spec.name)) for spec in self.columns()]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from .groups import rows_by_group
+from .origin import named_beforehand
 from .result import Result
 
 SampleT = TypeVar("SampleT", bound="Sample")
@@ -34,12 +35,16 @@ class Sample(Result):
     def by_group(self: SampleT) -> dict[str, SampleT]:
         """The rows of each group as a result of their own, in order of name; {} without groups.
 
-        Claims of several groups are several claims: at 95 % each, one in twenty is wrong.
+        Claims of several groups are several claims: at 95 % each, one in twenty is wrong. Groups
+        that were named after the run are rows that were chosen.
         """
-        return {
-            name: replace(self._take(rows), groups=None)
-            for name, rows in rows_by_group(self.groups).items()
-        }
+        parts = {}
+        known = named_beforehand(self.provenance, self.ids, self.groups)
+        for name, rows in rows_by_group(self.groups).items():
+            part = self._part(rows, known)
+            origin = {k: v for k, v in part.provenance.items() if k != "groups"}
+            parts[name] = replace(part, groups=None, provenance=origin)
+        return parts
 
     def group_summaries(self, confidence: float) -> dict[str, Any]:
         """{"groups": name -> its summary}, or {} without groups."""

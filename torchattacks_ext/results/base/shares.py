@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor
 
+from ..._typing import Status, Verdict
 from ...errors import ConfigError
 from ...numerics.rates.binomial import clopper_pearson
 
@@ -50,3 +53,55 @@ def without_copies(k: int, n: int, copies: int) -> tuple[int, int, int]:
     """
     copies = min(copies, n)
     return max(k - copies, 0), min(k, n - copies), n - copies
+
+
+def share_between(
+    least: int,
+    unknown: int,
+    n: int,
+    confidence: float,
+    doubt: str | None = None,
+    copies: int = 0,
+) -> tuple[list[float], list[float]]:
+    """([lower, upper], interval) of a share of n rows, of which `unknown` may still belong to it.
+
+    least: rows known to belong to it. interval: two-sided and exact for a new row, from the lower
+    end of the one share to the upper end of the other: it holds however the unknown rows end.
+    doubt: why the rows say nothing of a new one; the interval is then [0, 1]. copies: rows that show
+    an image again, as in :func:`share_interval`.
+
+    >>> share_between(1, 2, 4, 0.95)[0]
+    [0.25, 0.75]
+    """
+    if not n:
+        return [float("nan")] * 2, [0.0, 1.0]
+    ends = [least / n, (least + unknown) / n]
+    if doubt is not None:
+        return ends, [0.0, 1.0]
+    low, _ = share_interval(least, n, confidence, copies)
+    _, high = share_interval(least + unknown, n, confidence, copies)
+    return ends, [low, high]
+
+
+def left_out(why: Mapping[str, str | None]) -> dict[str, dict[str, str]]:
+    """{"left_out": names with the reasons why they say nothing}; {} where nothing is left out.
+
+    >>> left_out({"pra_interval": None}), left_out({"count_bound": "no"})
+    ({}, {'left_out': {'count_bound': 'no'}})
+    """
+    found = {name: reason for name, reason in why.items() if reason is not None}
+    return {"left_out": found} if found else {}
+
+
+def open_rows(verdict: Tensor, status: Tensor) -> Tensor:
+    """(N,) bool: rows that are neither right nor wrong, since the run did not get through them.
+
+    The budget ended before or within them (NOT_REACHED), or the model raised (FAILED).
+
+    >>> import torch
+    >>> verdicts, statuses = torch.tensor([0, 0, 2]), torch.tensor([0, 2, 2])
+    >>> open_rows(verdicts, statuses).tolist()
+    [False, True, False]
+    """
+    late = (status == int(Status.NOT_REACHED)) & (verdict == int(Verdict.UNDECIDED))
+    return late | (status == int(Status.FAILED))
