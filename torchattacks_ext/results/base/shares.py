@@ -67,8 +67,8 @@ def share_between(
 
     least: rows known to belong to it. interval: two-sided and exact for a new row, from the lower
     end of the one share to the upper end of the other: it holds however the unknown rows end.
-    doubt: why the rows say nothing of a new one; the interval is then [0, 1]. copies: rows that show
-    an image again, as in :func:`share_interval`.
+    doubt: why the rows say nothing of a new one; the interval is then [0, 1]. copies: rows that
+    show an image again, as in :func:`share_interval`.
 
     >>> share_between(1, 2, 4, 0.95)[0]
     [0.25, 0.75]
