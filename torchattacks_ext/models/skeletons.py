@@ -44,11 +44,11 @@ def _skeleton(model: object) -> Iterator[str]:
                 yield name
 
 
-class _Refusing(TorchDispatchMode):
+class _Refusing(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Raises ModelContractError at the first operation on a meta tensor."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._names = names
 
     def __torch_dispatch__(
