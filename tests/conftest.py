@@ -18,7 +18,7 @@ from filelock import FileLock
 NO_DATA = "data test: "
 MOST_WORKERS = 8  # each imports torch and collects every test: a ninth would not pay
 
-# What several test files share beside fixtures: `kinds`. Last, so that it hides nothing.
+# What several test files share beside fixtures: `any_model`. Last, so that it hides nothing.
 sys.path.append(str(Path(__file__).resolve().parent))
 
 # A fixed example sequence: a run that passes here passes elsewhere, and a slow

@@ -1,7 +1,8 @@
 """Does any model, on any input, by any verb, end right, or in one sentence that says what to do?
 
-Cases are drawn by number (`tests/kinds`): kinds of models x inputs x verbs. One that fails is run
-again by `python tests/kinds NUMBER`; `python tests/kinds 0-1000` prints what the slow test asserts.
+Cases are drawn by number (`tests/any_model`): kinds of models x inputs x verbs. One that fails is
+run again by `python tests/any_model NUMBER`; `python tests/any_model 0-1000` prints what the slow
+test asserts.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from kinds.cases import KINDS, Outcome, kind_of, outcomes, summary
+from any_model.cases import KINDS, Outcome, kind_of, outcomes, summary
 
 LEAST_RIGHT = 0.85
 

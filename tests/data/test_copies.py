@@ -78,7 +78,7 @@ def test_a_population_is_not_judged_by_copies() -> None:
 
 def test_a_selection_of_copies_alone_says_nothing_of_a_population() -> None:
     result = measured()
-    part = result.select(result.ids[N:]).summary()
+    part = result.select(result.ids[N:], declared=True).summary()
     assert part["population_bounds"] is None
     assert "copy of another" in part["left_out"]["population_bounds"]
     assert part["pra_interval"] == [0.0, 1.0]

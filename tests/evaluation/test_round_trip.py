@@ -19,8 +19,8 @@ from torchattacks_ext.reports import (
     render_text,
 )
 from torchattacks_ext.results import EvaluationReport, Result
-from torchattacks_ext.results.base.sample import Sample
 from torchattacks_ext.results.evaluation import FAMILIES
+from torchattacks_ext.results.sample import Sample
 
 MIXED = {"version": "custom", "plan": [{"kind": "apgd", "steps": 2}]}
 STAGE: dict[str, dict[str, Any]] = {

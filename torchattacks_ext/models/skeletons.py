@@ -36,6 +36,15 @@ def loaded_only(model: object) -> AbstractContextManager[Any]:
     return _Refusing(names) if names else nullcontext()
 
 
+def is_skeleton(model: object) -> bool:
+    """Whether some of the model's weights have no values.
+
+    >>> is_skeleton(nn.Linear(2, 2)), is_skeleton(nn.Linear(2, 2, device="meta"))
+    (False, True)
+    """
+    return next(_skeleton(model), None) is not None
+
+
 def _skeleton(model: object) -> Iterator[str]:
     """Names of the parameters and buffers without values."""
     if isinstance(model, nn.Module):

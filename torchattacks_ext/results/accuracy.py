@@ -10,8 +10,8 @@ from torch import Tensor
 
 from .._typing import Status
 from .base.columns import column
-from .base.sample import Sample
 from .base.shares import check_confidence, left_out, share, share_between
+from .sample import Sample
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

@@ -16,7 +16,6 @@ from ..numerics.rates.binomial import clopper_pearson
 from .base import codec
 from .base.columns import column
 from .base.facts import Flag
-from .base.sample import Sample
 from .base.shares import (
     check_confidence,
     left_out,
@@ -24,6 +23,7 @@ from .base.shares import (
     share,
     share_between,
 )
+from .sample import Sample
 from .unfixed import (
     PROTOCOLS,
     Tallies,

@@ -16,12 +16,12 @@ from .base import codec
 from .base.document import Document
 from .base.facts import Cost, Flag
 from .base.result import Result
-from .base.sample import Sample
 from .base.shares import check_confidence, open_rows, share_between
 from .base.unknown import known_fields
 from .base.words import short
 from .gallery import GalleryItem as GalleryItem
 from .prob_robustness import ProbRobustness
+from .sample import Sample
 from .sensitivity import Sensitivity
 from .worst import leaves_the_ball, worst_stages
 

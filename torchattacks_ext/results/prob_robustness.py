@@ -11,7 +11,6 @@ from torch import Tensor
 from .._typing import Status, Verdict
 from ..errors import ConfigError, StateError
 from .base.columns import column
-from .base.sample import Sample
 from .base.shares import open_rows
 from .claims import (
     CLAIMS,
@@ -25,6 +24,7 @@ from .claims import (
     sil_of,
 )
 from .grounds import Asked, asked_of, dependence, guarantee_of, named
+from .sample import Sample
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

@@ -18,9 +18,9 @@ from ..numerics.fisher.ball import VALID_RANGE
 from ..numerics.fisher.spectral import Ending
 from ..numerics.resampling import Statistic, bootstrap, bootstrap_t, carriers
 from .base.columns import column
-from .base.sample import Sample
 from .base.shares import check_confidence
 from .correlation import Correlation, correlate_columns
+from .sample import Sample
 
 SATURATED = -16.0
 """log(1 - p_max) below which float32 calls p_max 1."""

@@ -15,7 +15,13 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from torchattacks_ext import ProbRobustness, PRTest, ReliabilityWarning, Verdict
+from torchattacks_ext import (
+    ConfigError,
+    ProbRobustness,
+    PRTest,
+    ReliabilityWarning,
+    Verdict,
+)
 from torchattacks_ext.testing import RateVictim
 
 UNDECIDED = int(Verdict.UNDECIDED)
@@ -181,10 +187,11 @@ def test_a_part_of_an_extended_run_remembers_that_it_was_extended(runs: Any) -> 
     """Cut, joined with parts that were not, sorted, written and read back."""
     whole, _, extended = runs
     ids = extended.ids
-    front = whole.select(ids[:5])
+    front = whole.select(ids[:5], declared=True)
+    rest = extended.select(ids[5:], declared=True)
     parts = [
-        extended.select(ids[5:]),
-        ProbRobustness.concat([front, extended.select(ids[5:])]),
+        rest,
+        ProbRobustness.concat([front, rest]),
         extended.sort(),
         ProbRobustness.from_json(extended.to_json()),
     ]
@@ -196,7 +203,7 @@ def test_a_part_of_an_extended_run_remembers_that_it_was_extended(runs: Any) -> 
         front.corrected("bh")
 
 
-def test_bh_of_images_whose_numbers_may_be_shared_is_doubted() -> None:
+def test_bh_of_images_whose_numbers_may_be_shared_is_refused() -> None:
     """A law that draws elsewhere."""
 
     def law(images: Tensor, u: Any) -> Tensor:
@@ -205,5 +212,5 @@ def test_bh_of_images_whose_numbers_may_be_shared_is_doubted() -> None:
     test = PRTest(Shaded(), sampler=law, **(OPTIONS | dict(n_max=60)))
     with pytest.warns(ReliabilityWarning, match="not_replayable"):
         result = test.measure(*list_of_images(), ids=range(10))
-    with pytest.warns(ReliabilityWarning, match="bh_not_valid.*draws its own numbers"):
+    with pytest.raises(ConfigError, match="independent images.*draws its own numbers"):
         result.corrected("bh")

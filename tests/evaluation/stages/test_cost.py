@@ -162,7 +162,7 @@ def test_notes_tell_what_weakens_an_attack(half_space: Any, run: Any) -> None:
     pgd = {"name": "PGD", "steps": 2, "alpha": "2/255"}
     report = run(model, (images, labels), pgd, "APGD", "FGSM")
     notes = report["PGD"].notes
-    assert any("carry only 0.29 of the radius" in note for note in notes)
+    assert any("carry only 28.5 % of the radius" in note for note in notes)
     assert any("depends on how batches are cut" in note for note in notes)
     assert any("reseeds itself" in note for note in report["APGD"].notes)
     assert report["FGSM"].notes == ()

@@ -5,6 +5,7 @@ Each has a naive twin: a root-finder, a whole path of draws, or a recursion in e
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from itertools import product
 
@@ -230,38 +231,68 @@ def test_each_look_spends_at_most_its_share(tolerance, level, n_max: int) -> Non
             assert (more.certified if step[0] else more.refuted) > share
 
 
+def p_at_every_look(rule: GroupSequential, index: int, s: int, p: Fraction, side: int):
+    """By stage where the side is decided; else all that the plan may decide, and the tail here.
+
+    Returns the p-value against the rate p by the binomial tail, and by the paths that are left.
+    """
+    table, masses = rule.boundaries, stage_masses(rule, p)
+    wanted, n = 1 if side == 0 else 2, int(table.looks[index])
+    if table.decide(index, s) == wanted:
+        return (by_stage(rule, index, s, p, side),) * 2
+    decided = [
+        sum(c for v, c in here.items() if table.decide(j, v) == wanted)
+        for j, here in enumerate(masses)
+    ]
+    before = int(table.looks[index - 1]) if index else 0
+    share = Fraction(n - before, int(table.looks[-1]))
+    counts = range(s + 1) if side == 0 else range(s, n + 1)
+    tail = sum(math.comb(n, v) * p**v * (1 - p) ** (n - v) for v in counts)
+    left = sum(
+        masses[index].get(v, Fraction(0))
+        for v in counts
+        if table.decide(index, v) != wanted
+    )
+    return tuple(min(sum(decided) + one / share, Fraction(1)) for one in (tail, left))
+
+
 @pytest.mark.parametrize("k, level, n_max", TINY)
-def test_p_values_by_stage_are_those_of_the_definition(k, level, n_max) -> None:
+def test_p_values_are_those_of_the_definition(k, level, n_max) -> None:
     rule = GroupSequential.design(float(k), level, n_max)
     for j, masses in enumerate(stage_masses(rule, k)):
         look = int(rule.boundaries.looks[j])
         for s, side in product(masses, (0, 1)):
-            exact = float(by_stage(rule, j, s, k, side))
+            exact = float(p_at_every_look(rule, j, s, k, side)[1])
+            if rule.boundaries.decide(j, s) != side + 1:
+                exact = min(max(exact, level * (1 + 1e-9)), 1.0)
             assert np.exp(-rule.evidence(look, s)[side]) == pytest.approx(
                 exact, rel=1e-10
             )
             for rate in (Fraction(1, 50), Fraction(4, 5)):
-                exact = float(by_stage(rule, j, s, rate, side))
+                exact = float(p_at_every_look(rule, j, s, rate, side)[0])
                 log_p = rule.p_value(look, s, side)(float(special.logit(float(rate))))
                 assert np.exp(log_p) == pytest.approx(exact, rel=1e-10)
 
 
 @pytest.mark.parametrize("k, level, n_max", TINY)
 def test_bounds_are_the_rates_of_which_the_level_is_left(k, level, n_max) -> None:
-    rule = GroupSequential.design(float(k), level, n_max)
+    rule, target = GroupSequential.design(float(k), level, n_max), Fraction(level)
     for j, masses in enumerate(stage_masses(rule, k)):
         look = int(rule.boundaries.looks[j])
-        target = Fraction(level) * look / n_max
         for s in masses:
             for bound, side in zip(rule.bounds(look, s), (1, 0)):
+
+                def p_at(rate: Fraction) -> Fraction:
+                    return p_at_every_look(rule, j, s, rate, side)[0]
+
                 if float(bound) in (0.0, 1.0):
                     edge = Fraction(1, 10**12) if side else 1 - Fraction(1, 10**12)
-                    assert by_stage(rule, j, s, edge, side) > target
+                    assert p_at(edge) > target
                     continue
                 step = (1 if side == 0 else -1) * Fraction(1, 10**8)
                 near = Fraction(float(bound))
-                assert by_stage(rule, j, s, near + step, side) < target
-                assert by_stage(rule, j, s, near - step, side) > target
+                assert p_at(near + step) < target
+                assert p_at(near - step) > target
 
 
 def test_many_rows_of_a_group_test_cost_a_second_at_most() -> None:

@@ -73,7 +73,9 @@ class ImageAttack(TamedAttack):
     def _prepare(self, inputs: Any, normalised: bool) -> Tensor:
         """The caller's images as checked pixels on the model's device."""
         images = as_tensor(inputs, "images").detach()
-        images = images.to(self.device or images.device)
+        place = self.device
+        if place is not None and place.type != "meta":  # no place to compute at
+            images = images.to(place)
         if images.is_inference():
             images = images.clone()
         if normalised and images.dtype.is_floating_point and images.dim() > 1:

@@ -22,6 +22,7 @@ from ...models.meter import Meter
 from ...models.normalised import check_channels, check_moments
 from ...models.scores import Key, Outputs
 from ...models.session import first_tensor, session
+from ...models.skeletons import is_skeleton
 from ...numerics.arguments import parse_whole
 from ...numerics.ids import IdBook
 from . import targets
@@ -68,10 +69,13 @@ class TamedAttack(Attack):
     def device(self) -> torch.device | None:
         """Where the model is now.
 
-        That of its first parameter or buffer, else what `set_device` said.
+        That of its first parameter or buffer, else what `set_device` said, else "meta" for a model
+        whose weights are all skeletons.
         """
         sample = first_tensor(self.model)
         chosen: torch.device | None = self.__dict__.get("_chosen_device")
+        if sample is None and chosen is None and is_skeleton(self.model):
+            return torch.device("meta")
         return chosen if sample is None else sample.device
 
     @device.setter

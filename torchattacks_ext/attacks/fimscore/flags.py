@@ -69,7 +69,7 @@ def fim_flags(
     >>> import warnings
     >>> with warnings.catch_warnings():
     ...     warnings.simplefilter("ignore")
-    ...     result = FIMScore(dead).measure(torch.full((2, 1, 2, 2), 0.3), ids=[1, 2])
+    ...     result = FIMScore(dead).measure(torch.full((1, 1, 2, 2), 0.3))
     >>> [flag.code for flag in result.flags]
     ['zero_gradient']
     """

@@ -71,6 +71,7 @@ def _refusal(settings: FIMSettings, why: str) -> ConfigError:
 class Tempered(nn.Module):
     """A view whose logits are divided by `temperature`; masked classes (-inf) get probability 0.
 
+    >>> import torch
     >>> Tempered(lambda images: images, 2.0)(torch.tensor([[4.0, 2.0]]))
     tensor([[2., 1.]])
     """

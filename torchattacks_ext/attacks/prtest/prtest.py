@@ -1,7 +1,4 @@
-"""How often does a model fail under random perturbation?
-
-An anytime-valid hypothesis test for each image.
-"""
+"""How often does a model fail under random perturbation? A hypothesis test for each image."""
 
 from __future__ import annotations
 
@@ -152,15 +149,14 @@ class PRTest(Probe):
         own: dict[str, Any] = dict(sampler=sampler, tolerance=tolerance, test=test)
         own |= dict(significance=significance, n_max=n_max, reference=reference)
         own |= dict(clean_policy=clean_policy, n_mean=n_mean, n_moves=n_moves)
-        own |= dict(shared_noise=shared_noise, n_systems=n_systems)
-        own |= dict(n_particles=n_particles)
+        own |= dict(n_particles=n_particles, n_systems=n_systems)
+        own["shared_noise"] = shared_noise
         super().__init__(
             "PRTest", model, eps=eps, norm=norm, seed=seed, **own, **options
         )
         self.supported_mode = ["default", "targeted"]
         for flag in self.config.doubts():
-            # true of every such run: the result says it
-            if flag.code != "ideal_kernel":
+            if flag.code != "ideal_kernel":  # the result says it of every run
                 warnings.warn(flag.message, ReliabilityWarning, stacklevel=2)
 
     def _configure(self, config: PRTestSettings) -> None:
@@ -173,9 +169,7 @@ class PRTest(Probe):
         return self.config.draws_to_certify
 
     def _needs_labels(self) -> bool:
-        if self.targeted:
-            return self.attack_mode == "targeted(label)"
-        return self.reference == "label"
+        return self._is_told and self.attack_mode != "targeted(custom)"
 
     @property
     def _is_told(self) -> bool:
@@ -186,10 +180,9 @@ class PRTest(Probe):
 
     def doubts(self, result: Result) -> tuple[Flag, ...]:
         """A law that draws its own numbers, designs with caveats, and what only the rows show."""
-        found = list(self.config.doubts())
-        if isinstance(result, ProbRobustness) and len(result):
-            found += design.flags_of(result, self.test, self.sampler)
-        return tuple(found)
+        known = isinstance(result, ProbRobustness) and len(result)
+        more = design.flags_of(result, self.test, self.sampler) if known else ()
+        return (*self.config.doubts(), *more)
 
     def _look(self, images: Tensor) -> ModelTraits:
         return super()._look(look_at_law(self.sampler, images, self.seed))
@@ -275,9 +268,8 @@ class PRTest(Probe):
     ) -> Walk | Splitting:
         """What walks through a stream inside a session.
 
-        traits: what a look at the model showed; they and an earlier result decide which draws may
-        share a call. changes: settings of a runner that knows more than the test: its judge, the
-        judged clean images; they count where draws may.
+        traits: what a look at the model showed; they and an earlier result say which draws may
+        share a call. changes: what a runner knows better (its judge), where draws may.
         """
         footing = footing_of(traits, self.sampler, earlier)
         size = 1 if footing.alone else self.batch_size

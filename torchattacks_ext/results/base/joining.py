@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -71,14 +72,24 @@ def joined_cost(parts: Parts) -> Cost:
 
 
 def joined_flags(parts: Parts) -> tuple[Flag, ...]:
-    """One flag a code: counts are added; other sentences of the same code are told as well."""
+    """One flag a code: counts are added; other sentences of the same code are told as well.
+
+    A selection has the counts of its whole run: further ones of the same run add nothing.
+    """
     said: dict[str, list[str]] = {}
     for flag in (flag for part in parts for flag in part.flags):
         texts = said.setdefault(flag.code, [])
         if flag.message not in texts:
             texts.append(flag.message)
-    found = []
-    for flag in merge_flags(part.flags for part in parts):
+    found, seen, counted = [], set[str](), []
+    for part in parts:
+        runs = {str(one["run"]) for one in selections(part.provenance)}
+        whole = not runs or bool(runs - seen)
+        seen |= runs
+        counted.append(
+            part.flags if whole else tuple(replace(f, count=None) for f in part.flags)
+        )
+    for flag in merge_flags(counted):
         texts = said[flag.code]
         more = f" (and {len(texts) - _MOST} more)" * (len(texts) > _MOST)
         text = "; of other parts: ".join(texts[:_MOST]) + more

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from .groups import rows_by_group
-from .origin import named_beforehand
-from .result import Result
+from .base.groups import rows_by_group
+from .base.origin import named_beforehand
+from .base.result import Result
 
 SampleT = TypeVar("SampleT", bound="Sample")
 

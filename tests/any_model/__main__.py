@@ -1,4 +1,4 @@
-"""Runs cases by hand: `python tests/kinds 17 203`, `0-1000`, or nothing for the first 100."""
+"""Runs cases by hand: `python tests/any_model 17 203`, `0-1000`, or nothing for the first 100."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from kinds.cases import draw, run_case, summary  # noqa: E402
+from any_model.cases import draw, run_case, summary  # noqa: E402
 
 if __name__ == "__main__":
     import torch

@@ -239,7 +239,13 @@ def _command(
         plan = dict(eps=ask.eps, norm=ask.norm, stages=_stages(ask), **options)
         plan |= dict(batch_size=ask.batch_size)
         (place / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-        line = ["evaluate", "--model", "kinds.shelf:take", "--out", f"{place / 'out'}"]
+        line = [
+            "evaluate",
+            "--model",
+            "any_model.shelf:take",
+            "--out",
+            f"{place / 'out'}",
+        ]
         line += [
             "--data",
             f"npz:{place / 'data.npz'}",

@@ -1,4 +1,4 @@
-"""Where does the command line find a model that is already made? `kinds.shelf:take`."""
+"""Where does the command line find a model that is already made? `any_model.shelf:take`."""
 
 from __future__ import annotations
 
