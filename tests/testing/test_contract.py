@@ -20,7 +20,10 @@ def make(model: nn.Module, kind: Any = PRTest) -> Probe:
     return kind(model, eps=0.1, n_max=100, significance=0.1)
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 8), (12,), (3, 5)])
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 8, 8), *(pytest.param(s, marks=pytest.mark.slow) for s in ((12,), (3, 5)))],
+)
 @pytest.mark.parametrize("kind", PROBES)
 def test_the_whole_contract(kind: Any, shape: tuple[int, ...]) -> None:
     assert len(check_probe(lambda model: make(model, kind), shape=shape)) == 13

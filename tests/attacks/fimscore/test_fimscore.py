@@ -133,6 +133,7 @@ def test_the_contract_of_a_probe_holds() -> None:
     assert len(check_probe(lambda model: FIMScore(model, eps=0.1), n=6)) >= 12
 
 
+@pytest.mark.slow
 def test_the_contract_holds_for_lanczos_in_l2() -> None:
     check_probe(lambda model: FIMScore(model, 0.5, "L2", method="lanczos"), n=5)
 

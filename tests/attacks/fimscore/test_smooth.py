@@ -84,7 +84,10 @@ def test_batches_do_not_change_a_smoothed_score() -> None:
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3, msg=name)
 
 
-@pytest.mark.parametrize("options", [{"kl": False}, {"smooth": (0.05, 2)}])
+@pytest.mark.parametrize(
+    "options",
+    [{"kl": False}, pytest.param({"smooth": (0.05, 2)}, marks=pytest.mark.slow)],
+)
 def test_the_contract_holds_with_these_options(options: dict[str, Any]) -> None:
     check_probe(lambda net: FIMScore(net, eps=0.1, **options))
 

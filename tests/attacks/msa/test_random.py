@@ -184,7 +184,7 @@ def test_a_call_gives_images_in_the_ball() -> None:
 
 
 @pytest.mark.parametrize("version", ["quick", "rand"])
-@pytest.mark.parametrize("limit", [5_000, 12_000])
+@pytest.mark.parametrize("limit", [5_000, pytest.param(12_000, marks=pytest.mark.slow)])
 def test_a_query_budget_is_kept_and_rows_beyond_it_are_undecided(
     version: Any, limit: int
 ) -> None:

@@ -82,8 +82,19 @@ def test_one_digest_whatever_the_batches(law: str) -> None:
 
 @pytest.mark.parametrize(
     "law, test",
-    [(law, "eprocess") for law in ("l2", "l1", "eight_bit")]
-    + [("linf", test) for test in ("fixed", "sprt", "group")],
+    [
+        ("l2", "eprocess"),
+        ("linf", "sprt"),
+        *(
+            pytest.param(*pair, marks=pytest.mark.slow)
+            for pair in (
+                ("l1", "eprocess"),
+                ("eight_bit", "eprocess"),
+                ("linf", "fixed"),
+                ("linf", "group"),
+            )
+        ),
+    ],
 )
 def test_the_contract_of_a_probe_holds(law: str, test: Any) -> None:
     sampler = LAWS[law]

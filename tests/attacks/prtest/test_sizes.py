@@ -40,7 +40,7 @@ def batches(n: int = 3) -> list[tuple[Tensor, Tensor]]:
         ("eprocess", 2),
         ("eprocess", 256),
         pytest.param("splitting", 2, marks=pytest.mark.slow),
-        ("splitting", 256),
+        pytest.param("splitting", 256, marks=pytest.mark.slow),
     ],
 )
 def test_each_size_has_the_verdicts_it_has_alone(test: Any, batch_size: int) -> None:

@@ -152,7 +152,7 @@ def test_the_guarantee_is_named_and_claims_of_the_data_set_are_left_out(
 
 
 def test_the_same_run_twice_is_the_same_to_the_byte() -> None:
-    images = VICTIM.images_at(1e-3, SIGMA, 5)
+    images = VICTIM.images_at(1e-3, SIGMA, 2)
 
     def run(**options: Any) -> dict[str, Any]:
         found = measured(make(**SMALL, **options), images).to_dict()

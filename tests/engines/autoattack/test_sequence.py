@@ -104,8 +104,8 @@ def ours(
     [
         (4, (1, 8, 8), 0, 24),
         (5, (3, 8, 8), 1, 7),
-        (7, (1, 8, 8), 2, 5),
-        (10, (3, 8, 8), 3, 10),
+        pytest.param(7, (1, 8, 8), 2, 5, marks=pytest.mark.slow),
+        pytest.param(10, (3, 8, 8), 3, 10, marks=pytest.mark.slow),
         (10, (1, 8, 8), 4, 100),
     ],
 )
@@ -134,6 +134,7 @@ def test_each_attack_of_the_sequence_matters_somewhere() -> None:
     assert {"t/apgd-ce", "t/apgd-t"} <= firsts and len(firsts) >= 3, firsts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm, eps", NORMS)
 def test_msa_without_surrogates_is_plain_autoattack(norm: Any, eps: float) -> None:
     net, images, labels = data(4, (1, 8, 8), 6)

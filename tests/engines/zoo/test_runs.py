@@ -165,7 +165,7 @@ def test_on_a_half_space_rows_within_reach_are_broken_and_no_others(
 
 
 @pytest.mark.parametrize("norm, eps", NORMS)
-@pytest.mark.parametrize("n_classes", [3, 10])
+@pytest.mark.parametrize("n_classes", [3, pytest.param(10, marks=pytest.mark.slow)])
 def test_robust_flags_are_close_to_those_of_autoattacks_components(
     n_classes: int, norm: Any, eps: float
 ) -> None:

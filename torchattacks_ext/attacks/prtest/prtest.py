@@ -180,9 +180,10 @@ class PRTest(Probe):
 
     def doubts(self, result: Result) -> tuple[Flag, ...]:
         """A law that draws its own numbers, designs with caveats, and what only the rows show."""
-        known = isinstance(result, ProbRobustness) and len(result)
-        more = design.flags_of(result, self.test, self.sampler) if known else ()
-        return (*self.config.doubts(), *more)
+        found = [*self.config.doubts()]
+        if isinstance(result, ProbRobustness) and len(result):
+            found += design.flags_of(result, self.test, self.sampler)
+        return tuple(found)
 
     def _look(self, images: Tensor) -> ModelTraits:
         return super()._look(look_at_law(self.sampler, images, self.seed))
