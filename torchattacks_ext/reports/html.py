@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from functools import lru_cache
 from importlib import resources
 from typing import Any
 
@@ -82,9 +83,16 @@ def _resource(name: str) -> str:
 
 def _template() -> Any:
     try:
-        import jinja2
+        import jinja2  # noqa: F401
     except ImportError as error:
         raise MissingExtra("render_html needs jinja2; pip install jinja2") from error
+    return _compiled()
+
+
+@lru_cache(maxsize=1)
+def _compiled() -> Any:
+    import jinja2
+
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
