@@ -17,6 +17,9 @@ N, AGAIN = 40, 30
 VICTIM = RateVictim(0.0)
 
 
+QUICK = {"name": "Square", "n_queries": 20}
+
+
 def images() -> torch.Tensor:
     """70 images of which 30 are copies; the victim looks at the first pixel alone."""
     pixels = torch.full((N + AGAIN, 1, 2, 2), 0.5)
@@ -43,7 +46,7 @@ def test_copies_are_noticed_beside_sample_ids() -> None:
     batch = {"images": images(), "labels": torch.zeros(N + AGAIN).long()}
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # who names his rows knows them: no warning
-        plan = {"eps": 0.1, "stages": ["Square", {"name": "prtest", "tolerance": 0.1}]}
+        plan = {"eps": 0.1, "stages": [QUICK, {"name": "prtest", "tolerance": 0.1}]}
         report = evaluate(VICTIM, [{**batch, "sample_ids": ids}], plan)
     assert [flag.code for flag in report.flags] == ["duplicates"]
     for stage in report.stages:  # every result says it, wherever it goes
@@ -87,7 +90,7 @@ def test_a_selection_of_copies_alone_says_nothing_of_a_population() -> None:
 def test_intervals_of_every_family_count_an_image_once() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ReliabilityWarning)
-        plan = {"eps": 0.01, "stages": ["Square"]}
+        plan = {"eps": 0.01, "stages": [QUICK]}
         data = images(), torch.zeros(N + AGAIN).long()
         report = evaluate(VICTIM, data, plan)
     low = float(clopper_pearson(N, N, 0.95)[0])

@@ -87,6 +87,7 @@ def exact(victim: CentredHalfSpace, images: Tensor, part: Tensor) -> dict[str, A
     }
 
 
+@pytest.mark.slow
 def test_iso_union_and_realised_are_those_of_the_solved_victim() -> None:
     victim, images = CentredHalfSpace(), middle()
     found = solved()
@@ -106,6 +107,7 @@ def test_iso_union_and_realised_are_those_of_the_solved_victim() -> None:
         assert at_most <= realised <= at_most + len(parts)
 
 
+@pytest.mark.slow
 def test_rows_hold_the_first_partition_under_every_protocol() -> None:
     victim, images = CentredHalfSpace(), middle()
     found = solved()
@@ -220,6 +222,7 @@ def realised(headline: str = "realised") -> tuple[Any, Tensor, Tensor, list[Tens
     return found, images, labels, parts
 
 
+@pytest.mark.slow
 def test_the_realised_number_holds_in_a_fresh_process(tmp_path: Path) -> None:
     found, images, labels, parts = realised()
     shown = found.images()

@@ -202,6 +202,7 @@ def test_a_law_of_its_own_numbers_does_not_call_robust_too_often() -> None:
     assert found <= stats.binom.ppf(1 - 1e-6, 12, 0.01)
 
 
+@pytest.mark.slow
 def test_a_law_that_hands_one_row_to_all_is_asked_row_by_row() -> None:
     found = 0
     for seed in range(12):

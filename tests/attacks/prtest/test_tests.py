@@ -106,7 +106,7 @@ def test_defaults_certify_an_image_that_never_fails(name: str, draws: int) -> No
 
 
 # ---------------------------------------------------------------- one answer
-@slow_but("eprocess", "group")
+@slow_but("eprocess")
 def test_batching_and_order_do_not_change_the_digest(
     name: str, measurements_agree: Any
 ) -> None:

@@ -103,7 +103,7 @@ def ours(
     "n_classes, shape, seed, batch",
     [
         (4, (1, 8, 8), 0, 24),
-        (5, (3, 8, 8), 1, 7),
+        pytest.param(5, (3, 8, 8), 1, 7, marks=pytest.mark.slow),
         pytest.param(7, (1, 8, 8), 2, 5, marks=pytest.mark.slow),
         pytest.param(10, (3, 8, 8), 3, 10, marks=pytest.mark.slow),
         (10, (1, 8, 8), 4, 100),
