@@ -1,0 +1,7 @@
+"""Which inputs are provably safe? Certificates; what is called one, is one.
+
+`bounds`: what may enter a certificate, and what may not.
+"""
+
+from .bounds import Estimate as Estimate
+from .bounds import LipschitzBound as LipschitzBound

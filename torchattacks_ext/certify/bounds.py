@@ -1,0 +1,124 @@
+"""What is known of an encoder's Lipschitz constant, and may it enter a certificate?
+
+Two kinds that never mix: :class:`LipschitzBound`, which holds (or is assumed, and says so), and
+:class:`Estimate`, which does not. "An estimate of a bound is not a bound" (Goodfellow 2018,
+arXiv:1804.07870, on CLEVER).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..errors import ConfigError, StatusError
+from ..numerics.arguments import as_number
+
+Scope = Literal["global", "ball", "point"]
+SCOPES: tuple[Scope, ...] = "global", "ball", "point"
+CERTIFIED = "certified"
+ASSUMED = "conditional: L assumed"
+NO_CERTIFICATE = "not a certificate"
+
+
+@dataclass(frozen=True)
+class LipschitzBound:
+    """An upper bound of the L2 operator norm of a Jacobian, from pixels in [0, 1] to latents.
+
+    Arguments:
+        value (float): the bound L, >= 0 and finite; rounded upwards by who made it.
+        scope (str): "global", or "ball" (holds within `radius` of one image), or "point".
+        radius (float): L2 radius of the ball in pixel units; inf for "global", 0 for "point".
+        kind (str): "constructed" | "product" | "ball" | "assumed".
+        source (str): how it was found, in words.
+
+    Raises ConfigError for values outside these domains.
+
+    >>> LipschitzBound(2.0, source="by hand").status
+    'certified'
+    >>> LipschitzBound.assume(2.0).status
+    'conditional: L assumed'
+    """
+
+    value: float
+    scope: Scope = "global"
+    radius: float = math.inf
+    kind: str = "product"
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= as_number(self.value) < math.inf:
+            raise ConfigError(
+                f"a Lipschitz bound of {self.value!r} must be a finite number >= 0"
+            )
+        if self.scope not in SCOPES:
+            raise ConfigError(f"scope={self.scope!r} is not one of {SCOPES}")
+        right = {
+            "global": self.radius == math.inf,
+            "ball": 0 < self.radius < math.inf,
+            "point": self.radius == 0,
+        }[self.scope]
+        if not right:
+            raise ConfigError(
+                f"radius={self.radius!r} does not go with scope={self.scope!r}: inf for 'global', "
+                "a finite number > 0 for 'ball', 0 for 'point'"
+            )
+
+    @classmethod
+    def assume(cls, value: Any, source: str = "given by the caller") -> LipschitzBound:
+        """A number that somebody vouches for; every certificate that uses it says so."""
+        return cls(as_number(value), kind="assumed", source=source)
+
+    @property
+    def status(self) -> str:
+        """How a certificate that rests on it may be called."""
+        return ASSUMED if self.kind == "assumed" else CERTIFIED
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number that may lie below the truth: CLEVER, sampled gradients, a power iteration.
+
+    Arguments:
+        value (float): the estimate, >= 0.
+        source (str): how it was found.
+
+    >>> Estimate(1.0, source="sampled gradients").status
+    'not a certificate'
+    """
+
+    value: float
+    source: str = ""
+
+    @property
+    def status(self) -> str:
+        """Always "not a certificate"."""
+        return NO_CERTIFICATE
+
+
+def only_bounds(found: object) -> LipschitzBound:
+    """`found`, if it may enter a certificate; StatusError otherwise, with the remedy.
+
+    Refused: an :class:`Estimate` (it may be too small), a bound of scope "point" (it says nothing
+    about neighbours), a bare number (say `LipschitzBound.assume(value)`).
+
+    >>> only_bounds(LipschitzBound(1.0)).value
+    1.0
+    """
+    if isinstance(found, Estimate):
+        raise StatusError(
+            f"an estimate ({found.source or 'no source given'}: {found.value:g}) is not an upper "
+            "bound and cannot enter a certificate; use a LipschitzBound, or paper_mode, whose "
+            "output is labelled a reproduction"
+        )
+    if not isinstance(found, LipschitzBound):
+        raise StatusError(
+            f"{found!r} is no LipschitzBound; a number that you vouch for is "
+            "LipschitzBound.assume(value)"
+        )
+    if found.scope == "point":
+        raise StatusError(
+            "a bound at one point says nothing about its neighbours and cannot enter a "
+            "certificate; use layers with a global or a ball rule"
+        )
+    return found
