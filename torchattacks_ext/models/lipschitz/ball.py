@@ -20,7 +20,7 @@ from .chain import Affine, chain_of
 from .near import OUTWARD, State
 
 INWARD = 1 - 1e-9
-"""Radii are multiplied by this, which is less than what their roundings can add."""
+"""Radii are multiplied by this, which takes off more than their roundings can add."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +51,9 @@ class BallBounds:
     def at(self, images: Tensor, radius: Tensor | float) -> Tensor:
         """Upper bounds L (N,) float64 of the Lipschitz constants on B(x, radius).
 
-        images (N, ...); radius: L2, in the units of the images, >= 0, one or (N,). Raises InputError for images of
-        another shape. Cost: about five row-passes and one singular value a layer an image.
+        images (N, ...); radius: L2, in the units of the images, >= 0, one or (N,). Raises
+        InputError for images of another shape, ConfigError for a negative radius. Cost: about five
+        row-passes, and three singular values a layer, an image.
         """
         images, wide = self._checked(images), torch.float64
         radii = torch.as_tensor(radius, dtype=wide).cpu().expand(len(images))

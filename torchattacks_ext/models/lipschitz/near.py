@@ -13,7 +13,8 @@ Where the layers are small as matrices, a second bound keeps the Jacobian of the
 for sure. The slopes of the others lie in [0, 1], so in 1/2 +- 1/2: if the Jacobian of h_{l-1} is
 C + E with ||E|| <= e, that of h_l is K W_l C with K = diag(1, 1/2 or 0), up to
 
-    e' = 1/2 || rows of W_l C that may switch || + || D_l W_l M_{l-1} || e,   L_l <= || K W_l C || + e'.
+    e' = 1/2 || rows of W_l C that may switch || + || D_l W_l M_{l-1} || e,
+    L_l <= || K W_l C || + e'.
 
 As r falls to 0, e does so too, and L to the norm of the Jacobian at x. The smaller bound is taken;
 every end is rounded outwards.
