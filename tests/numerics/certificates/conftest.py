@@ -1,4 +1,4 @@
-"""What do tests of mixtures share? Random classifiers, and slow twins from means and covariances."""
+"""What do tests of mixtures share? Random classifiers, and slow twins of the mathematics."""
 
 from __future__ import annotations
 

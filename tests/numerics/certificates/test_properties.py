@@ -35,23 +35,14 @@ def close(one: Tensor, two: Tensor, rel: float = 1e-9) -> bool:
 
 @settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), k=st.integers(2, 6), d=st.integers(1, 6))
-def test_the_three_methods_are_in_order(seed: int, k: int, d: int) -> None:
-    gaussians = drawn_now("general", k, d, seed)
+def test_the_three_methods_are_in_order(drawn: Draw, seed: int, k: int, d: int) -> None:
+    gaussians = drawn("general", k, d, seed)
     z, pairs = points(gaussians, 20, seed), Pairs(gaussians.mixture())
     exact, pairwise, paper = (
         latent_radii(pairs, z, m).radius for m in ("exact", "pairwise", "paper")
     )
     assert bool((exact >= pairwise).all() and (pairwise >= paper).all())
     assert bool((paper > 0).all())
-
-
-drawn_now: Draw
-
-
-@pytest.fixture(autouse=True)
-def _hand_over(drawn: Draw) -> None:
-    """Hypothesis calls a test many times within one use of its fixtures."""
-    globals()["drawn_now"] = drawn
 
 
 @pytest.mark.parametrize("method", METHODS)
