@@ -112,23 +112,31 @@ class Ellips(nn.Module):
     def lipschitz(self, found: Known | Literal["ball"] | None) -> None:
         if found is not None and found != "ball":
             found = admitted(found, self.paper_mode)
-        self._given, self._given_for = found, None
-        if getattr(found, "kind", "assumed") != "assumed":
-            self._given_for = fingerprint(self.encoder).sha256
+        self._given = found
+        self._known: tuple[Any, Reach] | None = None
+        vouched = getattr(found, "kind", "assumed") == "assumed"
+        self._given_for = None if vouched else _identity(self.encoder)
 
-    def reach(self, input_shape: tuple[int, ...]) -> Reach:
+    def bound(self, input_shape: tuple[int, ...]) -> Reach:
         """What takes latent radii to pixels, for images of that shape (without the batch).
 
-        Raises StateError where the encoder's weights changed since a bound was given for them,
-        ModelContractError where a bound is to be found and a layer has none.
+        Found once for the weights that the encoder has now. Raises StateError where it is not the
+        encoder any more that a bound was given for, ModelContractError where a bound is to be found
+        and a layer has none.
         """
-        was = self._given_for
-        if was is not None and fingerprint(self.encoder).sha256 != was:
+        now = _identity(self.encoder)
+        key = (now, tuple(input_shape), self.encoder_slack)
+        if self._known is not None and now is not None and self._known[0] == key:
+            return self._known[1]
+        if self._given_for not in (None, now):
             raise StateError(
-                "the encoder's weights changed since its Lipschitz bound was given; bound it again "
-                "and assign it: model.lipschitz = LipschitzBound.of(...), or None"
+                "the encoder changed since its Lipschitz bound was given; bound it again and "
+                "assign it: model.lipschitz = LipschitzBound.of(...), or None"
             )
-        return reach_of(self.encoder, input_shape, self._given, self.encoder_slack)
+        refuse_training(self.encoder)
+        found = reach_of(self.encoder, input_shape, self._given, self.encoder_slack)
+        self._known = key, found
+        return found
 
     # ------------------------------------------------------------------ verbs
     def forward(self, images: Tensor) -> Tensor:
@@ -193,7 +201,7 @@ class Ellips(nn.Module):
             for batch in stream:
                 shape = same_shape(batch.images, shape)
                 with session(self):
-                    reach = self.reach(shape) if reach is None else reach
+                    reach = self.bound(shape) if reach is None else reach
                     finished.add(self.certify_batch(batch, reach))
                 shown.update(len(batch))
         finished.refuse_nothing()
@@ -204,7 +212,6 @@ class Ellips(nn.Module):
 
     def certify_batch(self, batch: Batch, reach: Reach) -> Rows:
         """Finished rows of checked pixels, inside a runner's own session; reach: of their shape."""
-        reach.refuse_more(int(batch.index.max()) + 1)
         if batch.labels is not None:
             check_label_range(batch.labels, self.head.n_classes)
         try:
@@ -261,3 +268,9 @@ class Ellips(nn.Module):
         found = *flags, *measuring.flags_of(result, stream, trained=False)
         measuring.flagged(result, found)
         return result.with_flags(found)
+
+
+def _identity(encoder: nn.Module) -> tuple[str, str] | None:
+    """Its weights and its layers; None where the weights cannot be hashed."""
+    found = fingerprint(encoder).sha256
+    return None if found is None else (found, repr(encoder))

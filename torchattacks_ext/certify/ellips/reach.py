@@ -25,7 +25,8 @@ Known = LipschitzBound | Estimate
 def admitted(found: object, paper_mode: bool) -> Known:
     """`found`, if it may scale radii of that kind.
 
-    Raises StatusError for an estimate, a point bound or a bare number without `paper_mode`.
+    Raises StatusError for an estimate without `paper_mode`, a bound at one point or around one
+    image, or a bare number.
 
     >>> admitted(Estimate(2.0), paper_mode=True).value
     2.0
@@ -34,7 +35,13 @@ def admitted(found: object, paper_mode: bool) -> Known:
         if not 0 <= found.value < math.inf:
             raise ConfigError(f"an estimate of {found.value!r} must be finite and >= 0")
         return found
-    return only_bounds(found)
+    bound = only_bounds(found)
+    if bound.scope == "ball":
+        raise StatusError(
+            f"a bound that holds within {bound.radius:g} of one image says nothing about others; "
+            "say lipschitz='ball' for a bound around each, or give a global one"
+        )
+    return bound
 
 
 def tier_of(known: Known, paper_mode: bool) -> str:
@@ -80,23 +87,13 @@ class Reach:
             return torch.where(left > 0, found, 0.0), used
         found = left / (value * OUTWARD)
         found = torch.where(value > 0, found, math.inf)
-        if self.one_image:
-            self.refuse_more(len(images))
+        if self.scope == "ball":
+            if len(images) > 1:
+                raise StatusError(
+                    f"a bound that holds around one image says nothing about {len(images)}"
+                )
             found = found.clamp(max=getattr(self.known, "radius", 0.0))
         return torch.where(left > 0, found, 0.0), value
-
-    @property
-    def one_image(self) -> bool:
-        """Whether the bound is that of a ball around a single image."""
-        return self.balls is None and self.scope == "ball"
-
-    def refuse_more(self, n: int) -> None:
-        """Raises StatusError where such a bound meets n > 1 images."""
-        if self.one_image and n > 1:
-            raise StatusError(
-                f"a bound that holds around one image says nothing about {n}; certify that image "
-                "alone, or say lipschitz='ball' for a bound around each"
-            )
 
     @property
     def scope(self) -> str:
