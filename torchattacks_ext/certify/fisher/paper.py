@@ -1,0 +1,146 @@
+r"""What do the formulas of the paper give for a model? A reproduction, not a bound.
+
+Table 2 of arXiv 2606.04767 writes down |J|_2, the Jacobian of the logits, from spectral norms:
+
+    VGG          prod |W_i| prod |U_j|                                   convolutions, linear layers
+    ResNet       1/2 |W_cov| prod_l (1 + |W_l1| |W_l2|) |U|              stem, blocks, classifier
+    DenseNet     |W_L| prod_{k<L} (1 + |W_k|)                            classifier, dense layers
+    Transformer  prod_l (1 + sqrt(h) max_i |W_i^V| |W^O| + |W_l1| |W_l2|)
+
+and its Theorem 3 makes max_k p_k (1 - p_k) |J|^2 <= |J|^2 / 4 of it. None of this bounds the truth:
+the norm of a convolution is not that of its reshaped kernel (up to its k^2 times larger square),
+BatchNorm, LayerNorm, max pooling and shortcuts that are convolutions are left out, attention lacks
+its queries and keys, and the 1/4 should be 1/2. For bounds: :func:`.bound.fim_upper_bound`.
+
+Read as: a block of three convolutions has all three in its product, a DenseNet's layer is W_k = the
+product of its two, as the paper counts L = 59 of them and the classifier in DenseNet121.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import MissingExtra, ModelContractError
+
+Terms = Iterator[tuple[str, float]]
+LABEL = "reproduction, not a bound"
+
+
+@dataclass(frozen=True)
+class PaperBounds:
+    """What Table 2 and Theorem 3 of the paper say of one model; natural logarithms.
+
+    Arguments:
+        architecture (str): "VGG", "ResNet", "DenseNet" or "Transformer".
+        terms (tuple): (name, factor) in the order of the product whose logarithms add up.
+        label (str): always "reproduction, not a bound".
+    """
+
+    architecture: str
+    terms: tuple[tuple[str, float], ...]
+    label: str = LABEL
+
+    @property
+    def log_jacobian(self) -> float:
+        """log of the table's |J|_2; -inf where a factor is 0."""
+        return math.fsum(_log(factor) for _, factor in self.terms)
+
+    @property
+    def log_lambda(self) -> float:
+        """log of Theorem 3's bound of lambda_max(F) for any p: log(|J|^2 / 4)."""
+        return 2 * self.log_jacobian + math.log(0.25)
+
+
+def _log(factor: float) -> float:
+    return math.log(factor) if factor > 0 else -math.inf
+
+
+def paper_bounds(model: nn.Module) -> PaperBounds:
+    """The formulas of the paper for a VGG, ResNet, DenseNet or ViT of torchvision, or a wrapper of one.
+
+    The first such network among the model's modules is taken; what lies around it (normalisation) is
+    not, as in the paper. Raises ModelContractError where there is none, MissingExtra without
+    torchvision. Cost: one SVD a weight, no forward pass.
+
+    >>> from torchvision.models import VGG
+    >>> net = VGG(nn.Sequential(nn.Conv2d(3, 512, 3)), num_classes=2, init_weights=False)
+    >>> found = paper_bounds(net)
+    >>> found.architecture, found.label, [name for name, _ in found.terms]
+    ('VGG', 'reproduction, not a bound', ['features.0', 'classifier.0', 'classifier.3', 'classifier.6'])
+    """
+    for module in model.modules():
+        for kind, name, terms in _kinds():
+            if isinstance(module, kind):
+                return PaperBounds(name, tuple(terms(module)))
+    raise ModelContractError(
+        f"{type(model).__name__} contains no VGG, ResNet, DenseNet or VisionTransformer of "
+        "torchvision, for which the paper has formulas; fim_upper_bound takes any network"
+    )
+
+
+def _kinds() -> tuple[tuple[type[nn.Module], str, Callable[[Any], Terms]], ...]:
+    try:
+        from torchvision import models
+    except ImportError as error:
+        raise MissingExtra("paper_bounds needs torchvision's classes: pip install torchvision") from error
+    return (
+        (models.VGG, "VGG", _vgg),
+        (models.ResNet, "ResNet", _resnet),
+        (models.DenseNet, "DenseNet", _densenet),
+        (models.VisionTransformer, "Transformer", _transformer),
+    )
+
+
+def _norm(weight: Tensor) -> float:
+    """|W|_2 of a weight as a matrix (out, everything else), to about 1e-6."""
+    flat = weight.detach().flatten(1)
+    unit = float(flat.abs().max())
+    if unit == 0:
+        return 0.0
+    flat = flat / unit
+    gram = flat @ flat.T if flat.shape[0] <= flat.shape[1] else flat.T @ flat
+    return unit * math.sqrt(float(torch.linalg.eigvalsh(gram.double())[-1]))
+
+
+def _weights(module: nn.Module) -> Iterator[tuple[str, float]]:
+    for name, inner in module.named_modules():
+        if isinstance(inner, (nn.Conv2d, nn.Linear)):
+            yield name, _norm(inner.weight)
+
+
+def _vgg(net: nn.Module) -> Terms:
+    yield from _weights(net)
+
+
+def _resnet(net: Any) -> Terms:
+    yield "1/2", 0.5
+    yield "conv1", _norm(net.conv1.weight)
+    for stage in ("layer1", "layer2", "layer3", "layer4"):
+        for name, block in getattr(net, stage).named_children():
+            inner = (norm for key, norm in _weights(block) if key.startswith("conv"))
+            yield f"{stage}.{name}", 1 + math.prod(inner)
+    yield "fc", _norm(net.fc.weight)
+
+
+def _densenet(net: Any) -> Terms:
+    for name, module in net.features.named_modules():
+        if "denselayer" in name.rpartition(".")[2]:
+            yield f"features.{name}", 1 + math.prod(norm for _, norm in _weights(module))
+    yield "classifier", _norm(net.classifier.weight)
+
+
+def _transformer(net: Any) -> Terms:
+    for name, block in net.encoder.layers.named_children():
+        attention = block.self_attention
+        width, heads = attention.embed_dim, attention.num_heads
+        values = attention.in_proj_weight[2 * width :].unflatten(0, (heads, -1))
+        most = max(_norm(value) for value in values)
+        mixed = math.sqrt(heads) * most * _norm(attention.out_proj.weight)
+        mlp = math.prod(norm for _, norm in _weights(block.mlp))
+        yield f"encoder.layers.{name}", 1 + mixed + mlp
