@@ -1,6 +1,6 @@
 """Upper bounds of the input Fisher information of a net, and what the paper's formulas say of it.
 
-`bound` holds what is true, `paper` what was published (a reproduction), `table` writes a line a layer.
+`bound` holds what is true, `paper` what was published (a reproduction), `table` a line a layer.
 """
 
 from .bound import FisherBound as FisherBound

@@ -25,11 +25,12 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ConfigError, ModelContractError
-from ...models.lipschitz.bound import Last, LayerBound, NetBound
+from ...models.lipschitz.bound import LayerBound, NetBound
 from ...models.lipschitz.net import bound_net
+from ...models.lipschitz.rules.weights import weight_of
 from ...models.logits import LogitsView
 from ...models.precision import full_precision
-from ...models.session import session
+from ...models.session import first_tensor, session
 from ...numerics.certificates.matrices import spectral_norm
 from ...numerics.certificates.softmax import log_softmax_top
 from ...numerics.fisher.factor import softmax_factor
@@ -121,15 +122,15 @@ def fim_upper_bound(
     by layers without a global bound (LayerNorm, attention), makes use of the probabilities there.
     probs: K numbers that sum to 1: the bound then holds wherever the model gives these.
 
-    Without point and probs the scope is "global" and the status "certified up to rounding": in exact
-    arithmetic with the stored weights, all roundings of the bound itself upwards. Raises
+    Without point and probs the scope is "global", the status "certified up to rounding": it holds
+    in exact arithmetic with the stored weights, and its own roundings go upwards. Raises
     ModelContractError, naming the layer, where there is no bound, InputError for a point of another
-    shape, ConfigError for probabilities that are none. The model is given back as it was. Cost: three
-    row-passes, and the norms of all weights: seconds for a small net, minutes for a VGG16.
+    shape, ConfigError for probabilities that are none. The model is given back as it was. Cost:
+    three row-passes, and the norms of all weights: seconds for a small net, minutes for a VGG16.
 
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).eval()
     >>> found = fim_upper_bound(net, (1, 2, 2))
-    >>> exact = torch.linalg.matrix_norm(net[1].weight.double(), 2) ** 2 / 2
+    >>> exact = torch.linalg.matrix_norm(net[1].weight.detach().double(), 2) ** 2 / 2
     >>> abs(math.exp(found.form("plain")) / float(exact) - 1) < 1e-6, found.status
     (True, 'certified up to rounding')
     >>> found.log_value <= found.form("plain")
@@ -140,7 +141,12 @@ def fim_upper_bound(
     given = point is not None or probs is not None
     if probs is not None:
         logits = _told(probs, logits)
-    forms = [*_for_every_p(model, net), *(_at_p(model, net, logits) if given else ())]
+    weight = None
+    if net.last is not None:
+        weight = weight_of(model.get_submodule(net.last.name))
+    forms = _for_every_p(net, 0 if weight is None else len(weight))
+    if given:
+        forms += _at_p(net, weight, logits)
     least = min(form.log_value for form in forms)
     scope: Scope = "point" if given else "global"
     return FisherBound(least, scope, tuple(forms), net.layers, logits.shape[1])
@@ -151,8 +157,10 @@ def _logits(
 ) -> Tensor:
     """Of the point, or of a grey image, (1, K) float64."""
     image = torch.full((1, *input_shape), 0.5) if point is None else point
+    like = first_tensor(model)
+    image = image.detach().reshape(1, *input_shape)
     with session(model), torch.no_grad(), full_precision():
-        logits = LogitsView(model)(image.detach().reshape(1, *input_shape))
+        logits = LogitsView(model)(image if like is None else image.to(like.device))
     if point is not None and not bool(logits.isfinite().all()):
         raise ModelContractError(
             "the model's logits at the point are not finite: there is no bound there"
@@ -172,14 +180,6 @@ def _told(probs: Any, logits: Tensor) -> Tensor:
     return p.log()
 
 
-def _weight(model: nn.Module, last: Last) -> Tensor:
-    """W (K, D) in float64; a single row w becomes (0, w)."""
-    weight = model.get_submodule(last.name).weight
-    assert isinstance(weight, Tensor)
-    wide = weight.detach().cpu().double()
-    return wide if len(wide) > 1 else torch.cat([torch.zeros_like(wide), wide])
-
-
 def _squared(*factors: float) -> float:
     """log of the squared product, rounded up."""
     if 0.0 in factors:
@@ -187,37 +187,39 @@ def _squared(*factors: float) -> float:
     return 2 * math.fsum(map(math.log, factors)) + SLACK
 
 
-def _for_every_p(model: nn.Module, net: NetBound) -> list[Form]:
+def _for_every_p(net: NetBound, n_rows: int) -> list[Form]:
     scope: Scope = "global" if net.scope == "global" else "point"
     last = net.last
     if last is None:
         return [Form("plain", _squared(net.value) - math.log(2), scope)]
-    # a single logit z is (0, z): no row to subtract but 0
-    spread = last.norm if _is_single(model, last) else last.spread
+    # a single logit z is (0, z): |w - 0| is the only distance
+    spread = last.norm if n_rows == 1 else last.spread
     return [
         Form("plain", _squared(last.body, last.norm) - math.log(2), scope),
         Form("pairs", _squared(last.body, spread) - math.log(4), scope),
     ]
 
 
-def _is_single(model: nn.Module, last: Last) -> bool:
-    return model.get_submodule(last.name).weight.shape[0] == 1  # type: ignore[union-attr]
-
-
-def _at_p(model: nn.Module, net: NetBound, logits: Tensor) -> list[Form]:
+def _at_p(net: NetBound, weight: Tensor | None, logits: Tensor) -> list[Form]:
     top = float(log_softmax_top(logits))
     last = net.last
-    if last is None:
+    if last is None or weight is None:
         return [Form("softmax", _squared(net.value) + top, "point")]
-    weight = _weight(model, last)
-    centred = last.norm if _is_single(model, last) else last.centred
-    factor = softmax_factor(logits)
-    t, a = factor.t[0, :, None], float(factor.a)
-    # N^T D of numerics.fisher.factor: W^T S W = pi A^T A, also where p is a unit vector but for pi
-    apart = t * (weight - weight[factor.top])
-    rows = apart - a * t * (t * apart).sum(0)
-    size = _squared(last.body, spectral_norm(rows)) + float(factor.log_pi) + MIXED
+    single = len(weight) == 1
+    centred = last.norm if single else last.centred
+    rows = torch.cat([torch.zeros_like(weight), weight]) if single else weight
+    size = spectral_norm(_mixed(rows, logits))
+    log_pi = float(softmax_factor(logits).log_pi)
     return [
         Form("softmax", _squared(last.body, centred) + top, "point"),
-        Form("head", size, "point"),
+        Form("head", _squared(last.body, size) + log_pi + MIXED, "point"),
     ]
+
+
+def _mixed(weight: Tensor, logits: Tensor) -> Tensor:
+    """A (K, D) with W^T S W = pi A^T A: N^T D of numerics.fisher.factor, good also at p = 1."""
+    factor = softmax_factor(logits)
+    t = factor.t.T
+    apart = t * (weight - weight[factor.top])
+    found: Tensor = apart - factor.a * t * (t * apart).sum(0)
+    return found

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...errors import MissingExtra, ModelContractError
+from ...errors import ModelContractError
 
 Terms = Iterator[tuple[str, float]]
 LABEL = "reproduction, not a bound"
@@ -62,38 +62,26 @@ def _log(factor: float) -> float:
 
 
 def paper_bounds(model: nn.Module) -> PaperBounds:
-    """The formulas of the paper for a VGG, ResNet, DenseNet or ViT of torchvision, or a wrapper of one.
+    """The formulas of the paper for a VGG, ResNet, DenseNet or ViT of torchvision.
 
-    The first such network among the model's modules is taken; what lies around it (normalisation) is
-    not, as in the paper. Raises ModelContractError where there is none, MissingExtra without
-    torchvision. Cost: one SVD a weight, no forward pass.
+    The first such network among the model's modules is taken, what lies around it (normalisation)
+    left out, as in the paper. Raises ModelContractError where there is none. Cost: one SVD a weight,
+    no forward pass.
 
-    >>> from torchvision.models import VGG
-    >>> net = VGG(nn.Sequential(nn.Conv2d(3, 512, 3)), num_classes=2, init_weights=False)
+    >>> from torchvision.models import DenseNet
+    >>> net = DenseNet(growth_rate=2, block_config=(2,), num_init_features=4, num_classes=3)
     >>> found = paper_bounds(net)
-    >>> found.architecture, found.label, [name for name, _ in found.terms]
-    ('VGG', 'reproduction, not a bound', ['features.0', 'classifier.0', 'classifier.3', 'classifier.6'])
+    >>> found.architecture, found.label, len(found.terms)
+    ('DenseNet', 'reproduction, not a bound', 3)
     """
     for module in model.modules():
-        for kind, name, terms in _kinds():
-            if isinstance(module, kind):
-                return PaperBounds(name, tuple(terms(module)))
+        for kind in type(module).__mro__:
+            known = _KINDS.get(f"{kind.__module__}.{kind.__qualname__}")
+            if known is not None:
+                return PaperBounds(known[0], tuple(known[1](module)))
     raise ModelContractError(
         f"{type(model).__name__} contains no VGG, ResNet, DenseNet or VisionTransformer of "
         "torchvision, for which the paper has formulas; fim_upper_bound takes any network"
-    )
-
-
-def _kinds() -> tuple[tuple[type[nn.Module], str, Callable[[Any], Terms]], ...]:
-    try:
-        from torchvision import models
-    except ImportError as error:
-        raise MissingExtra("paper_bounds needs torchvision's classes: pip install torchvision") from error
-    return (
-        (models.VGG, "VGG", _vgg),
-        (models.ResNet, "ResNet", _resnet),
-        (models.DenseNet, "DenseNet", _densenet),
-        (models.VisionTransformer, "Transformer", _transformer),
     )
 
 
@@ -131,7 +119,9 @@ def _resnet(net: Any) -> Terms:
 def _densenet(net: Any) -> Terms:
     for name, module in net.features.named_modules():
         if "denselayer" in name.rpartition(".")[2]:
-            yield f"features.{name}", 1 + math.prod(norm for _, norm in _weights(module))
+            yield f"features.{name}", 1 + math.prod(
+                norm for _, norm in _weights(module)
+            )
     yield "classifier", _norm(net.classifier.weight)
 
 
@@ -144,3 +134,13 @@ def _transformer(net: Any) -> Terms:
         mixed = math.sqrt(heads) * most * _norm(attention.out_proj.weight)
         mlp = math.prod(norm for _, norm in _weights(block.mlp))
         yield f"encoder.layers.{name}", 1 + mixed + mlp
+
+
+_HOME = "torchvision.models"
+_KINDS: dict[str, tuple[str, Callable[[Any], Terms]]] = {
+    f"{_HOME}.vgg.VGG": ("VGG", _vgg),
+    f"{_HOME}.resnet.ResNet": ("ResNet", _resnet),
+    f"{_HOME}.densenet.DenseNet": ("DenseNet", _densenet),
+    f"{_HOME}.vision_transformer.VisionTransformer": ("Transformer", _transformer),
+}
+"""By the full name of the class: a net of torchvision can be asked for without importing it here."""

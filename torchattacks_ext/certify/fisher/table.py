@@ -1,4 +1,4 @@
-"""How is the table of a bound written as text? One line a layer, logarithms where numbers are huge."""
+"""How is the table of a bound written as text? One line a layer; logarithms of what is huge."""
 
 from __future__ import annotations
 
