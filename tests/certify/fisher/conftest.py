@@ -43,7 +43,9 @@ def vgg() -> Net:
     """torchvision's VGG with two stages and a small classifier."""
     from torchvision.models.vgg import VGG, make_layers
 
-    net = VGG(make_layers([4, "M", 8, "M"]), num_classes=10, init_weights=False)
+    with torch.device("meta"):  # its own classifier has 120 million weights
+        net = VGG(nn.Sequential(), init_weights=False)
+    net.features = make_layers([4, "M", 8, "M"])
     net.avgpool = nn.AdaptiveAvgPool2d(2)
     net.classifier = nn.Sequential(
         nn.Linear(32, 16), nn.ReLU(), nn.Dropout(), nn.Linear(16, 10)
