@@ -23,10 +23,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ...errors import ModelContractError
+from ...numerics.certificates.matrices import spectral_norm
 
 Terms = Iterator[tuple[str, float]]
 LABEL = "reproduction, not a bound"
@@ -86,14 +86,8 @@ def paper_bounds(model: nn.Module) -> PaperBounds:
 
 
 def _norm(weight: Tensor) -> float:
-    """|W|_2 of a weight as a matrix (out, everything else), to about 1e-6."""
-    flat = weight.detach().flatten(1)
-    unit = float(flat.abs().max())
-    if unit == 0:
-        return 0.0
-    flat = flat / unit
-    gram = flat @ flat.T if flat.shape[0] <= flat.shape[1] else flat.T @ flat
-    return unit * math.sqrt(float(torch.linalg.eigvalsh(gram.double())[-1]))
+    """|W|_2 of a weight as a matrix (out, everything else)."""
+    return spectral_norm(weight.flatten(1))
 
 
 def _weights(module: nn.Module) -> Iterator[tuple[str, float]]:
