@@ -9,14 +9,16 @@ from torch import nn
 
 from ....errors import ConfigError
 from ..bound import Rule
-from . import activations, attention, linear, pools, refused
+from . import activations, attention, linear, pools, refused, resizing, torchlip
 
 _TABLE: dict[type | str, Rule] = {
     **refused.RULES,
     **attention.RULES,
     **linear.RULES,
     **pools.RULES,
+    **resizing.RULES,
     **activations.RULES,
+    **torchlip.RULES,
 }
 """Classes, or the dotted names of classes of packages that are not imported for this."""
 
