@@ -20,6 +20,7 @@ from torchattacks_ext.errors import (
     ReliabilityWarning,
     StatusError,
 )
+from torchattacks_ext.models.lipschitz import Bound, register_rule
 
 Net = tuple[nn.Module, tuple[int, ...]]
 
@@ -218,6 +219,21 @@ def test_no_bound_of_the_fisher_score_enters_a_certificate() -> None:
         assert isinstance(found, FisherBound)
         with pytest.raises(StatusError, match="no LipschitzBound"):
             only_bounds(found)
+
+
+class Local(nn.Identity):
+    """Bounded by a rule of the caller's that holds at a point."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 1.0 * x
+
+
+def test_a_rule_of_scope_point_takes_the_certificate_away() -> None:
+    register_rule(Local, lambda module, place: Bound(1.0, "point"))
+    net = nn.Sequential(linear(3), Local(), linear(2, 3)).eval()
+    found = fim_upper_bound(net, (6,))
+    assert found.scope == "point" and found.status.endswith("not a certificate")
+    assert {form.scope for form in found.forms} == {"point"}
 
 
 def test_what_has_no_bound_is_refused_and_named(make_net: Any) -> None:

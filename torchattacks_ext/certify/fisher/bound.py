@@ -148,7 +148,7 @@ def fim_upper_bound(
     if given:
         forms += _at_p(net, weight, logits)
     least = min(form.log_value for form in forms)
-    scope: Scope = "point" if given else "global"
+    scope: Scope = "point" if given or net.scope != "global" else "global"
     return FisherBound(least, scope, tuple(forms), net.layers, logits.shape[1])
 
 
@@ -160,7 +160,9 @@ def _logits(
     like = first_tensor(model)
     image = image.detach().reshape(1, *input_shape)
     with session(model), torch.no_grad(), full_precision():
-        logits = LogitsView(model)(image if like is None else image.to(like.device))
+        logits: Tensor = LogitsView(model)(
+            image if like is None else image.to(like.device)
+        )
     if point is not None and not bool(logits.isfinite().all()):
         raise ModelContractError(
             "the model's logits at the point are not finite: there is no bound there"

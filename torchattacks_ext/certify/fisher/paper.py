@@ -65,8 +65,8 @@ def paper_bounds(model: nn.Module) -> PaperBounds:
     """The formulas of the paper for a VGG, ResNet, DenseNet or ViT of torchvision.
 
     The first such network among the model's modules is taken, what lies around it (normalisation)
-    left out, as in the paper. Raises ModelContractError where there is none. Cost: one SVD a weight,
-    no forward pass.
+    left out, as in the paper. Raises ModelContractError where there is none. Cost: the spectral
+    norms of the weights, no forward pass.
 
     >>> from torchvision.models import DenseNet
     >>> net = DenseNet(growth_rate=2, block_config=(2,), num_init_features=4, num_classes=3)
@@ -137,4 +137,4 @@ _KINDS: dict[str, tuple[str, Callable[[Any], Terms]]] = {
     f"{_HOME}.densenet.DenseNet": ("DenseNet", _densenet),
     f"{_HOME}.vision_transformer.VisionTransformer": ("Transformer", _transformer),
 }
-"""By the full name of the class: a net of torchvision can be asked for without importing it here."""
+"""By the full name of the class, so that torchvision need not be imported here."""
