@@ -1,9 +1,14 @@
 """Which inputs are provably safe? Certificates; what is called one, is one.
 
 `bounds`: what may enter a certificate, and what may not. `ellips`: Gaussian mixtures on an encoder.
+`bounds`: what may enter a certificate, and what may not. `fisher`: upper bounds of the Fisher score,
+which are bounds but no certificates of a label.
 """
 
 from .bounds import Estimate as Estimate
 from .bounds import LipschitzBound as LipschitzBound
 from .ellips.certifier import Ellips as Ellips
 from .ellips.head import EllipsHead as EllipsHead
+from .fisher import FisherBound as FisherBound
+from .fisher import fim_upper_bound as fim_upper_bound
+from .fisher import paper_bounds as paper_bounds

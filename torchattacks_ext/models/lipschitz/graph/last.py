@@ -17,10 +17,10 @@ ROWS = 64
 """Rows that are compared with all others at a time."""
 
 
-def find_last(module: fx.GraphModule) -> fx.Node:
+def find_last(module: fx.GraphModule, required: bool = True) -> fx.Node | None:
     """The node of the last linear layer, with at most layers after it that only move entries.
 
-    Raises ModelContractError where the net ends otherwise.
+    Where the net ends otherwise: ModelContractError if one is `required`, else None.
     """
     node = next(one for one in module.graph.nodes if one.op == "output").args[0]
     while isinstance(node, fx.Node) and node.op == "call_module":
@@ -30,6 +30,8 @@ def find_last(module: fx.GraphModule) -> fx.Node:
         if rule is not activations.same:
             break
         node = node.args[0]
+    if not required:
+        return None
     raise ModelContractError(
         "the net does not end in an nn.Linear whose rows could be centred; leave centre_last=False"
     )
