@@ -72,6 +72,8 @@ def evaluate(
             f"model is {type(model).__name__}, expected a Module or a callable that maps images "
             "(N, ...) to scores (N, K)"
         )
+    for run in running:
+        run.stage.accepts(model)
     started = time.perf_counter()
     with torch.inference_mode(False):
         view = LogitsView(model, checked.outputs, key=checked.output_key)

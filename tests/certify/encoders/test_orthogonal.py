@@ -67,7 +67,9 @@ def test_one_step_squares_the_error() -> None:
     """Singular values 1 + e become 1 - 3 e^2 / 2 - e^3 / 2; steps settle on the nearest weights."""
     for layer in (nn.Linear(6, 4), nn.Linear(4, 6), nn.Conv2d(1, 4, 3, 2, 1)):
         draw_([layer], seed=1)
-        u, _, v = torch.linalg.svd(layer.weight.detach().flatten(1), full_matrices=False)
+        u, _, v = torch.linalg.svd(
+            layer.weight.detach().flatten(1), full_matrices=False
+        )
         e = torch.linspace(-0.2, 0.2, 4)
         scale = scale_of(layer)
         with torch.no_grad():

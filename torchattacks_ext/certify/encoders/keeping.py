@@ -78,7 +78,9 @@ class Keeper:
                 told = handle.metadata() or {}
                 tensors = {name: handle.get_tensor(name) for name in handle.keys()}
         except Exception as error:  # whatever safetensors and the file system raise
-            raise InputError(f"checkpoint {self._path} cannot be read: {error}") from error
+            raise InputError(
+                f"checkpoint {self._path} cannot be read: {error}"
+            ) from error
         if told.get("format") != FORMAT or told.get("key") != self._key:
             raise StateError(
                 f"checkpoint {self._path} is of another training (other settings, images, labels "

@@ -86,7 +86,9 @@ def nearest_(layers: Iterable[Layer]) -> None:
     True
     """
     for layer in layers:
-        u, _, v = torch.linalg.svd(layer.weight.flatten(1).double(), full_matrices=False)
+        u, _, v = torch.linalg.svd(
+            layer.weight.flatten(1).double(), full_matrices=False
+        )
         weight = (u @ v) * scale_of(layer)
         layer.weight.copy_(weight.reshape(layer.weight.shape))
 

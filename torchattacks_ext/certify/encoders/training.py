@@ -248,4 +248,6 @@ def _principal_start(encoder: nn.Module, images: Tensor) -> None:
             "principal=False to start from the encoder's own weights"
         )
     before = encoder[:-1]
-    principal_(last, torch.cat([before(part).flatten(1) for part in images.split(1024)]))
+    principal_(
+        last, torch.cat([before(part).flatten(1) for part in images.split(1024)])
+    )

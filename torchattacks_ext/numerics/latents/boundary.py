@@ -97,6 +97,8 @@ def _nearest(
     for _ in range(steps):
         size = slope.square().sum(2).clamp(min=_FLAT**2)
         step = -((m - (slope * step).sum(2)) / size).unsqueeze(2) * slope
-        step = step * (reach / step.norm(dim=2, keepdim=True).clamp(min=_FLAT)).clamp(max=1)
+        step = step * (reach / step.norm(dim=2, keepdim=True).clamp(min=_FLAT)).clamp(
+            max=1
+        )
         m, slope = rise(start + step)
     return step, sign
