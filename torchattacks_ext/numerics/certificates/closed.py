@@ -2,7 +2,7 @@
 
 From m + 2 g.d + d.W d >= m - 2 c t + low t^2, where |d| = t, |g| = c and low = lambda_min(W):
 
-    pairwise   r = m / (c + sqrt(c^2 - low m))                             (inf where it has no root)
+    pairwise   r = m / (c + sqrt(c^2 - low m))                (inf where there is no root)
     paper      R = m / (c_M + sqrt(c_M^2 + max(-low, 0) m)),   m, c_M, low over all rivals
 
 (arXiv:2605.25352, Theorem 4.1). A pair's own numbers never give less than the worst of all.

@@ -55,7 +55,7 @@ class Pairs:
     >>> pairs = Pairs(mixture, slack=False)
     >>> pairs.learn(0, 1)
     >>> pairs.low[0, 1].item(), pairs.low[1, 0].item(), pairs.n_decompositions
-    (-0.75, 0.0, 1)
+    (-0.75, -0.0, 1)
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Pairs:
 
     def learn_all(self, own: Tensor) -> None:
         """Know those of each pair with one of these components (M,)."""
-        for k in own.unique().tolist():
+        for k in torch.unique(own).tolist():
             for i in (~self.known[k]).nonzero()[:, 0].tolist():
                 self.learn(k, i)
 

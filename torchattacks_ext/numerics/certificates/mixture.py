@@ -75,7 +75,7 @@ class Mixture:
     # ------------------------------------------------------------------ sizes
     @property
     def kind(self) -> Covariance:
-        """Which form: "shared", "spherical", "diag" or "full", read from the shape of the factors."""
+        """Which form: "shared", "spherical", "diag" or "full"; read from the factors' shape."""
         if self.factors.dim() < 3:
             return "spherical" if self.factors.dim() == 1 else "diag"
         return "shared" if len(self.factors) == 1 else "full"
@@ -136,16 +136,18 @@ class Mixture:
     def precision(self, c: int) -> Tensor:
         """P_c of a component: (d, d), or its diagonal (d,) where it is one."""
         if self.factors.dim() < 3:
-            return self.factors[c].square().expand(self.dim)
+            diagonal: Tensor = self.factors[c].square()
+            return diagonal.expand(self.dim)
         factor = self.factors[0 if len(self.factors) == 1 else c]
-        return factor.T @ factor
+        found: Tensor = factor.T @ factor
+        return found
 
     @cached_property
     def norms(self) -> Tensor:
         """|A_c|_F of each component, (C,)."""
         if self.kind == "spherical":
             return self.factors.abs() * math.sqrt(self.dim)
-        found = self.factors.flatten(1).norm(dim=1)
+        found: Tensor = torch.linalg.vector_norm(self.factors.flatten(1), dim=1)
         return found.expand(self.n_components)
 
     @cached_property
@@ -158,7 +160,7 @@ class Mixture:
             return found.amin(1), found.amax(1)
         parts = [
             torch.linalg.eigvalsh(block.transpose(1, 2) @ block)
-            for block in self.factors.split(_BLOCK)
+            for block in torch.split(self.factors, _BLOCK)
         ]
         found = torch.cat(parts).expand(self.n_components, -1)
         return found[:, 0], found[:, -1]
@@ -197,7 +199,7 @@ def _check_shapes(mixture: Mixture) -> None:
 def _check_owners(owners: Tensor) -> None:
     if owners.dtype != torch.int64 or int(owners.min()) < 0:
         raise ConfigError("owners must be int64 class numbers 0 .. K-1")
-    seen = owners.unique()
+    seen = torch.unique(owners)
     if len(seen) < 2:
         raise ConfigError(
             "K=1: a classifier of one class has no rival and nothing to certify; give two or more"

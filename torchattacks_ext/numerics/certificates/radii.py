@@ -22,7 +22,6 @@ from torch import Tensor
 from ...errors import ConfigError
 from .closed import closed_radius, paper_radius
 from .eigen import Pairs
-from .mixture import Mixture
 from .scene import Scene, scene_of
 from .solving import distances
 
@@ -67,6 +66,7 @@ def latent_radii(
     whose lower bound is beyond another's upper bound are not solved; the radii are the same. Rows
     with NaN or infinite numbers abstain. Raises ConfigError for another method.
 
+    >>> from torchattacks_ext.numerics.certificates.mixture import Mixture
     >>> line = torch.tensor([[0.0], [4.0]], dtype=torch.float64)
     >>> one = torch.ones(2, dtype=torch.float64)
     >>> pairs = Pairs(Mixture(line, one, one, torch.arange(2), one * torch.inf))
@@ -77,7 +77,7 @@ def latent_radii(
     check_method(method)
     mixture = pairs.mixture
     rows = max(1, _CHUNK // (8 * mixture.n_components * mixture.dim))
-    parts = [_radii(pairs, part, method, prune) for part in z.split(rows)]
+    parts = [_radii(pairs, part, method, prune) for part in torch.split(z, rows)]
     names = ("label", "prediction", "radius", "solved")
     return Radii(*(torch.cat([getattr(p, name) for p in parts]) for name in names))
 
@@ -170,7 +170,8 @@ class Rivals:
         if self.mixture.kind in ("shared", "spherical"):  # the formula is exact
             return self._least(self._lower()), none
         c = self.mixture.n_components
-        if c * (c - 1) // 2 <= MOST_EIGENSOLVES:
+        few = c * (c - 1) // 2 <= MOST_EIGENSOLVES
+        if few:
             pairs.learn_all(torch.arange(c))
         found = torch.where(self.rivals, self._lower(), math.inf)
         limit = torch.where(self.rivals, self._upper(), math.inf).amin(1)
@@ -182,15 +183,18 @@ class Rivals:
             rows, rival = ask.nonzero().T
             if not len(rows):
                 return found.amin(1), (self.rivals & ~left).sum(1)
-            found[ask] = torch.maximum(found[ask], self._solved(rows, rival))
+            enough = limit[rows] if prune else None
+            found[ask] = torch.maximum(found[ask], self._solved(rows, rival, enough))
             left &= ~ask
             done = torch.where(left, math.inf, found).amin(1)
-            limit, width = torch.minimum(limit, done), 2 * width
+            limit = torch.minimum(limit, done)
+            # the first is mostly the nearest; where bounds are Weyl's, the next ones teach better
+            width = c if few else 2 * width
 
-    def _solved(self, rows: Tensor, rival: Tensor) -> Tensor:
+    def _solved(self, rows: Tensor, rival: Tensor, enough: Tensor | None) -> Tensor:
         """(M,) exact distances, kept off by the best own component."""
         parts = [
-            distances(self.pairs, self.scene, rows, own[rows], rival)
+            distances(self.pairs, self.scene, rows, own[rows], rival, enough)
             for own in self._own()
         ]
         return torch.stack(parts).amax(0)

@@ -25,8 +25,9 @@ def gamma(dim: int) -> float:
 class Scene:
     """N latents before all C components.
 
-    scores (N, C); sizes (N, C): |A_c (z - mu_c)|^2; pulled (C, N, d): P_c (z - mu_c); score_error, pulled_error (N, C): bounds of
-    their rounding errors (the second in L2), 0 where `slack` was not wanted.
+    scores (N, C); sizes (N, C): |A_c (z - mu_c)|^2; pulled (C, N, d): P_c (z - mu_c). score_error,
+    pulled_error (N, C): bounds of their rounding errors (the second in L2), 0 where `slack` was not
+    wanted.
     """
 
     mixture: Mixture
@@ -50,7 +51,10 @@ class Scene:
     def gradient_norm(self, own: Tensor) -> Tensor:
         """|g| as (N, C), for every rival of `own` (N,)."""
         rows = torch.arange(len(own), device=own.device)
-        return (self.pulled - self.pulled[own, rows]).norm(dim=2).T
+        steep: Tensor = torch.linalg.vector_norm(
+            self.pulled - self.pulled[own, rows], dim=2
+        )
+        return steep.T
 
     @property
     def reject_margin(self) -> Tensor:

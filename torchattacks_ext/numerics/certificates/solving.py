@@ -1,39 +1,75 @@
-"""What is the exact distance to some rivals of some latents? Rotated pair by pair, solved at once."""
+"""How far are some rivals of some latents, exactly? Rotated pair by pair, solved at once."""
 
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .dual import dual_radius
-from .eigen import Pairs
-from .mixture import UNIT
+from .dual import Ends, dual_radius
+from .eigen import Pair, Pairs
 from .scene import Scene, gamma
 
 
+class Rotated(NamedTuple):
+    """M triples in the axes of their pairs, sorted by pair.
+
+    order (M,): which triple each row is; g (M, d): Q^T g; w (M, d): eigenvalues, lowered; ends: of
+    w, and where the least of them is; skew (M,).
+    """
+
+    order: Tensor
+    g: Tensor
+    w: Tensor
+    skew: Tensor
+    ends: Ends | None
+
+
 def distances(
-    pairs: Pairs, scene: Scene, rows: Tensor, own: Tensor, rival: Tensor
+    pairs: Pairs,
+    scene: Scene,
+    rows: Tensor,
+    own: Tensor,
+    rival: Tensor,
+    limit: Tensor | None = None,
 ) -> Tensor:
-    """Distances (M,) of latents `rows` (M,) to where a rival component reaches an own one, at least.
+    """Distances (M,), at least, of latents `rows` (M,) to where a rival reaches an own component.
 
     own, rival: (M,) components; where both are the same, the distance to the edge of its reject
-    region, from inside. 0 where the rival is not behind. Radii of section `exact`.
+    region, from inside. 0 where the rival is not behind. limit: (M,), beyond which any answer will
+    do.
     """
     m, g, error = _quantities(scene, rows, own, rival)
     found = torch.zeros_like(m)
     behind = (m > 0).nonzero()[:, 0]
     if not len(behind):
         return found
-    rows, own, rival = rows[behind], own[behind], rival[behind]
-    turned, w, skew = _rotated(pairs, g[behind], own, rival)
+    turned = _rotated(pairs, g[behind], own[behind], rival[behind])
+    behind = behind[turned.order]
     error = error[behind]
+    a = turned.g.square()
     if pairs.slack:
         d = scene.mixture.dim
-        error = error + (2 * math.sqrt(d) * gamma(d) + skew) * turned.norm(dim=1)
-    found[behind] = dual_radius(m[behind], turned.square(), w, error, pairs.slack)
+        error = error + (2 * math.sqrt(d) * gamma(d) + turned.skew) * a.sum(1).sqrt()
+    found[behind] = dual_radius(
+        m[behind],
+        a,
+        turned.w,
+        error,
+        ends=_with_first(turned, a),
+        limit=None if limit is None else limit[behind],
+        slack=pairs.slack,
+    )
     return found
+
+
+def _with_first(turned: Rotated, a: Tensor) -> Ends | None:
+    if turned.ends is None:
+        return None
+    least, most, at_end = turned.ends
+    return Ends(least, most, torch.where(at_end > 0, a[:, -1], a[:, 0]))
 
 
 def _quantities(
@@ -52,27 +88,51 @@ def _quantities(
     return m, g, error
 
 
-def _rotated(
-    pairs: Pairs, g: Tensor, own: Tensor, rival: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(Q^T g, lowered eigenvalues w, skew) in the axes of each pair: (M, d), (M, d), (M,)."""
+def _rotated(pairs: Pairs, g: Tensor, own: Tensor, rival: Tensor) -> Rotated:
+    """Gradients g (M, d) of the triples in the axes of each pair, with its eigenvalues."""
     mixture = pairs.mixture
-    skew = torch.zeros_like(g[:, 0])
     if mixture.kind in ("diag", "spherical"):
-        return g, _diagonal(pairs, own, rival), skew
+        order = torch.arange(len(g), device=g.device)
+        w = _diagonal(pairs, own, rival)
+        return Rotated(order, g, w, torch.zeros_like(g[:, 0]), None)
     if mixture.kind == "shared":  # only reject regions come here, all of one shape
         own = rival = torch.zeros_like(own)
-    turned, w = torch.empty_like(g), torch.empty_like(g)
     key = torch.minimum(own, rival) * mixture.n_components + torch.maximum(own, rival)
-    order = key.argsort()
-    groups, counts = key[order].unique_consecutive(return_counts=True)
-    sign = torch.where(own < rival, 1.0, -1.0).to(g)
-    for number, rows in zip(groups.tolist(), order.split(counts.tolist())):
+    key, order = key.sort()
+    unique: Any = torch.unique_consecutive
+    groups, counts = unique(key, return_counts=True)
+    g, sizes, start = g[order], counts.tolist(), 0
+    turned, held = torch.empty_like(g), []
+    for number, size in zip(groups.tolist(), sizes):
         pair = pairs.pair(*divmod(number, mixture.n_components))
-        turned[rows] = g[rows] @ pair.vectors
-        w[rows] = sign[rows].unsqueeze(1) * pair.values - pair.error
-        skew[rows] = pair.skew
-    return turned, w, skew
+        rows = slice(start, start + size)
+        torch.mm(g[rows], pair.vectors, out=turned[rows])
+        held.append(pair)
+        start += size
+    ends, w, skew = _directed(held, counts, own[order] < rival[order])
+    return Rotated(order, turned, w, skew, ends)
+
+
+def _directed(
+    held: list[Pair], counts: Tensor, forward: Tensor
+) -> tuple[Ends, Tensor, Tensor]:
+    """Lowered eigenvalues (M, d) of pairs, each for `counts` rows, with their ends, and the skew.
+
+    forward: (M,) whether a row wants P_b - P_a or its negative. `first` of the ends is 1 where the
+    least eigenvalue comes last.
+    """
+    which = torch.arange(len(held), device=counts.device).repeat_interleave(counts)
+    values = torch.stack([pair.values for pair in held])[which]
+    error, skew = values.new_tensor([(p.error, p.skew) for p in held])[which].T
+    sign = torch.where(forward, 1.0, -1.0).to(values).unsqueeze(1)
+    w = values.mul_(sign).sub_(error.unsqueeze(1))
+    one_end, other = w[:, 0], w[:, -1]
+    last = torch.where(forward, 0.0, 1.0).to(values)
+    return (
+        Ends(torch.minimum(one_end, other), torch.maximum(one_end, other), last),
+        w,
+        skew,
+    )
 
 
 def _diagonal(pairs: Pairs, own: Tensor, rival: Tensor) -> Tensor:
