@@ -36,8 +36,8 @@ class GroupSort(nn.Module):
             low, high = x[:, ::2], x[:, 1::2]
             both = (torch.minimum(low, high), torch.maximum(low, high))
             return torch.stack(both, dim=2).flatten(1, 2)
-        groups = x.unflatten(1, (-1, self.size))
-        return groups.sort(dim=2).values.flatten(1, 2)
+        groups = x.reshape(len(x), -1, self.size, *x.shape[2:])
+        return groups.sort(dim=2).values.reshape(x.shape)
 
     def extra_repr(self) -> str:
         """The size of a group."""
@@ -63,8 +63,8 @@ class ClippedNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Rows of norm at most 1."""
-        norms = x.flatten(1).norm(dim=1).clamp(min=self.c)
-        return x / norms.reshape(-1, *(1,) * (x.dim() - 1))
+        norms: Tensor = x.flatten(1).norm(dim=1)
+        return x / norms.clamp(min=self.c).reshape(-1, *(1,) * (x.dim() - 1))
 
     def extra_repr(self) -> str:
         """The smallest divisor."""

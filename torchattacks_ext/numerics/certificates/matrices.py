@@ -15,9 +15,11 @@ cost: m n^2 multiplications and n^3 / 3 a try.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
+from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 from torch import Tensor
 
 from ...errors import BackendError, InputError
@@ -27,6 +29,8 @@ MARGIN = 2.0**-40
 """How far the first shift lies above the computed top eigenvalue, in parts of it."""
 WIDEN = 16.0
 """The margin grows by this where Cholesky says no."""
+MANY = 512
+"""Rows from which the top eigenvalue is looked for by Lanczos' method."""
 POWER_STEPS = 6
 """Steps of the power iteration that chooses among many Gram matrices; it proves nothing."""
 
@@ -40,9 +44,7 @@ def spectral_norm(matrix: Tensor) -> float:
     True
     """
     if matrix.dim() != 2:
-        raise InputError(
-            f"a matrix has two dimensions, not shape {tuple(matrix.shape)}"
-        )
+        raise InputError(f"a matrix has two dimensions, not {tuple(matrix.shape)}")
     return float(spectral_norms(matrix[None])[0])
 
 
@@ -54,99 +56,156 @@ def spectral_norms(matrices: Tensor) -> Tensor:
     >>> spectral_norms(torch.stack([torch.eye(2), 3 * torch.eye(2)])).round(decimals=6).tolist()
     [1.0, 3.0]
     """
-    scaled, scale = _scaled(matrices)
-    if not scaled.numel():
+    if not matrices.numel():
         return torch.zeros(len(matrices), dtype=torch.float64)
-    grams = _grams(scaled)
-    tops = torch.linalg.eigvalsh(grams)[:, -1].clamp(min=0)
+    scaled, scale = to_unit(_stack(matrices))
+    grams, errors = gram(scaled)
+    tops = (
+        torch.tensor([_top(one) for one in grams])
+        if grams.shape[1] > MANY
+        else _tops(grams)
+    )
+    tops = tops.double().clamp(min=0)
     margin = torch.full_like(tops, MARGIN)
     shifts = tops * (1 + margin)
     waiting = shifts.nonzero()[:, 0]
     while len(waiting):
         waiting = waiting[~_proved(grams[waiting], shifts[waiting])]
-        margin[waiting] *= WIDEN
+        margin[waiting] = _wider(margin[waiting])
         shifts[waiting] = tops[waiting] * (1 + margin[waiting])
-        _refuse_endless(margin)
-    found = (shifts + _slack(scaled, grams, shifts)).sqrt() * scale
+    found = (shifts + _hidden(grams, shifts) + errors).sqrt() * scale
     return torch.tensor([up(one, 8) for one in found.tolist()], dtype=torch.float64)
 
 
-def largest_norm(parts: Iterable[Tensor]) -> float:
-    """At least the largest ||W||_2 of all matrices in stacks (N, m, n) that come one by one.
+def largest_norm(matrices: Tensor) -> float:
+    """At least the largest ||W||_2 of N matrices (N, m, n); InputError as in spectral_norms.
 
-    As :func:`spectral_norms`, but eigenvalues are computed for few of them: the others are only
-    proved to lie below the largest.
-
-    >>> parts = (torch.full((2, 1, 1), float(i)) for i in range(4))
-    >>> 3 <= largest_norm(parts) < 3 + 1e-9
+    >>> 3 <= largest_norm(torch.full((2, 1, 1), 3.0)) < 3 + 1e-9
     True
     """
-    square, slack = 0.0, 0.0
-    for part in parts:
-        scaled, scale = _scaled(part)
-        if scaled.numel() and bool((scaled != 0).any()):
-            grams = _grams(scaled)
-            shift = _raised(grams, square / scale**2)
-            square = shift * scale**2
-            shifts = torch.full((len(grams),), shift, dtype=torch.float64)
-            # the parts before were proved at a smaller shift
-            slack = max(slack, float(_slack(scaled, grams, shifts).max()) * scale**2)
-    return up((square + slack) ** 0.5, 8)
+    if not matrices.numel():
+        return 0.0
+    scaled, scale = to_unit(_stack(matrices))
+    grams, errors = gram(scaled)
+    return up(largest_root([(grams, float(errors.max()))]) * scale)
+
+
+def largest_root(stacks: Iterable[tuple[Tensor, float]]) -> float:
+    """At least sqrt(lambda_max) of all Hermitian matrices G in stacks that come one by one.
+
+    stacks: pairs of (N, n, n), real or complex double, positive semidefinite but for an error of at
+    most the given spectral norm. Eigenvalues are computed for few of them: the others are only
+    proved to lie below the largest.
+
+    >>> stacks = ((torch.full((2, 1, 1), i * i, dtype=torch.float64), 0.0) for i in range(4))
+    >>> 3 <= largest_root(stacks) < 3 + 1e-9
+    True
+    """
+    shift, hidden = 0.0, 0.0
+    for grams, error in stacks:
+        shift = _raised(grams, shift)
+        shifts = torch.full((len(grams),), shift, dtype=torch.float64)
+        # the stacks before were proved at a smaller shift
+        hidden = max(hidden, float(_hidden(grams, shifts).max()) + error)
+    return up(math.sqrt(shift + hidden), 8)
+
+
+def to_unit(tensor: Tensor) -> tuple[Tensor, float]:
+    """A tensor in double precision with largest entry in [1, 2), and the power of two it lost.
+
+    Raises InputError for entries that are not finite. Exact but for entries 1e-300 of the largest.
+
+    >>> to_unit(torch.tensor([3.0, 0.5]))[1]
+    2.0
+    """
+    wide = torch.complex128 if tensor.is_complex() else torch.float64
+    tensor = tensor.detach().to("cpu", wide)
+    largest = float(tensor.abs().max()) if tensor.numel() else 0.0
+    if not largest < math.inf:
+        raise InputError("a weight with NaN or infinite entries has no norm")
+    if largest == 0:
+        return tensor, 1.0
+    scale = 2.0 ** (math.frexp(largest)[1] - 1)
+    return tensor / scale, scale
+
+
+def gram(stack: Tensor) -> tuple[Tensor, Tensor]:
+    """W W^H or W^H W, whichever is smaller, (N, n, n), and the norm of its rounding (N,).
+
+    >>> gram(torch.ones(1, 2, 1, dtype=torch.float64))[0].tolist()
+    [[[2.0]]]
+    """
+    wide = stack.shape[1] <= stack.shape[2]
+    found = stack @ stack.mH if wide else stack.mH @ stack
+    trace = found.diagonal(dim1=1, dim2=2).real.sum(1)
+    return found, 4 * gamma(max(stack.shape[1:]) + 4) * trace
+
+
+def _stack(matrices: Tensor) -> Tensor:
+    if matrices.dim() != 3:
+        raise InputError(f"matrices must be (N, m, n), not {tuple(matrices.shape)}")
+    return matrices
 
 
 def _raised(grams: Tensor, shift: float) -> float:
     """A shift, at least the given one, for which Cholesky proves every matrix."""
-    waiting, margin = torch.arange(len(grams)), MARGIN
-    while True:
+    waiting, margin = torch.arange(len(grams)), torch.tensor(MARGIN)
+    while len(waiting):
         if shift > 0:
             tried = torch.full((len(waiting),), shift, dtype=torch.float64)
             waiting = waiting[~_proved(grams[waiting], tried)]
-        if not len(waiting):
-            return shift
+            if not len(waiting):
+                break
         worst = waiting[_rayleigh(grams[waiting]).argmax()]
-        top = float(torch.linalg.eigvalsh(grams[worst])[-1])
-        while top * (1 + margin) <= shift:
-            margin *= WIDEN
-            _refuse_endless(margin)
-        shift = top * (1 + margin)
+        top = max(0.0, _top(grams[worst]))
+        if top == 0:  # of largest Rayleigh quotient: all of them are zero
+            break
+        while top * (1 + float(margin)) <= shift:
+            margin = _wider(margin)
+        shift = top * (1 + float(margin))
+    return shift
 
 
-def _scaled(matrices: Tensor) -> tuple[Tensor, float]:
-    """The stack in double precision with entries of order 1, and the power of two that is out."""
-    if matrices.dim() != 3:
-        raise InputError(f"matrices must be (N, m, n), not {tuple(matrices.shape)}")
-    wide = torch.complex128 if matrices.is_complex() else torch.float64
-    matrices = matrices.detach().to("cpu", wide)
-    largest = float(matrices.abs().max()) if matrices.numel() else 0.0
-    if not largest < float("inf"):
-        raise InputError(
-            "a matrix with NaN or infinite entries has no norm; look at the weights"
+def _tops(grams: Tensor) -> Tensor:
+    """The computed top eigenvalues, (N,)."""
+    values: Tensor = torch.linalg.eigvalsh(grams)
+    return values[:, -1]
+
+
+def _top(matrix: Tensor) -> float:
+    """The computed top eigenvalue of one matrix: by Lanczos where it is large, as far as it goes.
+
+    Nothing rests on it: a value that is too small is not proved, and the margin grows.
+    """
+    if len(matrix) <= MANY:
+        return float(_tops(matrix[None])[0])
+    start = matrix[:, int(matrix.diagonal().real.argmax())].numpy()
+    try:
+        found = eigsh(
+            matrix.numpy(),
+            1,
+            which="LA",
+            v0=start,
+            tol=1e-11,
+            return_eigenvectors=False,
         )
-    if largest == 0:
-        return matrices, 1.0
-    scale = 2.0 ** torch.tensor(largest, dtype=torch.float64).log2().floor().item()
-    return matrices / scale, scale
-
-
-def _grams(stack: Tensor) -> Tensor:
-    """W W^H or W^H W, whichever is smaller."""
-    wide = stack.shape[1] <= stack.shape[2]
-    return stack @ stack.mH if wide else stack.mH @ stack
+    except ArpackNoConvergence:
+        return float(_tops(matrix[None])[0])
+    return float(found[0])
 
 
 def _proved(grams: Tensor, shifts: Tensor) -> Tensor:
     """Whether Cholesky of t I - G runs to its end, (N,) bool."""
     tried = -grams
     tried.diagonal(dim1=1, dim2=2).add_(shifts[:, None])
-    return torch.linalg.cholesky_ex(tried).info == 0
+    info: Tensor = torch.linalg.cholesky_ex(tried).info
+    return info == 0
 
 
-def _slack(scaled: Tensor, grams: Tensor, shifts: Tensor) -> Tensor:
-    """What the roundings of G, of t I - G and of its factor may hide, (N,)."""
-    n, length = grams.shape[1], max(scaled.shape[1:])
-    trace = grams.diagonal(dim1=1, dim2=2).real.sum(1)
-    left = n * shifts
-    return 4 * (gamma(length + 4) * trace + gamma(n + 2) * left + UNIT * shifts)
+def _hidden(grams: Tensor, shifts: Tensor) -> Tensor:
+    """What the roundings of t I - G and of its factor may hide, (N,)."""
+    n = grams.shape[1]
+    return 4 * (gamma(n + 2) * n + UNIT) * shifts
 
 
 def _rayleigh(grams: Tensor) -> Tensor:
@@ -156,12 +215,15 @@ def _rayleigh(grams: Tensor) -> Tensor:
     for _ in range(POWER_STEPS):
         v = v / v.norm(dim=1, keepdim=True).clamp(min=1e-300)
         v = (grams @ v[:, :, None])[:, :, 0]
-    return v.norm(dim=1)
+    found: Tensor = v.norm(dim=1)
+    return found
 
 
-def _refuse_endless(margin: Tensor | float) -> None:
-    if float(torch.as_tensor(margin).max()) > 1:
+def _wider(margin: Tensor) -> Tensor:
+    wider = margin * WIDEN
+    if wider.numel() and float(wider.max()) > 1:
         raise BackendError(
-            "no shift of a Gram matrix could be proved by Cholesky: linear algebra of this torch "
-            "is at fault"
+            "no shift of a Gram matrix could be proved by Cholesky: the linear algebra of this "
+            "torch is at fault"
         )
+    return wider

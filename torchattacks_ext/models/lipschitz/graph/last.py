@@ -59,7 +59,8 @@ def measure_last(module: nn.Module, name: str, body: float) -> Last:
 def _spread(weight: Tensor) -> float:
     """max_ij |w_i - w_j|, from the differences themselves."""
     largest = 0.0
-    for part in weight.split(ROWS):
+    for start in range(0, len(weight), ROWS):
+        part = weight[start : start + ROWS]
         apart = torch.cdist(part, weight, compute_mode="donot_use_mm_for_euclid_dist")
         largest = max(largest, float(apart.max()))
     return up(largest, weight.shape[1] + 4)

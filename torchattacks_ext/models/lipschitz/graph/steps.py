@@ -66,7 +66,8 @@ class Call:
             raise ModelContractError(
                 "more than its first argument depends on the image"
             )
-        return flows[0]
+        first: Flow = flows[0]
+        return first
 
     def place(self) -> Place:
         """The place of a layer with this input and output."""
@@ -184,7 +185,8 @@ def summed(call: Call) -> Found:
 
 
 def _entries(call: Call) -> float:
-    return math.prod(call.only().shape) / max(1, math.prod(call.out.shape))
+    """How many entries go into one of the output."""
+    return float(math.prod(call.only().shape) / max(1, math.prod(call.out.shape)))
 
 
 def item(call: Call) -> Found:

@@ -125,7 +125,8 @@ class Walk:
             if isinstance(out, Tensor)
             else next(x for x in out if isinstance(x, Tensor))
         )
-        arguments: dict[int | str, Any] = {**dict(enumerate(node.args)), **node.kwargs}
+        arguments: dict[int | str, Any] = dict(enumerate(node.args))
+        arguments.update(node.kwargs.items())
         return Place(
             tuple(value.shape[1:]),
             tuple(tensor.shape[1:]),

@@ -107,29 +107,27 @@ def jumps(module: Any, place: Place) -> Bound:
     )
 
 
-_ONE = (
-    nn.ReLU,
-    nn.ReLU6,
-    nn.Hardtanh,
-    nn.Tanh,
-    nn.Softsign,
-    nn.LogSigmoid,
-    nn.Softshrink,
-)
-_ONE = (*_ONE, nn.Tanhshrink, nn.CELU)
-_MOVES: tuple[type, ...] = (nn.Identity, nn.Flatten, nn.Unflatten, nn.PixelShuffle)
-_MOVES = (*_MOVES, nn.PixelUnshuffle, nn.ChannelShuffle, nn.Dropout, nn.Dropout1d)
-_MOVES = (*_MOVES, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+def celu(module: Any, place: Place) -> Bound:
+    """1, for alpha > 0."""
+    if not module.alpha > 0:
+        raise ModelContractError(f"CELU with alpha={module.alpha} <= 0 has no bound")
+    return slope(1.0)
+
+
+_ONE = "ReLU ReLU6 Hardtanh Tanh Softsign LogSigmoid Softshrink Tanhshrink"
+_MOVES = "Identity Flatten Unflatten PixelShuffle PixelUnshuffle ChannelShuffle Dropout Dropout1d"
+_MOVES += " Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout"
 
 RULES: dict[type | str, Rule] = {
-    **{kind: constant(1.0) for kind in _ONE},
-    **{kind: same for kind in _MOVES},
+    **{kind: constant(1.0) for kind in (getattr(nn, name) for name in _ONE.split())},
+    **{kind: same for kind in (getattr(nn, name) for name in _MOVES.split())},
     **{kind: jumps for kind in (nn.Hardshrink, nn.Threshold)},
     "torchvision.ops.stochastic_depth.StochasticDepth": same,
     nn.LeakyReLU: leaky,
     nn.PReLU: prelu,
     nn.RReLU: rrelu,
     nn.ELU: elu,
+    nn.CELU: celu,
     nn.SELU: constant(SELU),
     nn.GELU: gelu,
     nn.SiLU: constant(SILU),

@@ -67,15 +67,13 @@ def folded(module: Any, norm: Any, place: Place) -> Bound:
     """
     factor = scales(norm)
     weight = weight_of(module)
-    transposed = isinstance(module, _TRANSPOSED)
     if isinstance(module, nn.Linear):
         bound = Bound(spectral_norm(weight * factor[:, None]), how="SVD, folded")
-    elif transposed:
-        groups = module.groups
-        parts = weight.unflatten(0, (groups, -1)) * _column(
-            factor.unflatten(0, (groups, -1))[:, None], weight.dim() + 1
-        )
-        bound = _convolution(module, parts.flatten(0, 1), place)
+    elif isinstance(module, _TRANSPOSED):
+        # (in, out / groups, *kernel): the rows of a group go to the outputs of that group
+        parts = weight.reshape(module.groups, -1, *weight.shape[1:])
+        rows = _column(factor.reshape(module.groups, 1, -1), parts.dim())
+        bound = _convolution(module, (parts * rows).reshape(weight.shape), place)
     else:
         bound = _convolution(module, weight * _column(factor, weight.dim()), place)
     # every product of a factor and a weight is rounded four times at most
@@ -139,7 +137,8 @@ def _as_map(module: Any, weight: Tensor) -> Any:
     """The layer without its bias, on float64 images."""
     axes = len(module.kernel_size)
     if isinstance(module, _TRANSPOSED):
-        turn = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[axes - 1]
+        turns: Any = F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d
+        turn = turns[axes - 1]
         pads = module.padding, module.output_padding, module.groups, module.dilation
         return lambda x: turn(x, weight, None, module.stride, *pads)
     slide: Any = (F.conv1d, F.conv2d, F.conv3d)[axes - 1]
