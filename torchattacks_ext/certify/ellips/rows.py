@@ -38,15 +38,19 @@ def certified_rows(
     )
 
 
-def raised_on(batch: Batch, error: ModelContractError) -> Rows:
-    """FAILED rows of a batch on which the model raised; any other refusal is raised again."""
+def nothing_known(batch: Batch) -> Rows:
+    """Rows of a batch of which nothing is known; who calls says why, by `Rows.failed`."""
     none = torch.full((len(batch),), -1)
     names = ("label", "prediction", "clean_correct", "abstain")
     zeros = {name: torch.zeros(len(batch)) for name in ("radius", "latent_radius")}
     columns = {name: none for name in names} | zeros
     nan = torch.full((len(batch),), torch.nan)
-    rows = _rows(batch, {**columns, "status": 0 * none, "lipschitz": nan})
-    return rows.failed(models_own(error))
+    return _rows(batch, {**columns, "status": 0 * none, "lipschitz": nan})
+
+
+def raised_on(batch: Batch, error: ModelContractError) -> Rows:
+    """FAILED rows of a batch on which the model raised; any other refusal is raised again."""
+    return nothing_known(batch).failed(models_own(error))
 
 
 def _rows(batch: Batch, columns: dict[str, Tensor]) -> Rows:
