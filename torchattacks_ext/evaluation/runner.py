@@ -21,6 +21,7 @@ from ..models.logits import LogitsView
 from ..models.session import first_tensor, session
 from ..results.base.facts import Cost, Flag, versions, warn_flags
 from ..results.evaluation import EvaluationReport, GalleryItem, StageReport
+from .contradictions import contradictions
 from .gallery import Gallery
 from .intake import DataFacts, open_stream
 from .running import Running
@@ -207,7 +208,7 @@ def _report(
     model: Mapping[str, Any],
 ) -> EvaluationReport:
     flags = [flag for stage in stages if stage.result for flag in stage.result.flags]
-    flags += [*stream.copies.flags(), *stream.doubts()]
+    flags += [*stream.copies.flags(), *stream.doubts(), *contradictions(stages)]
     return EvaluationReport(
         name=name or model["class"],
         plan=plan.facts(),
