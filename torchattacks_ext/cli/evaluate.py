@@ -130,7 +130,9 @@ def evaluate(
     with common.clean_stdout():
         base = None if plan is None else read_plan(plan)
         radius = {"eps": _number(eps, "--eps")}
-        checked = build_plan(base, settings | radius, attacks, arguments, fim, certified)
+        checked = build_plan(
+            base, settings | radius, attacks, arguments, fim, certified
+        )
         for text in (lost := replaced(base, checked, attacks)):
             common.warn(text)
         named = _data(data, n, resize)

@@ -1,4 +1,4 @@
-"""Does training make certified radii larger, from its arguments alone, and can it be interrupted?"""
+"""Does training make certified radii larger, from its arguments alone, and go on after Ctrl-C?"""
 
 from __future__ import annotations
 

@@ -49,10 +49,12 @@ class Gaussians(nn.Module):
 
     def head(self) -> EllipsHead:
         """The head as it is now. Raises ConfigError where a precision has become singular."""
-        numbers = (p.detach().double() for p in (self.means, self.factors, self.biases))
-        k = len(self.means)
-        none = torch.full((k,), math.inf, dtype=torch.float64)
-        mixture = Mixture(*numbers, torch.arange(k), none)
+        means, factors, biases = (
+            p.detach().double() for p in (self.means, self.factors, self.biases)
+        )
+        owners = torch.arange(len(means), device=means.device)
+        nowhere = torch.full_like(biases, math.inf)
+        mixture = Mixture(means, factors, biases, owners, nowhere)
         return EllipsHead(mixture, {"source": "trained on the certified radius"})
 
 

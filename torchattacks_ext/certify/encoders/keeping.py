@@ -21,10 +21,19 @@ FORMAT = "encoder-training/1"
 class Training(Protocol):
     """What is kept of a training: two modules, their optimiser, the losses so far."""
 
-    encoder: nn.Module
-    gaussians: nn.Module
-    optimiser: torch.optim.Optimizer
     losses: list[float]
+
+    @property
+    def encoder(self) -> nn.Module:
+        """What maps images to latents."""
+
+    @property
+    def gaussians(self) -> nn.Module:
+        """What stands for the head."""
+
+    @property
+    def optimiser(self) -> torch.optim.Optimizer:
+        """What moves both."""
 
 
 def key_of(

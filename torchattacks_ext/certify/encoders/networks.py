@@ -35,9 +35,9 @@ def orthogonal_mlp(
     layers: list[nn.Module] = [nn.Flatten()]
     size = math.prod(shape)
     for width in widths:
-        layers += [skip_init(nn.Linear, size, width), GroupSort()]
+        layers += [_bare(nn.Linear, size, width), GroupSort()]
         size = width
-    return _drawn([*layers, skip_init(nn.Linear, size, dim)], seed)
+    return _drawn([*layers, _bare(nn.Linear, size, dim)], seed)
 
 
 def orthogonal_cnn(
@@ -61,10 +61,16 @@ def orthogonal_cnn(
     layers: list[nn.Module] = []
     size, (high, wide) = shape[0], shape[1:]
     for width in channels:
-        layers += [skip_init(nn.Conv2d, size, width, 4, 2, 1), GroupSort()]
+        layers += [_bare(nn.Conv2d, size, width, 4, 2, 1), GroupSort()]
         size, high, wide = width, high // 2, wide // 2
-    layers += [nn.Flatten(), skip_init(nn.Linear, size * high * wide, dim)]
+    layers += [nn.Flatten(), _bare(nn.Linear, size * high * wide, dim)]
     return _drawn(layers, seed)
+
+
+def _bare(kind: type[nn.Module], *sizes: int) -> nn.Module:
+    """A layer without numbers yet: its own start would draw from the global generator."""
+    made: nn.Module = skip_init(kind, *sizes)  # type: ignore[no-untyped-call]
+    return made
 
 
 def _drawn(layers: list[nn.Module], seed: int) -> nn.Sequential:

@@ -163,7 +163,7 @@ class _Run:
         with torch.no_grad():
             if settings.principal:
                 _principal_start(encoder, images)
-            z = torch.cat([encoder(part) for part in images.split(1024)])
+            z = torch.cat([encoder(part) for part in torch.split(images, 1024)])
         shrinkage = settings.shrinkage
         head = EllipsHead.fit(z, labels, settings.covariance, shrinkage)
         self.gaussians = Gaussians(head)
@@ -203,7 +203,7 @@ class _Run:
             distances = self.gaussians(z, self.labels[rows])
             loss = radius_loss(distances, ask.eps, ask.temperature)
             self.optimiser.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             self.optimiser.step()
             if ask.lr > 0:
                 retract_(self.layers)
@@ -213,7 +213,7 @@ class _Run:
     def _batches(self, epoch: int) -> Iterator[Tensor]:
         ids = torch.arange(len(self.images), device=self.images.device)
         order = uniform(self.settings.seed, ids, "order", epoch, 1)[:, 0].argsort()
-        yield from order.split(self.settings.batch_size)
+        yield from torch.split(order, self.settings.batch_size)
 
     def _drawn(self, rows: Tensor, epoch: int) -> Tensor:
         images = self.images[rows]
@@ -241,13 +241,12 @@ def rate_at(share: float) -> float:
 
 
 def _principal_start(encoder: nn.Module, images: Tensor) -> None:
-    last = encoder[-1] if isinstance(encoder, nn.Sequential) else None
-    if not isinstance(last, nn.Linear):
+    layers = list(encoder) if isinstance(encoder, nn.Sequential) else []
+    if not layers or not isinstance(layers[-1], nn.Linear):
         raise ConfigError(
             "principal=True needs an nn.Sequential that ends in a Linear layer; give "
             "principal=False to start from the encoder's own weights"
         )
-    before = encoder[:-1]
-    principal_(
-        last, torch.cat([before(part).flatten(1) for part in images.split(1024)])
-    )
+    body = nn.Sequential(*layers[:-1])
+    parts = [body(part).flatten(1) for part in torch.split(images, 1024)]
+    principal_(layers[-1], torch.cat(parts))

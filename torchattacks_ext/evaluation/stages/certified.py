@@ -1,4 +1,4 @@
-"""Which images provably keep their answer, and how far? The certificates of an Ellips as a stage."""
+"""Which images provably keep their answer, and how far? Certificates of an Ellips as a stage."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class CertifiedStage(RowStage):
     """Radii of a model that is an :class:`~torchattacks_ext.certify.Ellips`; no attack, no draws.
 
     Arguments: radii, at most 50 numbers >= 0 in L2 pixel units ("8/255" is understood) at which the
-    report gives the certified accuracy; default .25, .5 and 1, and the plan's eps where its norm is
-    L2. The result is the one that `certify` gives for the same images and labels. Raises ConfigError
-    for others, for other bounds than (0, 1), and for a model that is no Ellips.
+    report gives the certified accuracy; default .25, .5 and 1, and the plan's eps where its norm
+    is L2. The result is the one that `certify` gives for the same images and labels. Raises
+    ConfigError for others, for other bounds than (0, 1), and for a model that is no Ellips.
     """
 
     kind = "certified"

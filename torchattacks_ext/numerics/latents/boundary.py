@@ -17,7 +17,7 @@ from .losses import check_latents
 STEPS = 3
 """Projections on the linearised boundary; the third moves a distance by less than 1 % at d = 96."""
 _FAR = 1e4
-"""Distance to the own class, of which there is none: larger than any other, and without gradient."""
+"""Distance to the own class, which has none: larger than any other, and without gradient."""
 _FLAT = 1e-3
 """Gradients of scores shorter than this divide nothing."""
 
@@ -36,9 +36,9 @@ def boundary_distances(
         d <- -(m_i(z + d) - g^T d) g / |g|^2,    g = grad m_i(z + d),    d_0 = 0
 
     The fixed points are the points where the line from z meets the boundary at a right angle: the
-    nearest one, for latents near the boundary. No step leads further than the mean of the class to be
-    reached, before which the boundary is crossed. A distance is positive on the own side. Its gradient
-    is that of the exact distance: at the nearest point x* = z + d the distance changes by
+    nearest one, for latents near the boundary. No step leads further than the mean of the class to
+    be reached, before which the boundary is crossed. A distance is positive on the own side. Its
+    gradient is that of the exact distance: at the nearest point x* = z + d the distance changes by
     dm_i(x*) / |grad m_i(x*)| (envelope theorem), whether z or the Gaussians move.
 
     Arguments:
@@ -82,7 +82,8 @@ def boundary_distances(
         slope = rise(start + step)[1].norm(dim=2).clamp(min=_FLAT)
     found = sign * step.norm(dim=2) + rise(start + step)[0] / slope
     own = torch.nn.functional.one_hot(y.long(), k).bool()
-    return found.masked_fill(own, _FAR)
+    whole: Tensor = found.masked_fill(own, _FAR)
+    return whole
 
 
 def _nearest(

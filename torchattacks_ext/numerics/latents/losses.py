@@ -29,7 +29,7 @@ def isotropy_loss(z: Tensor, y: Tensor) -> Tensor:
     """
     check_latents(z, y)
     d, total = z.shape[1], z.new_zeros(())
-    for k in y.unique():
+    for k in torch.unique(y):
         own = z[y == k]
         own = own - own.mean(0)
         covariance = own.T @ own / len(own)
@@ -68,7 +68,8 @@ def mmd_rbf(z: Tensor, other: Tensor, bandwidth: float = 1.0) -> Tensor:
 def mmd_gaussian(z: Tensor, mean: Tensor, bandwidth: float = 1.0) -> Tensor:
     r"""Squared discrepancy between a sample and N(mean, I), whose part is known in closed form.
 
-        mean k(z, z') + (h^2/(h^2+2))^{d/2} - 2 mean_i (h^2/(h^2+1))^{d/2} e^{-|z_i - mu|^2/(2(h^2+1))}
+        mean k(z, z') + (h^2/(h^2+2))^{d/2}
+          - 2 mean_i (h^2/(h^2+1))^{d/2} exp(-|z_i - mu|^2 / (2 (h^2+1)))
 
     with the kernel of :func:`mmd_rbf`: its limit for infinitely many draws of the Gaussian, without
     the noise of drawing. z (N, d), mean (d,) -> scalar >= 0. Errors as there.
@@ -110,7 +111,7 @@ def mcr2_loss(z: Tensor, y: Tensor, distortion: float = 0.5) -> Tensor:
         raise ConfigError(
             f"distortion={distortion!r} must be a finite number > 0, say 0.5"
         )
-    parts = [z[y == k] for k in y.unique()]
+    parts = [z[y == k] for k in torch.unique(y)]
     within = [len(own) / len(z) * _rate(own, e) for own in parts]
     return torch.stack(within).sum() - _rate(z, e)
 
@@ -119,7 +120,8 @@ def _rate(z: Tensor, e: float) -> Tensor:
     n, d = z.shape
     gram = z @ z.T if n < d else z.T @ z  # the same determinant
     inner = torch.eye(len(gram)).to(z) + d / (n * e * e) * gram
-    return torch.linalg.cholesky(inner).diagonal().log().sum()
+    found: Tensor = torch.linalg.cholesky(inner).diagonal().log().sum()
+    return found
 
 
 def _kernel(a: Tensor, b: Tensor, h: float) -> Tensor:

@@ -74,8 +74,8 @@ def certified_curve(
     )
     more = f" {things(beyond, 'image')} beyond the right end." if beyond else ""
     caption = (
-        f"Status: {tier}. Band: exact {confidence_text(confidence)} intervals, each for one radius; "
-        f"{count(len(found))} images.{more}"
+        f"Status: {tier}. Band: exact {confidence_text(confidence)} intervals, each for one "
+        f"radius; {count(len(found))} images.{more}"
     )
     return figure(title, drawing(title, said, _HEIGHT, parts), [], caption)
 
@@ -121,7 +121,8 @@ def _mark(found: FloatArray, eps: float, x: Axis, y: Axis) -> list[str]:
     name = f"{percent(round(share * len(found)), len(found))} beyond {number(eps)}"
     return [
         *limit(x, eps, middle + 8, y.start, ""),
-        f'<circle class="dot" cx="{at}" cy="{middle}" r="3.5"><title>{escape(name)}</title></circle>',
+        f'<circle class="dot" cx="{at}" cy="{middle}" r="3.5"><title>{escape(name)}</title>'
+        "</circle>",
     ]
 
 

@@ -13,7 +13,7 @@ from ..words import count, number, one_line, radius, share, things
 
 CERTIFIED, ASSUMED, REPRODUCTION = TIERS
 WORTH = {
-    CERTIFIED: "certificate: holds for every change within the radius, up to the encoder's rounding",
+    CERTIFIED: "certificate: holds for every change within the radius, up to encoder rounding",
     ASSUMED: "a certificate only if the assumed Lipschitz constant is right; nobody checked it",
     REPRODUCTION: "none: a reproduction of published formulas, which may exceed the truth",
 }
@@ -98,5 +98,6 @@ def sentence(result: Certificates, main: Main | None) -> str:
         )
     return (
         f"By published formulas that were reproduced here, {said} would keep the right answer "
-        f"under changes of {main.norm} size {radius(main.at.eps)}; that is no proof and no certificate."
+        f"under changes of {main.norm} size {radius(main.at.eps)}; that is no proof and no "
+        "certificate."
     )

@@ -39,8 +39,8 @@ def plain_summary(report: EvaluationReport) -> list[str]:
     """Four to eight sentences without jargon, in this order.
 
     What was measured; accuracy without change; what withstands the attacks (an upper
-    bound, never a proof); what is proved, where a stage proves; what the random test says (two sentences); what was not
-    tested; failed stages; doubts.
+    bound, never a proof); what is proved, where a stage proves; what the random test says
+    (two sentences); what was not tested; failed stages; doubts.
 
     >>> report = EvaluationReport("net", {}, {}, {"n": 0}, stages=())
     >>> plain_summary(report)[1]
