@@ -8,11 +8,17 @@ arXiv:1804.07870, on CLEVER).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from torch import nn
+
 from ..errors import ConfigError, StatusError
+from ..models.lipschitz.net import bound_net
+from ..models.normalised import check_moments
 from ..numerics.arguments import as_number
+from ..numerics.certificates.rounding import product, up
 
 Scope = Literal["global", "ball", "point"]
 SCOPES: tuple[Scope, ...] = "global", "ball", "point"
@@ -68,6 +74,35 @@ class LipschitzBound:
     def assume(cls, value: Any, source: str = "given by the caller") -> LipschitzBound:
         """A number that somebody vouches for; every certificate that uses it says so."""
         return cls(as_number(value), kind="assumed", source=source)
+
+    @classmethod
+    def of(
+        cls, encoder: nn.Module, input_shape: Sequence[int], normalization: Any = None
+    ) -> LipschitzBound:
+        """The global bound of an encoder by the rules for its layers, preprocessing included.
+
+        encoder: nn.Module in eval mode, float32 or float64, whose modules have rules (see
+        :func:`~torchattacks_ext.models.lipschitz.net.bound_net`). input_shape: of one image,
+        without the batch. normalization: (mean, std) a channel where the encoder wants normalised
+        input and does not do that itself: a factor 1 / min std.
+
+        Raises ModelContractError, naming the layer, where there is no bound (unknown modules,
+        attention, training mode, half precision), ConfigError for moments that are none. Cost: two
+        row-passes and the norms of all weights.
+
+        >>> bound = LipschitzBound.of(nn.Flatten().eval(), (1, 2, 2), normalization=(0.5, 0.25))
+        >>> round(bound.value, 9), bound.kind
+        (4.0, 'product')
+        """
+        found = bound_net(encoder, input_shape)
+        value, source = found.value, "product of the norms of the layers"
+        if normalization is not None:
+            mean, std = normalization
+            _, std = check_moments(mean, std, (0.0, 1.0))
+            least = min(std)
+            value = product([value, up(1 / least)])
+            source += ", and 1 / min std"
+        return cls(value, kind="product", source=source)
 
     @property
     def status(self) -> str:

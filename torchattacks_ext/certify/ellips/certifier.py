@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ from .entrance import (
     same_shape,
 )
 from .head import EllipsHead
-from .reach import Known, admitted, one_image_only, pixel_radius, tier_of
+from .reach import Known, Reach, admitted, reach_of, tier_of
 from .rows import certified_rows, raised_on
 
 
@@ -53,8 +53,9 @@ class Ellips(nn.Module):
         encoder (nn.Module): maps images (N, ...) to latents (N, d).
         head (EllipsHead): classifier of the latents.
         lipschitz (LipschitzBound): of the map from pixels in [0, 1] to latents, `normalization`
-            included; in `paper_mode` also an Estimate. None finds it by the rules for layers.
-            (Default: None)
+            included; in `paper_mode` also an Estimate. None finds it by the rules for layers, and
+            "ball" one around each image for chains of Linear, Conv and ReLU, at some twenty times
+            the cost. (Default: None)
         method (str): "exact", "pairwise" or "paper"; None is "exact", in `paper_mode` "paper".
             (Default: None)
         paper_mode (bool): the paper's numbers, which are no certificate. (Default: False)
@@ -81,7 +82,7 @@ class Ellips(nn.Module):
         self,
         encoder: nn.Module,
         head: EllipsHead,
-        lipschitz: Known | None = None,
+        lipschitz: Known | Literal["ball"] | None = None,
         method: Method | None = None,
         paper_mode: bool = False,
         normalization: Any = None,
@@ -103,32 +104,39 @@ class Ellips(nn.Module):
 
     # ------------------------------------------------------------------ the bound
     @property
-    def lipschitz(self) -> Known | None:
+    def lipschitz(self) -> Known | Literal["ball"] | None:
         """The bound as it was given; assigning another one is checked as at the start."""
         return self._given
 
     @lipschitz.setter
-    def lipschitz(self, found: Known | None) -> None:
-        self._given = None if found is None else admitted(found, self.paper_mode)
-        self._given_for = None if found is None else fingerprint(self.encoder).sha256
+    def lipschitz(self, found: Known | Literal["ball"] | None) -> None:
+        if found is not None and found != "ball":
+            found = admitted(found, self.paper_mode)
+        self._given = found
+        self._known: tuple[Any, Reach] | None = None
+        vouched = getattr(found, "kind", "assumed") == "assumed"
+        self._given_for = None if vouched else _identity(self.encoder)
 
-    def bound(self, input_shape: tuple[int, ...]) -> Known:
-        """The bound for images of that shape (without the batch dimension).
+    def bound(self, input_shape: tuple[int, ...]) -> Reach:
+        """What takes latent radii to pixels, for images of that shape (without the batch).
 
-        Raises StateError where the encoder's weights changed since a bound was given for them.
+        Found once for the weights that the encoder has now. Raises StateError where it is not the
+        encoder any more that a bound was given for, ModelContractError where a bound is to be found
+        and a layer has none.
         """
-        if self._given is None:
-            raise ConfigError(
-                "lipschitz=None: give the encoder's bound, as lipschitz=LipschitzBound(...)"
-            )
-        vouched = getattr(self._given, "kind", "assumed") == "assumed"
-        now = self._given_for if vouched else fingerprint(self.encoder).sha256
-        if now != self._given_for:
+        now = _identity(self.encoder)
+        key = (now, tuple(input_shape), self.encoder_slack)
+        if self._known is not None and now is not None and self._known[0] == key:
+            return self._known[1]
+        if self._given_for not in (None, now):
             raise StateError(
-                "the encoder's weights changed since its Lipschitz bound was given; bound it again "
-                "and assign it: model.lipschitz = LipschitzBound(...)"
+                "the encoder changed since its Lipschitz bound was given; bound it again and "
+                "assign it: model.lipschitz = LipschitzBound.of(...), or None"
             )
-        return self._given
+        refuse_training(self.encoder)
+        found = reach_of(self.encoder, input_shape, self._given, self.encoder_slack)
+        self._known = key, found
+        return found
 
     # ------------------------------------------------------------------ verbs
     def forward(self, images: Tensor) -> Tensor:
@@ -188,23 +196,22 @@ class Ellips(nn.Module):
         model, finished = describe_model(self), Finished("none")
         started = time.perf_counter()
         shape: tuple[int, ...] | None = None
-        known: Known | None = None
+        reach: Reach | None = None
         with measuring.bar(stream.total, "Ellips", progress) as shown:
             for batch in stream:
                 shape = same_shape(batch.images, shape)
                 with session(self):
-                    known = self.bound(shape) if known is None else known
-                    finished.add(self.certify_batch(batch, known))
+                    reach = self.bound(shape) if reach is None else reach
+                    finished.add(self.certify_batch(batch, reach))
                 shown.update(len(batch))
         finished.refuse_nothing()
         cost = Cost(len(finished.table), 0, time.perf_counter() - started)
-        settings = {} if known is None else self.settings(shape or (), known)
+        settings = {} if reach is None else self.settings(shape or (), reach)
         origin = {"model": model, "batch_size": batch_size}
         return self._result(stream, finished, settings, origin, cost)
 
-    def certify_batch(self, batch: Batch, known: Known) -> Rows:
-        """Finished rows of checked pixels, inside a runner's own session; known: their bound."""
-        one_image_only(known, int(batch.index.max()) + 1)
+    def certify_batch(self, batch: Batch, reach: Reach) -> Rows:
+        """Finished rows of checked pixels, inside a runner's own session; reach: of their shape."""
         if batch.labels is not None:
             check_label_range(batch.labels, self.head.n_classes)
         try:
@@ -212,26 +219,20 @@ class Ellips(nn.Module):
         except ModelContractError as error:
             return raised_on(batch, error)
         found = self.head.radii(z, self.method)
-        radius = pixel_radius(found.radius, known, self.encoder_slack)
-        value = torch.full_like(radius, known.value)
-        return certified_rows(batch, found, radius, value, z.isfinite().all(1).cpu())
+        radius, used = reach.pixels(batch.images, found.radius)
+        return certified_rows(batch, found, radius, used, z.isfinite().all(1).cpu())
 
-    def settings(self, input_shape: tuple[int, ...], known: Known) -> dict[str, Any]:
+    def settings(self, input_shape: tuple[int, ...], reach: Reach) -> dict[str, Any]:
         """What the radii are and rest on, in JSON types; part of the digest.
 
-        L is rounded to six digits here (its last ones differ from machine to machine); the rows
-        hold it in full.
+        L has six digits here (its last ones differ from machine to machine); rows hold it in full.
         """
         return {
             "certifier": "Ellips",
             "method": self.method,
-            "tier": tier_of(known, self.paper_mode),
+            "tier": tier_of(reach.known, self.paper_mode),
             "norm": "L2",
-            "L": float(f"{known.value:.6g}"),
-            "L_kind": getattr(known, "kind", "estimate"),
-            "L_source": known.source,
-            "scope": getattr(known, "scope", "estimate"),
-            "encoder_slack": self.encoder_slack,
+            **reach.facts(),
             "covariance": self.head.covariance,
             "n_classes": self.head.n_classes,
             "n_inputs": int(torch.Size(input_shape).numel()),
@@ -267,3 +268,9 @@ class Ellips(nn.Module):
         found = *flags, *measuring.flags_of(result, stream, trained=False)
         measuring.flagged(result, found)
         return result.with_flags(found)
+
+
+def _identity(encoder: nn.Module) -> tuple[str, str] | None:
+    """Its weights and its layers; None where the weights cannot be hashed."""
+    found = fingerprint(encoder).sha256
+    return None if found is None else (found, repr(encoder))

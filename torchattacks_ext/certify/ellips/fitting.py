@@ -9,11 +9,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ...data.door import as_tensor, check_labels
+from ...data.door import check_labels
 from ...errors import ConfigError, InputError, MissingExtra
 from ...numerics.arguments import as_number
 from ...numerics.certificates.mixture import COVARIANCES, Covariance
-from .parameters import check_priors
+from .parameters import as_double, check_priors
 
 Shrinkage = Literal["ledoit-wolf", "oas"] | float | None
 ESTIMATORS = {"ledoit-wolf": "LedoitWolf", "oas": "OAS"}
@@ -74,7 +74,11 @@ def fitted(
 
 
 def _data(z: Any, y: Any) -> tuple[Tensor, Tensor]:
-    z = as_tensor(z, "latents").detach()
+    if not isinstance(z, Tensor):
+        z = as_double(
+            z, "latents"
+        )  # a list would become float32 on its way through torch
+    z = z.detach()
     if z.dim() != 2 or not z.numel() or z.dtype.is_complex:
         raise InputError(
             f"latents have shape {tuple(z.shape)} {z.dtype}, expected (N, d) numbers; flatten what "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,15 +19,24 @@ REMEDY = (
 """What to do about a covariance that is singular, or nearly so."""
 
 
-def as_double(values: Any, what: str) -> Tensor:
-    """`values` as a detached float64 tensor. Raises ConfigError for what is no array of numbers."""
+def as_double(values: Any, what: str, finite: bool = True) -> Tensor:
+    """`values` as a detached float64 tensor; ConfigError for what is no array of (finite) numbers.
+
+    >>> as_double([0.1], "means").item() == 0.1
+    True
+    """
     try:
-        found = torch.as_tensor(values).detach().to(torch.float64)
+        # a list would become float32 on its way through torch
+        given = values if isinstance(values, Tensor) else np.array(values, np.float64)
+        found = torch.as_tensor(given).detach()
+        if found.is_complex():
+            raise TypeError
+        found = found.to(torch.float64)
     except (TypeError, ValueError, RuntimeError):
         raise ConfigError(
             f"{what} are {type(values).__name__}, expected numbers in a tensor, array or list"
         ) from None
-    if not bool(found.isfinite().all()):
+    if finite and not bool(found.isfinite().all()):
         raise ConfigError(f"{what} hold NaN or infinite values")
     return found
 
@@ -67,7 +77,7 @@ def mixture_of(
     number = torch.arange(c) if owners is None else torch.as_tensor(owners).long()
     edge = torch.full((c,), math.inf, dtype=torch.float64)
     if reject is not None:
-        edge = torch.as_tensor(reject).to(torch.float64).expand(c).clone()
+        edge = as_double(reject, "reject radii", finite=False).expand(c).clone()
     return Mixture(means, factors, biases.contiguous(), number, edge)
 
 

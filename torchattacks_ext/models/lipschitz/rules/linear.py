@@ -35,7 +35,7 @@ def linear(module: nn.Linear, place: Place) -> Bound:
 
 def convolution(module: Any, place: Place) -> Bound:
     """Of the convolution itself, with its padding."""
-    return _convolution(module, weight_of(module), place)
+    return convolution_bound(module, weight_of(module), place)
 
 
 def scales(module: Any) -> Tensor:
@@ -55,6 +55,19 @@ def scales(module: Any) -> Tensor:
     return finite(gamma / (var + module.eps).sqrt(), module)
 
 
+def affine_of(module: Any) -> tuple[Tensor, Tensor]:
+    """Factor and constant a channel of a batch normalisation in eval mode, (C,) float64 each."""
+    factor = scales(module)
+    if module.weight is not None:
+        factor = factor * module.weight.detach().to("cpu", torch.float64).sign()
+    shift = (
+        -finite(module.running_mean.detach().to("cpu", torch.float64), module) * factor
+    )
+    if module.bias is not None:
+        shift = shift + finite(module.bias.detach().to("cpu", torch.float64), module)
+    return factor, shift
+
+
 def batch_norm(module: Any, place: Place) -> Bound:
     """max |gamma| / sqrt(var + eps)."""
     return Bound(up(float(scales(module).max()), 4), how="largest factor of a channel")
@@ -69,13 +82,13 @@ def folded(module: Any, norm: Any, place: Place) -> Bound:
     weight = weight_of(module)
     if isinstance(module, nn.Linear):
         bound = Bound(spectral_norm(weight * factor[:, None]), how="SVD, folded")
-    elif isinstance(module, _TRANSPOSED):
+    elif isinstance(module, TRANSPOSED):
         # (in, out / groups, *kernel): the rows of a group go to the outputs of that group
         parts = weight.reshape(module.groups, -1, *weight.shape[1:])
         rows = _column(factor.reshape(module.groups, 1, -1), parts.dim())
-        bound = _convolution(module, (parts * rows).reshape(weight.shape), place)
+        bound = convolution_bound(module, (parts * rows).reshape(weight.shape), place)
     else:
-        bound = _convolution(module, weight * _column(factor, weight.dim()), place)
+        bound = convolution_bound(module, weight * _column(factor, weight.dim()), place)
     # every product of a factor and a weight is rounded four times at most
     lost = up(float(weight.norm() * factor.max()) * 8 * UNIT, 8)
     how = bound.how if "folded" in bound.how else f"{bound.how}, folded"
@@ -86,13 +99,14 @@ def _column(factor: Tensor, n_dims: int) -> Tensor:
     return factor.reshape(*factor.shape, *(1,) * (n_dims - factor.dim()))
 
 
-def _convolution(module: Any, weight: Tensor, place: Place) -> Bound:
+def convolution_bound(module: Any, weight: Tensor, place: Place) -> Bound:
+    """Of a convolution with the options of `module` and another weight of its form."""
     small = math.prod(place.shape), math.prod(place.out)
     if min(small) <= SMALL and math.prod(small) <= MOST_ENTRIES:
         return Bound(
             spectral_norm(dense(_as_map(module, weight), place.shape)), how="dense SVD"
         )
-    size = place.out if isinstance(module, _TRANSPOSED) else place.shape
+    size = place.out if isinstance(module, TRANSPOSED) else place.shape
     axes = len(module.kernel_size)
     circular = module.padding_mode == "circular" and not _comes_twice(module)
     settings = {
@@ -136,7 +150,7 @@ def _padded(x: Tensor, pad: tuple[int, int], mode: str) -> Tensor:
 def _as_map(module: Any, weight: Tensor) -> Any:
     """The layer without its bias, on float64 images."""
     axes = len(module.kernel_size)
-    if isinstance(module, _TRANSPOSED):
+    if isinstance(module, TRANSPOSED):
         turns: Any = F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d
         turn = turns[axes - 1]
         pads = module.padding, module.output_padding, module.groups, module.dilation
@@ -148,8 +162,8 @@ def _as_map(module: Any, weight: Tensor) -> Any:
     return lambda x: slide(F.pad(x, flat, mode=mode), weight, None, *steps)
 
 
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 INSTANCE = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 

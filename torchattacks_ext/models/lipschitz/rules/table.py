@@ -9,13 +9,14 @@ from torch import nn
 
 from ....errors import ConfigError
 from ..bound import Rule
-from . import activations, linear, pools, refused
+from . import activations, linear, pools, refused, torchlip
 
 _TABLE: dict[type | str, Rule] = {
     **refused.RULES,
     **linear.RULES,
     **pools.RULES,
     **activations.RULES,
+    **torchlip.RULES,
 }
 """Classes, or the dotted names of classes of packages that are not imported for this."""
 
