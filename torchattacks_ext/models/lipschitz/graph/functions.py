@@ -14,7 +14,7 @@ from torch import Tensor
 from ....errors import ModelContractError
 from ....numerics.certificates.matrices import spectral_norm
 from ....numerics.certificates.rounding import product, up
-from ..rules import activations, linear, pools
+from ..rules import activations, linear, pools, resizing
 from . import steps
 from .steps import Call, Found, Step
 from .tracing import normalise
@@ -162,7 +162,7 @@ def _interpolate(call: Call) -> Found:
     }
     place = call.place()
     return steps.times(
-        call, pools.interpolated(place.shape[1:], place.out[1:], options)
+        call, resizing.interpolated(place.shape[1:], place.out[1:], options)
     )
 
 
@@ -191,7 +191,7 @@ _SLOPES = {
     "silu": activations.SILU,
     "mish": activations.MISH,
     "hardswish": activations.HARDSWISH,
-    "hardsigmoid": up(1 / 6),
+    "hardsigmoid": activations.HARDSIGMOID,
     "selu": activations.SELU,
     "erf": up(2 / math.sqrt(math.pi), 4),
     "softmax": 0.5,

@@ -19,7 +19,7 @@ from ..layers import ClippedNorm, GroupSort
 from .weights import weight_of
 
 GELU = {"none": 1.12891, "tanh": 1.129}
-SILU, MISH, HARDSWISH = 1.09984, 1.0885, 1.5
+SILU, MISH, HARDSWISH, HARDSIGMOID = 1.09984, 1.0885, 1.5, 0.16667
 SELU = 1.75810
 """scale alpha = 1.7580993..., just below zero."""
 JUMP = 1e-8
@@ -133,7 +133,7 @@ RULES: dict[type | str, Rule] = {
     nn.SiLU: constant(SILU),
     nn.Mish: constant(MISH),
     nn.Hardswish: constant(HARDSWISH),
-    nn.Hardsigmoid: constant(up(1 / 6)),
+    nn.Hardsigmoid: constant(HARDSIGMOID),
     nn.Sigmoid: constant(0.25),
     nn.Softplus: softplus,
     nn.Softmax: constant(0.5),

@@ -1,7 +1,7 @@
-"""How much do pooling, padding and resizing stretch? Each axis is written out as a small matrix.
+"""How much do pooling and padding stretch? Each axis is written out as a small matrix.
 
-They act on one axis after the other, so that their norm is a product. Means and resizing: spectral
-norms of the axes, exact for every option, since torch's own routine is written out. Maxima: at any
+They act on one axis after the other, so that their norm is a product. Means: spectral norms of the
+axes, exact for every option, since torch's own routine is written out. Maxima: at any
 input each output repeats one pixel, and a pixel is repeated in at most as many outputs as it lies
 in windows, m: norm <= sqrt(m), with m counted by torch's own routine. So neither `ceil_mode` nor
 padding nor dilation needs to be refused; with them the value may exceed that of the textbook (a
@@ -23,13 +23,15 @@ from ....numerics.certificates.rounding import product, up
 from ..bound import Bound, Place, Rule
 
 
-def _each(value: Any, n: int) -> tuple[Any, ...]:
+def each(value: Any, n: int) -> tuple[Any, ...]:
+    """One value an axis."""
     return tuple(value) if isinstance(value, (tuple, list)) else (value,) * n
 
 
-def _by_axis(
+def by_axis(
     sizes: Sequence[int], make: Callable[[int], Map], norm: Callable[[Map, int], float]
 ) -> float:
+    """The product over the axes of the norm of the map that `make` gives for each."""
     return product([norm(make(i), n) for i, n in enumerate(sizes)])
 
 
@@ -37,8 +39,8 @@ def average(module: Any, place: Place) -> Bound:
     """nn.AvgPool1d/2d/3d."""
     sizes = place.shape[1:]
     n = len(sizes)
-    kernel, padding = _each(module.kernel_size, n), _each(module.padding, n)
-    stride = _each(module.stride if module.stride is not None else kernel, n)
+    kernel, padding = each(module.kernel_size, n), each(module.padding, n)
+    stride = each(module.stride if module.stride is not None else kernel, n)
     override = getattr(module, "divisor_override", None)
     include = module.count_include_pad or override is not None
 
@@ -47,7 +49,7 @@ def average(module: Any, place: Place) -> Bound:
         return lambda x: F.avg_pool1d(x[:, None], *options)[:, 0]
 
     if override is None:
-        return Bound(_by_axis(sizes, make, axis_norm), how="matrices of the axes")
+        return Bound(by_axis(sizes, make, axis_norm), how="matrices of the axes")
     return Bound(
         product(
             [
@@ -72,16 +74,16 @@ def _sums(
         options = kernel[i], stride[i], padding[i], ceil_mode, True
         return lambda x: (F.avg_pool1d(x[:, None], *options)[:, 0] != 0).to(x)
 
-    return _by_axis(sizes, make, axis_norm)
+    return by_axis(sizes, make, axis_norm)
 
 
 def maximum(module: Any, place: Place) -> Bound:
     """nn.MaxPool1d/2d/3d."""
     sizes = place.shape[1:]
     n = len(sizes)
-    kernel, padding = _each(module.kernel_size, n), _each(module.padding, n)
-    stride = _each(module.stride if module.stride is not None else kernel, n)
-    dilation = _each(module.dilation, n)
+    kernel, padding = each(module.kernel_size, n), each(module.padding, n)
+    stride = each(module.stride if module.stride is not None else kernel, n)
+    dilation = each(module.dilation, n)
 
     def make(i: int) -> Map:
         options = kernel[i], stride[i], padding[i], dilation[i], module.ceil_mode
@@ -109,7 +111,7 @@ def adaptive_means(sizes: Sequence[int], output: Any) -> Bound:
     def make(i: int) -> Map:
         return lambda x: F.adaptive_avg_pool1d(x[:, None], wanted[i])[:, 0]
 
-    return Bound(_by_axis(sizes, make, axis_norm), how="matrices of the axes")
+    return Bound(by_axis(sizes, make, axis_norm), how="matrices of the axes")
 
 
 def adaptive_maximum(module: Any, place: Place) -> Bound:
@@ -124,9 +126,7 @@ def adaptive_maximum(module: Any, place: Place) -> Bound:
 
 
 def _targets(sizes: Sequence[int], output: Any) -> list[int]:
-    return [
-        n if m is None else int(m) for n, m in zip(sizes, _each(output, len(sizes)))
-    ]
+    return [n if m is None else int(m) for n, m in zip(sizes, each(output, len(sizes)))]
 
 
 def root_mean_square(module: Any, place: Place) -> Bound:
@@ -139,8 +139,8 @@ def root_mean_square(module: Any, place: Place) -> Bound:
             f"{type(module).__name__} has a bound for norm_type=2 only, not {module.norm_type}"
         )
     sizes = place.shape[1:]
-    kernel = _each(module.kernel_size, len(sizes))
-    stride = _each(module.stride if module.stride is not None else kernel, len(sizes))
+    kernel = each(module.kernel_size, len(sizes))
+    stride = each(module.stride if module.stride is not None else kernel, len(sizes))
 
     def make(i: int) -> Map:
         options = kernel[i], stride[i], 0, module.ceil_mode
@@ -149,61 +149,7 @@ def root_mean_square(module: Any, place: Place) -> Bound:
     def columns(function: Map, n: int) -> float:
         return up(float(dense(function, (n,)).sum(0).max()), n)
 
-    return Bound(up(math.sqrt(_by_axis(sizes, make, columns))), how="sums of the axes")
-
-
-def resized(
-    sizes: Sequence[int], wanted: Sequence[int], options: dict[str, Any]
-) -> Bound:
-    """Interpolation from `sizes` to `wanted` with torch's options (mode, align_corners, ...).
-
-    scale_factor in the options: a sequence, or absent.
-    """
-    scales = options.pop("scale_factor", None)
-    mode = options["mode"]
-    plain = {"bilinear": "linear", "trilinear": "linear"}.get(mode, mode)
-
-    def make(i: int) -> Map:
-        if mode in ("bicubic", "bilinear"):  # antialias and cubic know images only
-            target: dict[str, Any] = {"size": (1, wanted[i])}
-            if scales is not None:
-                target = {"scale_factor": (1.0, scales[i])}
-            return lambda x: F.interpolate(x[:, None, None], **target, **options)[
-                :, 0, 0
-            ]
-        target = {"size": wanted[i]} if scales is None else {"scale_factor": scales[i]}
-        rest = {**options, "mode": plain}
-        return lambda x: F.interpolate(x[:, None], **target, **rest)[:, 0]
-
-    return Bound(_by_axis(sizes, make, axis_norm), how=f"matrices of the axes ({mode})")
-
-
-def upsample(module: Any, place: Place) -> Bound:
-    """nn.Upsample and its heirs."""
-    return interpolated(
-        place.shape[1:],
-        place.out[1:],
-        {
-            "mode": module.mode,
-            "align_corners": module.align_corners,
-            "scale_factor": module.scale_factor,
-            "recompute_scale_factor": module.recompute_scale_factor,
-        },
-    )
-
-
-def interpolated(
-    sizes: Sequence[int], out: Sequence[int], options: dict[str, Any]
-) -> Bound:
-    """As :func:`resized`, from the arguments of torch's interpolate."""
-    given = dict(options)
-    scale, again = given.pop("scale_factor", None), given.pop(
-        "recompute_scale_factor", None
-    )
-    given.pop("size", None)
-    if scale is not None and not again:
-        given["scale_factor"] = [float(one) for one in _each(scale, len(sizes))]
-    return resized(sizes, out, given)
+    return Bound(up(math.sqrt(by_axis(sizes, make, columns))), how="sums of the axes")
 
 
 def padding(module: Any, place: Place) -> Bound:
@@ -233,7 +179,7 @@ def padded(shape: Sequence[int], pad: Sequence[int], mode: str) -> Bound:
 
         return function
 
-    return Bound(_by_axis(sizes, make, axis_norm), how=f"matrices of the axes ({mode})")
+    return Bound(by_axis(sizes, make, axis_norm), how=f"matrices of the axes ({mode})")
 
 
 RULES: dict[type | str, Rule] = {
@@ -247,10 +193,6 @@ RULES: dict[type | str, Rule] = {
     nn.AdaptiveMaxPool3d: adaptive_maximum,
     nn.LPPool1d: root_mean_square,
     nn.LPPool2d: root_mean_square,
-    **{
-        kind: upsample
-        for kind in (nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d)
-    },
     nn.ZeroPad1d: padding,
     nn.ZeroPad2d: padding,
     nn.ZeroPad3d: padding,

@@ -9,12 +9,13 @@ from torch import nn
 
 from ....errors import ConfigError
 from ..bound import Rule
-from . import activations, linear, pools, refused, torchlip
+from . import activations, linear, pools, refused, resizing, torchlip
 
 _TABLE: dict[type | str, Rule] = {
     **refused.RULES,
     **linear.RULES,
     **pools.RULES,
+    **resizing.RULES,
     **activations.RULES,
     **torchlip.RULES,
 }
