@@ -70,7 +70,7 @@ def resumes(provenances: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return {"resumed": most} if most else {}
 
 
-LOUD = ("model_raised", "zero_gradient")
+LOUD = ("model_raised", "zero_gradient", "broken_certificate")
 """Codes of doubts that every summary says in full, however short it is."""
 
 
