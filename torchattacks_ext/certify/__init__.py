@@ -1,8 +1,8 @@
 """Which inputs are provably safe? Certificates; what is called one, is one.
 
 `bounds`: what may enter a certificate, and what may not. `ellips`: Gaussian mixtures on an encoder.
-`bounds`: what may enter a certificate, and what may not. `fisher`: upper bounds of the Fisher score,
-which are bounds but no certificates of a label.
+`encoders`: encoders of Lipschitz constant 1, trained with their head. `fisher`: upper bounds of the
+Fisher score, which are bounds but no certificates of a label. `estimates`: what is no bound.
 """
 
 from .bounds import Estimate as Estimate
