@@ -7,6 +7,7 @@ looked for by bisection: L(r) grows with r. (A bound at x alone, without its bal
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +17,16 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError, InputError
 from ...numerics.certificates.rounding import product
-from .chain import Affine, chain_of
+from .chain import DENSE, Affine, chain_of
 from .near import OUTWARD, State
 
 INWARD = 1 - 1e-9
 """Radii are multiplied by this, which takes off more than their roundings can add."""
+
+MOST_NUMBERS = 1 << 24
+"""Entries of matrices of all images that are in memory at a time, four times or so."""
+LEAP, EXPANSIONS = 4096.0, 8
+"""The radius grows by at most the first, so often, where L is zero on the ball."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +65,29 @@ class BallBounds:
         radii = torch.as_tensor(radius, dtype=wide).cpu().expand(len(images))
         if not bool((radii >= 0).all()):
             raise ConfigError("radius must be >= 0 and not NaN")
+        found = [
+            self._bounds(
+                images[start : start + self._rows], radii[start : start + self._rows]
+            )
+            for start in range(0, len(images), self._rows)
+        ]
+        return torch.cat(found) if found else torch.zeros(0, dtype=wide)
+
+    def _bounds(self, images: Tensor, radii: Tensor) -> Tensor:
         state = State.start(images, radii)
         for layer in self.layers:
             state = state.after(layer)
         return (state.bound * OUTWARD).clamp(max=self.everywhere)
+
+    @property
+    def _rows(self) -> int:
+        """Images at a time, so that their matrices take some 500 MB at most."""
+        pixels = math.prod(self.layers[0].shape)
+        sizes = (
+            math.prod(one.out) * max(pixels, math.prod(one.shape))
+            for one in self.layers
+        )
+        return max(1, MOST_NUMBERS // max(min(size, DENSE) for size in sizes))
 
     def radius(self, images: Tensor, rho: Tensor, *, steps: int = 20) -> Tensor:
         """Input radii (N,) float64 within which the latent moves by less than rho (N,).
@@ -81,6 +106,13 @@ class BallBounds:
     def _search(self, images: Tensor, rho: Tensor, steps: int) -> Tensor:
         low = rho / (self.everywhere * OUTWARD) * INWARD
         best, high = low.clone(), self._safe(images, low, rho)
+        for _ in range(EXPANSIONS):
+            safe = self._safe(images, high, rho)
+            best = torch.maximum(best, torch.minimum(high, safe))
+            grows = safe >= high
+            if not bool(grows.any()):
+                break
+            low, high = torch.where(grows, high, low), torch.where(grows, safe, high)
         for _ in range(steps):
             middle = (low + high) / 2
             safe = self._safe(images, middle, rho)
@@ -90,8 +122,8 @@ class BallBounds:
         return best
 
     def _safe(self, images: Tensor, radius: Tensor, rho: Tensor) -> Tensor:
-        """rho / L(r), at most some thousand r where the net is constant on the ball."""
-        return torch.minimum(rho / self.at(images, radius) * INWARD, 4096 * radius)
+        """rho / L(r), at most LEAP r where the net is constant on the ball."""
+        return torch.minimum(rho / self.at(images, radius) * INWARD, LEAP * radius)
 
     def _checked(self, images: Tensor) -> Tensor:
         shape = self.layers[0].shape

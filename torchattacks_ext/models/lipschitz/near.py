@@ -43,7 +43,7 @@ class State:
     radius (N,): of the balls. value: h(x), up to `error`; low, high: box of h(x'); live: 0 where h
     is zero on all of the ball; all of them (N, ...) float64. bound (N,): L. centre (N, units,
     pixels), rest (N,): the Jacobian is the centre plus something of norm at most rest; None where
-    that would be large.
+    that would be large, and at the start, where it is the identity.
     """
 
     radius: Tensor
@@ -55,13 +55,12 @@ class State:
     bound: Tensor
     centre: Tensor | None
     rest: Tensor
+    at_start: bool = False
 
     @classmethod
     def start(cls, images: Tensor, radius: Tensor) -> State:
         """The images themselves, (N, ...) float64."""
         ball = _column(radius, images) * OUTWARD
-        n = images[0].numel()
-        eye = torch.eye(n, dtype=torch.float64).expand(len(images), n, n)
         return cls(
             radius=radius,
             value=images,
@@ -70,8 +69,9 @@ class State:
             high=images + ball,
             live=torch.ones_like(images),
             bound=torch.ones_like(radius),
-            centre=eye if n * n <= DENSE else None,
+            centre=None,
             rest=torch.zeros_like(radius),
+            at_start=True,
         )
 
     def after(self, layer: Affine) -> State:
@@ -106,12 +106,14 @@ class State:
 
     def _moved_centre(self, layer: Affine) -> tuple[Tensor, Tensor] | None:
         """W C (N, outputs, pixels), and the norm of its rounding (N,)."""
-        if self.centre is None:
-            return None
         n_out, n_in = math.prod(layer.out), math.prod(layer.shape)
-        if n_out * max(n_in, self.centre.shape[2]) > DENSE:
+        if self.at_start and n_out * n_in <= DENSE:
+            return layer.matrix.expand(len(self.value), n_out, n_in), torch.zeros_like(
+                self.rest
+            )
+        if self.centre is None or n_out * max(n_in, self.centre.shape[2]) > DENSE:
             return None
-        matrix = layer.matrix()
+        matrix = layer.matrix
         lost = matrix.norm() * self.centre.flatten(1).norm(dim=1) * 4 * gamma(n_in + 8)
         return matrix @ self.centre, lost
 
