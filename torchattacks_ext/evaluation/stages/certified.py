@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from statistics import median
 from typing import Any, ClassVar
 
 import torch
@@ -22,6 +23,8 @@ from .probing import origin_of, refuse_unknown
 
 ARGUMENTS = ("radii",)
 MOST_RADII = 50
+SHARP = 20.0
+"""Nats of margin from which the cross entropy has hardly a gradient in float32."""
 GUARANTEES = {
     TIERS[0]: (
         "certificate: within its radius no change of the pixels changes the answer, up to the "
@@ -65,11 +68,23 @@ class CertifiedStage(RowStage):
         radii = list(_radii(settings.get("radii"), plan))
         self.settings = {"radii": radii, "ball": [plan.norm, plan.eps]}
         self._origin: Mapping[str, Any] = {}
+        self._margins: list[float] = []
 
     @property
     def cost_per_image(self) -> float | None:
         """One forward row-pass."""
         return 1.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What attacks beside it may miss."""
+        if not self._margins or median(self._margins) < SHARP:
+            return ()
+        return (
+            f"its scores are log posteriors, with a median margin of {median(self._margins):.0f} "
+            "nats: attacks that follow the cross entropy (FGSM, PGD, ..) find no gradient there and "
+            "break little; DeepFool, CW and MSA do not need one",
+        )
 
     def accepts(self, model: Any) -> None:
         """ConfigError unless the model is an Ellips whose encoder can be bounded."""
@@ -86,13 +101,14 @@ class CertifiedStage(RowStage):
         self.accepts(model)
         assert isinstance(model, Ellips)
         shape = tuple(batch.images.shape[1:])
-        known = model.bound(shape)
+        reach = model.bound(shape)
         if not self._origin:
             self._origin = origin_of(shared, batch.images.device, self.plan)
         whole = replace(batch, index=torch.arange(len(batch)))
-        rows = model.certify_batch(whole, known)
+        rows = model.certify_batch(whole, reach)
         shared.view.meter.forward += len(batch)
-        settings = model.settings(shape, known)
+        self._margins += shared.clean.margin[~shared.clean.failed].tolist()
+        settings = model.settings(shape, reach)
         self.guarantee = GUARANTEES.get(settings["tier"], GUARANTEES[TIERS[2]])
         result: Result = Certificates.from_table(
             Table([rows]),
