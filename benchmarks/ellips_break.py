@@ -6,9 +6,9 @@ otherwise counts by its L2 length in float64, and is first pulled back along its
 image by bisection, as far as it stays answered otherwise. An answer that changes within the
 certified radius would be a flip: there must be none.
 
-The scores are log posteriors with margins of tens of nats, where the cross entropy has no gradient
-that float arithmetic can follow: PGDL2 as it is breaks little ("PGDL2"); on logits divided by 20,
-which are answered alike, it works ("PGDL2 / 20").
+The scores are log posteriors with margins of tens of nats, where the gradient of the cross entropy
+is exp(-margin) and PGDL2, which divides by its length plus 1e-10, hardly moves ("PGDL2"); on logits
+divided by 20, which are answered alike, it works ("PGDL2 / 20").
 """
 
 from __future__ import annotations
