@@ -15,7 +15,7 @@ from torchattacks_ext.certify import Ellips, EllipsHead, LipschitzBound
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """An encoder in eval mode, a full head on its latents, images (40, 1, 4, 4) and labels."""
+    """An encoder in eval mode, a full head on its latents, 40 images (1, 4, 4) of 4 classes."""
 
     encoder: nn.Module
     head: EllipsHead
@@ -44,9 +44,9 @@ class Counted(nn.Module):
 
 def made(seed: int = 0, covariance: Any = "full") -> Case:
     source = torch.Generator().manual_seed(seed)
-    labels = torch.arange(40) % 3
+    labels = torch.arange(40) % 4
     images = 0.35 * torch.rand(40, 1, 4, 4, generator=source)
-    for k in range(3):
+    for k in range(4):
         images[labels == k, :, k] += 0.4
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)

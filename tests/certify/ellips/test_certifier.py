@@ -280,7 +280,7 @@ def test_images_are_checked_at_the_door(case: Any, change: Any, words: str) -> N
 
 def test_labels_and_shapes_are_checked_at_the_door(case: Any) -> None:
     model = case.certifier()
-    with pytest.raises(InputError, match="3 classes"):
+    with pytest.raises(InputError, match="4 classes"):
         model.certify(case.images, case.labels + 1)
     with pytest.raises(InputError, match="expected \\(40,\\)"):
         model.certify(case.images, case.labels[:9])

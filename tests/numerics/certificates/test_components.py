@@ -53,7 +53,7 @@ def test_no_radius_exceeds_the_truth_with_several_components(
     assert bool((pairwise.radius >= paper.radius).all() and (paper.radius > 0).all())
     # where one own component answers alone, the radius is the distance
     near = true < 3
-    assert float((exact.radius / true)[near].median()) > 0.97
+    assert float((exact.radius / true)[near].median()) > 0.95
 
 
 def test_a_class_in_two_halves_of_one_gaussian_is_that_gaussian(drawn: Draw) -> None:

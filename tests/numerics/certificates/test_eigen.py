@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from torchattacks_ext.numerics.certificates import eigen
+from torchattacks_ext.numerics.certificates import eigen, radii
 from torchattacks_ext.numerics.certificates.eigen import Pairs
 from torchattacks_ext.numerics.certificates.radii import latent_radii
 
@@ -104,3 +104,19 @@ def test_one_covariance_needs_none(drawn: Draw) -> None:
         for method in ("paper", "pairwise", "exact"):
             latent_radii(pairs, gaussians.means, method)
         assert pairs.n_decompositions == 0
+
+
+def test_latents_of_one_class_are_taken_together(
+    drawn: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the cache holds few pairs, chunks in random order would decompose each anew."""
+    gaussians = drawn("general", 12, 4, 11)
+    z = gaussians.sample(600, torch.Generator().manual_seed(12))
+    monkeypatch.setattr(radii, "MOST_EIGENSOLVES", 0)
+    whole = latent_radii(Pairs(gaussians.mixture()), z)
+    monkeypatch.setattr(radii, "_CHUNK", 8 * 12 * 4 * 20)  # 20 rows a chunk
+    tight = Pairs(gaussians.mixture(), cache_bytes=14 * (4 * 4 + 4) * 8)
+    found = latent_radii(tight, z)
+    assert torch.equal(found.label, whole.label)
+    assert torch.allclose(found.radius, whole.radius, rtol=1e-12)
+    assert tight.n_decompositions < 3 * 66 < 600

@@ -33,7 +33,7 @@ def close(one: Tensor, two: Tensor, rel: float = 1e-9) -> bool:
     return torch.allclose(one, two, rtol=rel, atol=0)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), k=st.integers(2, 6), d=st.integers(1, 6))
 def test_the_three_methods_are_in_order(drawn: Draw, seed: int, k: int, d: int) -> None:
     gaussians = drawn("general", k, d, seed)

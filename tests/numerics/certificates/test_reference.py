@@ -124,19 +124,19 @@ def test_robust_accuracy_of_two_gaussians_of_one_covariance() -> None:
 def test_certified_accuracy_on_a_circle(
     k: int, method: Method, values: tuple[float, ...]
 ) -> None:
-    """K classes at radius 2. Both sides are means of 4e5 draws: their difference has a standard
-    deviation of at most .0011, and .006 is beyond it once in 2e7; nine comparisons.
+    """K classes at radius 2. The values are means of 4e5 draws, ours of 2e5: their difference has
+    a standard deviation of at most .00137, and passes .0075 once in 2e7; nine comparisons.
     """
     angles = 2 * math.pi * torch.arange(k, dtype=DOUBLE) / k
     means = 2 * torch.stack([angles.cos(), angles.sin()], dim=1)
     source = torch.Generator().manual_seed(k)
-    y = torch.randint(k, (400_000,), generator=source)
+    y = torch.randint(k, (200_000,), generator=source)
     z = means[y] + torch.randn(len(y), 2, generator=source, dtype=DOUBLE)
     pairs = Pairs(mixture_of(means, torch.eye(2), covariance="shared"))
     found = latent_radii(pairs, z, method)
     for eps, value in zip((0, 0.5, 1), values):
         rate = float(((found.label == y) & (found.radius > eps)).double().mean())
-        assert rate == pytest.approx(value, abs=0.006)
+        assert rate == pytest.approx(value, abs=0.0075)
 
 
 def test_methods_are_the_three_of_the_table() -> None:

@@ -140,9 +140,16 @@ class Ellips(nn.Module):
 
     # ------------------------------------------------------------------ verbs
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, K) float64 of images (N, ...)."""
-        logits: Tensor = self.head(self.latents(images))
-        return logits
+        """Logits (N, K) of images (N, ...), float64 for float64 images, else float32.
+
+        The head's, less the largest of each row: that is a constant to every loss, and the argmax
+        of float32 is then that of the head in float64, however near the edge.
+        """
+        logits = self.head.half_scores(self.latents(images))
+        logits = logits - logits.amax(1, keepdim=True).detach()
+        return logits.to(
+            images.dtype if images.dtype == torch.float64 else torch.float32
+        )
 
     def latents(self, images: Tensor) -> Tensor:
         """What the encoder gives, as (N, d). Raises ModelContractError for anything else."""

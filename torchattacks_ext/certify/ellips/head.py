@@ -42,7 +42,7 @@ class EllipsHead(nn.Module):
 
     Shape:
         - z: (N, d) or (N, ...) of d numbers, float32 or float64.
-        - output: (N, K) float64 logits.
+        - output: (N, K) logits, float64 for float64 latents, else float32.
 
     Examples::
         >>> means, variances = [[0.0, 0.0], [4.0, 0.0]], [[1.0, 1.0], [4.0, 1.0]]
@@ -150,7 +150,14 @@ class EllipsHead(nn.Module):
         return self.pairs.mixture.kind
 
     def forward(self, z: Tensor) -> Tensor:
-        """Logits (N, K) float64: half the scores, log posteriors up to a constant an image."""
+        """Logits (N, K): half the scores, which are log posteriors up to a constant an image.
+
+        Computed in float64; given in it for float64 latents, else in float32, as attacks expect.
+        """
+        return self.half_scores(z).to(_answer_dtype(z))
+
+    def half_scores(self, z: Tensor) -> Tensor:
+        """The same, always in float64."""
         return self.pairs.mixture.scores(z.flatten(1).to(torch.float64)) / 2
 
     def radius(self, z: Tensor, method: Method = "exact") -> Tensor:
@@ -260,6 +267,10 @@ class EllipsHead(nn.Module):
         """Sizes and form."""
         mixture = self.pairs.mixture
         return f"K={mixture.n_classes}, d={mixture.dim}, covariance={mixture.kind!r}"
+
+
+def _answer_dtype(given: Tensor) -> torch.dtype:
+    return torch.float64 if given.dtype == torch.float64 else torch.float32
 
 
 def _kept(numbers: Tensor) -> Tensor:

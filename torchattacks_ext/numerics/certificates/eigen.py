@@ -72,6 +72,13 @@ class Pairs:
         self.known = torch.full_like(self.low, not weyl, dtype=torch.bool)
         self.known.fill_diagonal_(True)
 
+    @property
+    def fit(self) -> bool:
+        """Whether all decompositions that may be needed fit into the cache together."""
+        c, d = self.mixture.n_components, self.mixture.dim
+        whole = c * (c - 1) // 2 * (d * d + d) * 8
+        return self.mixture.kind != "full" or whole <= self.cache_bytes
+
     def _bounds(self) -> tuple[Tensor, Tensor]:
         mixture = self.mixture
         least, most = mixture.extremes

@@ -77,9 +77,17 @@ def latent_radii(
     check_method(method)
     mixture = pairs.mixture
     rows = max(1, _CHUNK // (8 * mixture.n_components * mixture.dim))
-    parts = [_radii(pairs, part, method, prune) for part in torch.split(z, rows)]
+    order = torch.arange(len(z), device=z.device)
+    if method == "exact" and len(z) > rows and not pairs.fit:
+        # latents of one class need the same pairs: by class, each is decomposed about twice
+        answers = [mixture.scores(part).argmax(1) for part in torch.split(z, rows)]
+        order = torch.cat(answers).argsort(stable=True)
+    chunks = torch.split(order, rows)
+    parts = [_radii(pairs, z[chunk], method, prune) for chunk in chunks]
+    back = order.argsort()
     names = ("label", "prediction", "radius", "solved")
-    return Radii(*(torch.cat([getattr(p, name) for p in parts]) for name in names))
+    whole = (torch.cat([getattr(p, name) for p in parts]) for name in names)
+    return Radii(*(values[back] for values in whole))
 
 
 def _radii(pairs: Pairs, z: Tensor, method: Method, prune: bool) -> Radii:
