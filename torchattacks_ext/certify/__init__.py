@@ -1,7 +1,7 @@
 """Which inputs are provably safe? Certificates; what is called one, is one.
 
-`bounds`: what may enter a certificate, and what may not. `fisher`: upper bounds of the Fisher score,
-which are bounds but no certificates of a label.
+`bounds`: what may enter a certificate, and what may not. `fisher`: upper bounds of the Fisher
+score, which say nothing about labels.
 """
 
 from .bounds import Estimate as Estimate
