@@ -19,7 +19,8 @@ from ...errors import ModelContractError
 from ...numerics.certificates.matrices import spectral_norms
 from ...numerics.certificates.operators import dense
 from .bound import Place
-from .graph.tracing import Trace, normalise, trace
+from .graph.concrete import normalise
+from .graph.tracing import Trace, trace
 from .rules import activations, linear
 from .rules.table import rule_of
 from .rules.weights import weight_of

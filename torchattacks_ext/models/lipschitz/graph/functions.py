@@ -16,21 +16,19 @@ from ....numerics.certificates.matrices import spectral_norm
 from ....numerics.certificates.rounding import product, up
 from ..rules import activations, linear, pools, resizing
 from . import steps
+from .concrete import normalise
 from .steps import Call, Found, Step
-from .tracing import normalise
 
-CONSTANTS = (
-    "size",
-    "dim",
-    "numel",
-    "ndimension",
-    "shape",
-    "dtype",
-    "device",
-    "ndim",
-    "is_cuda",
+_SIZES = "size dim numel nelement ndimension shape dtype device ndim is_cuda new_zeros new_ones"
+CONSTANTS: tuple[Any, ...] = (
+    *_SIZES.split(),
+    torch.zeros_like,
+    torch.ones_like,
+    torch.full_like,
 )
-"""Methods and attributes whose value is the same for every image of one shape."""
+"""What has the same value for every image of one shape."""
+LIKE = ("to", "type_as", "expand_as", "view_as", "reshape_as")
+"""Methods that look at the shape or the type of their other arguments only."""
 
 
 def step_of(target: Any) -> Step | None:
@@ -54,7 +52,12 @@ def _attribute(call: Call) -> Found:
 def _cast(call: Call) -> Found:
     if not call.out.is_floating_point():
         raise ModelContractError("a cast to whole numbers jumps and has no bound")
-    return call.flows()[0].bound, "cast"
+    return call.args[0].bound, "cast"
+
+
+def _like(step: Step) -> Step:
+    """A step whose second argument says a shape only."""
+    return lambda call: step(Call(call.args[:1], {}, call.out))
 
 
 def _norm(call: Call) -> Found:
@@ -229,6 +232,8 @@ _NAMED: dict[str, Step] = {
         )
         for name in _NO_GLOBAL.split()
     },
+    **{name: _like(steps.same) for name in ("view_as", "reshape_as")},
+    "expand_as": _like(steps.repeated),
     "mean": steps.averaged,
     "sum": steps.summed,
     "softplus": _softplus,

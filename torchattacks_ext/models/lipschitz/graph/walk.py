@@ -13,7 +13,7 @@ from ....numerics.certificates.rounding import hypotenuse, product
 from ..bound import Bound, LayerBound, Place
 from ..rules import linear
 from ..rules.table import rule_of
-from .functions import CONSTANTS, step_of
+from .functions import CONSTANTS, LIKE, step_of
 from .steps import Call, Flow
 from .tracing import Trace, strip
 from .writes import refuse_overwritten
@@ -47,6 +47,8 @@ class Walk:
         """Whether the value of a node changes with the image; sizes and types do not."""
         if not any(one in self.flows for one in node.all_input_nodes):
             return False
+        if node.op == "call_method" and node.target in LIKE:
+            return node.args[0] in self.flows
         name = node.args[1] if node.target is getattr else node.target
         return not (node.op != "call_module" and name in CONSTANTS)
 
