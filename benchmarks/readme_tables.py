@@ -16,6 +16,7 @@ from typing import Any
 
 import record
 from markdown_table import origin, table
+from readme_bounds import fisher_bounds
 from readme_fim import bootstrap_coverage, fim_blackbox, fim_cost, fim_validity
 from readme_models import models_table
 from readme_msa import msa_anchor, msa_cost, msa_masks, msa_parity, msa_truth
@@ -225,6 +226,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "fim_blackbox": fim_blackbox,
     "fim_cost": fim_cost,
     "fim_validity": fim_validity,
+    "fisher_bounds": fisher_bounds,
     "bootstrap_coverage": bootstrap_coverage,
     "msa_anchor": msa_anchor,
     "msa_cost": msa_cost,

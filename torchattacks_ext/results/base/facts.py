@@ -6,6 +6,7 @@ import platform
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from importlib import metadata
 from typing import Any
 
@@ -95,7 +96,9 @@ def warn_flags(flags: Iterable[Flag], stacklevel: int = 3) -> None:
         warnings.warn(text, ReliabilityWarning, stacklevel=stacklevel)
 
 
+@lru_cache(maxsize=None)
 def _version(package: str) -> str | None:
+    """Read once: finding and parsing a package's metadata takes 6 ms."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
