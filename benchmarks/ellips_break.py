@@ -1,6 +1,8 @@
 """Does any attack flip an answer inside its certified radius, and how far outside does it succeed?
 
-(Called by ellips_mnist.py; DeepFool goes image by image and takes most of the time.) DeepFool and CW look for the nearest change; PGDL2 is run at growing radii, MSA (AutoAttack's L2
+(Called by ellips_mnist.py; DeepFool goes image by image and takes most of the time.)
+
+DeepFool and CW look for the nearest change; PGDL2 is run at growing radii, MSA (AutoAttack's L2
 components on the model itself) at one radius, on fewer images. Each candidate that is answered
 otherwise counts by its L2 length in float64, and is first pulled back along its segment to the
 image by bisection, as far as it stays answered otherwise. An answer that changes within the

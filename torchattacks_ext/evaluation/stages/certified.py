@@ -83,7 +83,8 @@ class CertifiedStage(RowStage):
         return (
             f"its scores are log posteriors, with a median margin of {median(self._margins):.0f} "
             "nats: the gradient of the cross entropy is of the size exp(-margin) there, on which "
-            "PGDL2 hardly moves, and 0 in float32 beyond 87 nats; DeepFool, CW and MSA do not need it",
+            "PGDL2 hardly moves, and 0 in float32 beyond 87 nats; DeepFool, CW and MSA do not need "
+            "it",
         )
 
     def accepts(self, model: Any) -> None:
