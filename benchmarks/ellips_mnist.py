@@ -37,9 +37,8 @@ import tax_data
 import torch
 from torch import Tensor, nn
 
-from torchattacks_ext.certify import Ellips, EllipsHead, LipschitzBound
+from torchattacks_ext.certify import Ellips, EllipsHead
 from torchattacks_ext.certify.encoders import Trained, orthogonal_mlp, train_encoder
-from torchattacks_ext.models.lipschitz import bound_net
 from torchattacks_ext.numerics.rates.binomial import clopper_pearson
 from torchattacks_ext.results import Certificates
 from torchattacks_ext.results.base.facts import versions
@@ -87,9 +86,7 @@ def refitted(encoder: nn.Module, images: Tensor, labels: Tensor) -> Ellips:
 
 def certifier(encoder: nn.Module, head: EllipsHead) -> Ellips:
     """The encoder with the bound that the rules give it."""
-    found = bound_net(encoder, SHAPE)
-    bound = LipschitzBound(found.value, source="rules of models.lipschitz")
-    return Ellips(encoder, head, bound).eval()
+    return Ellips(encoder, head).eval()
 
 
 def trained(name: str, images: Tensor, labels: Tensor, work: Path) -> Trained:

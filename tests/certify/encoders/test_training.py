@@ -174,7 +174,6 @@ def test_the_loss_is_its_formula() -> None:
         {"covariance": "diag"},
         {"shrinkage": 2},
         {"seed": -1},
-        {"epoch": 3},
     ],
 )
 def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:

@@ -155,6 +155,14 @@ def test_what_is_no_certificate_is_not_called_one(
     assert any(line.startswith(f"certified ({tier})") for line in lines)
 
 
+def test_sharp_scores_are_said_beside_the_radii() -> None:
+    """Where the cross entropy has no gradient, attacks that follow it say little."""
+    head = EllipsHead.from_parameters(CENTRES, 1e-4)
+    sharp = Ellips(nn.Flatten(), head, LipschitzBound(1.0)).eval()
+    assert "PGDL2 hardly moves" in " ".join(render_text(run(sharp)).split())
+    assert "PGDL2 hardly moves" not in " ".join(render_text(run()).split())
+
+
 @pytest.mark.parametrize(
     "stage, words",
     [

@@ -30,16 +30,16 @@ WARM = 0.15
 class TrainSettings:
     """What a training is told; checked as a whole. Fields: see :func:`train_encoder`."""
 
-    epochs: int = 24
-    eps: float = 1.0
-    temperature: float = 0.25
-    lr: float = 1e-3
-    head_lr: float = 3e-3
-    batch_size: int = 128
-    covariance: Literal["full", "shared"] = "full"
-    shrinkage: float = 0.2
-    principal: bool = True
-    seed: int = 0
+    epochs: int
+    eps: float
+    temperature: float
+    lr: float
+    head_lr: float
+    batch_size: int
+    covariance: Literal["full", "shared"]
+    shrinkage: float
+    principal: bool
+    seed: int
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
@@ -70,10 +70,19 @@ def train_encoder(
     images: Tensor,
     labels: Any,
     *,
+    epochs: int = 24,
+    eps: float = 1.0,
+    temperature: float = 0.25,
+    lr: float = 3e-4,
+    head_lr: float = 3e-3,
+    batch_size: int = 128,
+    covariance: Literal["full", "shared"] = "full",
+    shrinkage: float = 0.2,
+    principal: bool = True,
     augment: Sampler | None = None,
+    seed: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool = False,
-    **settings: Any,
 ) -> Trained:
     r"""A copy of `encoder` and a Gaussian head, trained so that certified radii grow.
 
@@ -87,15 +96,10 @@ def train_encoder(
         encoder (nn.Module): images (N, ...) to latents (N, d); of its layers only Linear and Conv2d
             have parameters, say :func:`.orthogonal_mlp`. It is not changed.
         images (Tensor): (N, ...) in [0, 1]. labels (Tensor): (N,) in 0 .. K-1.
-        augment (Sampler): a law of changes, drawn anew for each epoch and image, such as
-            ``Affine(rotation=10)``. (Default: None)
-        checkpoint (path): a file to which each finished epoch is written, and from which an
-            interrupted training of the same settings, data and encoder goes on. (Default: None)
-        progress (bool): show a bar. (Default: False)
         epochs (int): passes over the images. (Default: 24)
         eps (float): radius that the loss asks for, in pixel units. (Default: 1.0)
         temperature (float): softness of that. (Default: 0.25)
-        lr (float): of the encoder; 0 trains the head only. (Default: 0.001)
+        lr (float): of the encoder; 0 trains the head only. (Default: 0.0003)
         head_lr (float): of the head. (Default: 0.003)
         batch_size (int): (Default: 128)
         covariance (str): "full" (each class its own) or "shared" (flat boundaries).
@@ -103,7 +107,12 @@ def train_encoder(
         shrinkage (float): of the head at the start, in [0, 1]. (Default: 0.2)
         principal (bool): the last layer starts as the principal directions of what enters it; the
             encoder is then an nn.Sequential that ends in a Linear. (Default: True)
+        augment (Sampler): a law of changes, drawn anew for each epoch and image, such as
+            ``Affine(rotation=10)``. (Default: None)
         seed (int): of order and augmentation; no global generator is used. (Default: 0)
+        checkpoint (path): a file to which each finished epoch is written, and from which an
+            interrupted training of the same settings, data and encoder goes on. (Default: None)
+        progress (bool): show a bar. (Default: False)
 
     Returns :class:`Trained`. Raises ConfigError for settings outside their domains and for layers
     that cannot be kept orthogonal, InputError for images and labels that do not fit, StateError for
@@ -117,23 +126,24 @@ def train_encoder(
     >>> found.head(found.encoder(images)).argmax(1).equal(labels)
     True
     """
-    told = _settings(settings)
+    told = TrainSettings(
+        epochs=epochs,
+        eps=eps,
+        temperature=temperature,
+        lr=lr,
+        head_lr=head_lr,
+        batch_size=batch_size,
+        covariance=covariance,
+        shrinkage=shrinkage,
+        principal=principal,
+        seed=seed,
+    )
     images, labels = _data(images, labels)
     with torch.inference_mode(False), torch.enable_grad():
         run = _Run(copy.deepcopy(encoder).train(), told, images, labels, augment)
         facts = asdict(told) | {"augment": augment and augment.settings()}
         keeper = Keeper(checkpoint, key_of(facts, encoder, images, labels))
         return run.finish(keeper, progress, facts)
-
-
-def _settings(settings: dict[str, Any]) -> TrainSettings:
-    known = list(TrainSettings.__dataclass_fields__)
-    for name in settings:
-        if name not in known:
-            raise ConfigError(
-                f"train_encoder has no argument {name!r}; it takes {', '.join(known)}"
-            )
-    return TrainSettings(**settings)
 
 
 def _data(images: Any, labels: Any) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -111,7 +111,7 @@ def fim_upper_bound(
     input_shape: Sequence[int],
     *,
     point: Tensor | None = None,
-    probs: Any = None,
+    probs: Tensor | Sequence[float] | None = None,
 ) -> FisherBound:
     """At least lambda_max(F(x)), from the weights of the model alone or also from one point.
 
@@ -170,7 +170,7 @@ def _logits(
     return logits.cpu().double()
 
 
-def _told(probs: Any, logits: Tensor) -> Tensor:
+def _told(probs: Tensor | Sequence[float], logits: Tensor) -> Tensor:
     """log of the probabilities, (1, K)."""
     p = torch.as_tensor(probs, dtype=torch.float64).detach().cpu().reshape(1, -1)
     one = abs(float(p.sum()) - 1) <= 1e-4

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
+from .matrices import spectral_norm
 
 SQUARINGS = 7
 """The spectral norm is taken as the Schatten norm of order 2^8: too large by at most d^(1/256)."""
@@ -76,8 +77,8 @@ def attention_bound(tokens: Tensor, heads: Heads) -> float:
     """An upper bound of the norm of the Jacobian of self-attention at `tokens` (n, D), rounded up.
 
     The map takes n D numbers to n D_out. Holds at these tokens only. Raises InputError for another
-    width or tokens that are not finite. Cost: no passes; h n^2 d^2 multiplications and one SVD a
-    weight, in float64 and on the device of the tokens.
+    width or tokens that are not finite. Cost: no passes; h n^2 d^2 multiplications and the norms of
+    W_V and W_O, in float64.
 
     >>> eye = torch.eye(2)[None]
     >>> heads = Heads(eye, eye, eye, torch.zeros(1, 2), torch.eye(2))
@@ -91,7 +92,7 @@ def attention_bound(tokens: Tensor, heads: Heads) -> float:
         )
     x = tokens.detach().double()
     squares = math.fsum(_head(x, heads, h) ** 2 for h in range(len(heads.query)))
-    return math.sqrt(squares) * _norm(heads.out.detach().double()) * (1 + SLACK)
+    return math.sqrt(squares) * spectral_norm(heads.out) * (1 + SLACK)
 
 
 def _head(x: Tensor, heads: Heads, h: int) -> float:
@@ -109,7 +110,7 @@ def _head(x: Tensor, heads: Heads, h: int) -> float:
     queries = scale * float(schatten(torch.linalg.qr(w_q)[1] @ mixed).amax())
     weights = (scale * (q @ w_k.T)).square().sum(1) * schatten(spread)
     keys = math.sqrt(float((weights @ p).amax()))
-    return _norm(p) * _norm(w_v) + queries + keys
+    return spectral_norm(p) * spectral_norm(w_v) + queries + keys
 
 
 def _covariances(p: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,10 +119,6 @@ def _covariances(p: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     # differences from the mean, not moments: where P is almost a unit vector those cancel
     keys, values = (root * (x - (p @ x).unsqueeze(1)) for x in (k, v))
     return keys.mT @ values, values.mT @ values
-
-
-def _norm(matrix: Tensor) -> float:
-    return float(torch.linalg.svdvals(matrix)[0])
 
 
 def schatten(matrices: Tensor) -> Tensor:

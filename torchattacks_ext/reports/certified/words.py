@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..._typing import Norm
+from ...errors import StatusError
 from ...numerics.arguments import as_number
 from ...results.certificates import TIERS, Certificates, CertifiedShare
 from ..words import count, number, one_line, radius, share, things
@@ -42,7 +43,7 @@ class Main:
 def main_share(
     result: Certificates, plan: Mapping[str, Any], confidence: float
 ) -> Main | None:
-    """Certified accuracy in the ball of the plan; None without labels or without a ball.
+    """Certified accuracy in the ball of the plan; None without labels, a ball, or radii for it.
 
     Radii are in L2; for a plan in another norm they are converted, which is sound and weak:
     R_inf = R_2 / sqrt(n), R_1 = R_2.
@@ -51,7 +52,10 @@ def main_share(
     known = len(result) and bool((result.reference[result.answered] >= 0).all())
     if not known or not 0 <= eps < float("inf"):
         return None
-    there = result.converted(norm)
+    try:
+        there = result.converted(norm)
+    except StatusError:  # of another norm already, or the number of pixels is not known
+        return None
     found = there.certified_accuracy(eps, confidence)
     return Main(found, norm, there is not result)
 
@@ -85,7 +89,7 @@ def _abstained(n: int, of: int) -> str:
 def sentence(result: Certificates, main: Main | None) -> str:
     """One sentence for a reader who does not compute; main: of :func:`main_share`."""
     if main is None:
-        return "What is provable of these images is not known: there are no labels."
+        return "What is provable of these images is not known: no labels, or no radii in this ball."
     part = share(round(main.at.value * len(result)), len(result))
     said = f"{part} of the images"
     within = f"no change of {main.norm} size {radius(main.at.eps)} or less"

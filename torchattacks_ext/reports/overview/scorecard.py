@@ -177,7 +177,7 @@ def _certified(
     main = main_share(result, plan, confidence)
     worth, told = WORTH[result.tier], details(result, result.summary(confidence))
     if main is None:
-        return _Score(0, 0, None, worth, told, "not known (no labels)")
+        return _Score(0, 0, None, worth, told, "not known")
     sides, k = (main.at.low, main.at.high), round(main.at.value * len(result))
     return _Score(k, len(result), sides, worth, (main.words, *told))
 

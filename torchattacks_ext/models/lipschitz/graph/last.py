@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from ....errors import ModelContractError
 from ....numerics.certificates.matrices import spectral_norm
 from ....numerics.certificates.rounding import gamma, total, up
+from ....numerics.certificates.softmax import largest_distance
 from ..bound import Last
 from ..rules import activations, linear
 from ..rules.table import rule_of
 from ..rules.weights import weight_of
-
-ROWS = 64
-"""Rows that are compared with all others at a time."""
 
 
 def find_last(module: fx.GraphModule, required: bool = True) -> fx.Node | None:
@@ -54,15 +51,5 @@ def measure_last(module: nn.Module, name: str, body: float) -> Last:
         body,
         spectral_norm(weight),
         min(spectral_norm(weight), total([spectral_norm(centred), lost])),
-        _spread(weight),
+        largest_distance(weight),
     )
-
-
-def _spread(weight: Tensor) -> float:
-    """max_ij |w_i - w_j|, from the differences themselves."""
-    largest = 0.0
-    for start in range(0, len(weight), ROWS):
-        part = weight[start : start + ROWS]
-        apart = torch.cdist(part, weight, compute_mode="donot_use_mm_for_euclid_dist")
-        largest = max(largest, float(apart.max()))
-    return up(largest, weight.shape[1] + 4)
