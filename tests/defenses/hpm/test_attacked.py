@@ -60,8 +60,9 @@ def answers(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def test_a_batch_dependent_target_is_named_and_left_as_it_was(make: Make) -> None:
-    hpm, images = make().train(), images_of(4)
-    labels = torch.arange(4)
+    hpm, images = make().eval(), images_of(4)
+    labels = answers(hpm, images)
+    hpm.train()
     before = {name: one.clone() for name, one in hpm.state_dict().items()}
     state = torch.get_rng_state()
     stand = hpm.surrogates((*STANDARD, "gmsa", "oracle", "mix"))
