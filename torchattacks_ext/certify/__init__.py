@@ -3,8 +3,6 @@
 `bounds`: what may enter a certificate, and what may not. `ellips`: Gaussian mixtures on an encoder.
 `encoders`: encoders of Lipschitz constant 1, trained with their head. `fisher`: upper bounds of the
 Fisher score, which are bounds but no certificates of a label. `estimates`: what is no bound.
-`encoders`: networks that move no two images apart, and their training. `fisher`: upper bounds of
-the Fisher score, which say nothing about labels.
 """
 
 from .bounds import Estimate as Estimate
