@@ -141,7 +141,7 @@ def test_radii_of_a_32_64_64_8_net_gain() -> None:
             apart = float(torch.pdist(net(images)).median())
         for part in (0.1, 0.25, 0.5):
             rho = torch.full((6,), part * apart)
-            gains.append(bounds.radius(images, rho) / (rho / bounds.everywhere))
+            gains.append(bounds.radius(images, rho) * bounds.product / rho)
     assert (
         float(torch.cat(gains).median()) >= 1.4 and float(torch.cat(gains).min()) >= 1.2
     )
@@ -165,8 +165,22 @@ def test_no_attack_with_restarts_leaves_any_radius_of_60_images(
 
 def test_the_norm_everywhere_is_that_of_the_net() -> None:
     net = seeded(convolutional, 3)
-    found = BallBounds.of(net, (2, 6, 6)).everywhere
-    assert found <= bound_net(net, (2, 6, 6)).value * (1 + 1e-9)
+    found = BallBounds.of(net, (2, 6, 6))
+    assert (
+        found.everywhere
+        <= found.product
+        <= bound_net(net, (2, 6, 6)).value * (1 + 1e-9)
+    )
+
+
+def test_the_bound_everywhere_holds_far_away_and_is_below_the_product(
+    cases: ModuleType,
+) -> None:
+    for seed in range(5):
+        net, bounds = seeded(mlp, seed), BallBounds.of(seeded(mlp, seed), (32,))
+        points = 100 * (images_of(seed, 20, 32) - 0.5)
+        steep = max(cases.norm(cases.jacobian(net, point[None])) for point in points)
+        assert steep <= bounds.everywhere < 0.85 * bounds.product
 
 
 def test_a_net_that_is_constant_on_a_ball_is_safe_on_it() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -49,10 +50,22 @@ class BallBounds:
         """From a model in eval mode; ModelContractError for one that is no such chain."""
         return cls(tuple(chain_of(model, input_shape)))
 
-    @property
-    def everywhere(self) -> float:
-        """The global bound, the product of the norms."""
+    @cached_property
+    def product(self) -> float:
+        """The product of the norms of the layers."""
         return product(layer.norm for layer in self.layers)
+
+    @cached_property
+    def everywhere(self) -> float:
+        """The bound for all inputs: the product, or less where the layers are small as matrices.
+
+        relu is (x + |x|) / 2, so that ||W_2 relu W_1|| <= (||W_2 W_1|| + ||W_2|| ||W_1||) / 2.
+        """
+        shape = self.layers[0].shape
+        state = State.start(torch.zeros(1, *shape).double(), torch.zeros(1).double())
+        for layer in self.layers:
+            state = state.anywhere(layer)
+        return min(self.product, float(state.bound[0]) * OUTWARD)
 
     def at(self, images: Tensor, radius: Tensor | float) -> Tensor:
         """Upper bounds L (N,) float64 of the Lipschitz constants on B(x, radius).
@@ -93,7 +106,7 @@ class BallBounds:
         """Input radii (N,) float64 within which the latent moves by less than rho (N,).
 
         rho: latent L2 radius, >= 0; NaN gives 0, inf gives inf. steps: of the bisection. At least
-        rho / (global bound) always. Cost: steps + 2 calls of :meth:`at`.
+        rho / `everywhere` always. Cost: steps + 2 calls of :meth:`at`.
         """
         images = self._checked(images)
         wanted = torch.as_tensor(rho, dtype=torch.float64).cpu().expand(len(images))

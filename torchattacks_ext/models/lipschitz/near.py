@@ -23,7 +23,7 @@ every end is rounded outwards.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -94,6 +94,26 @@ class State:
         if layer.relu:
             value, low, high = value.relu(), low.relu(), high.relu()
         return State(self.radius, value, error, low, high, live, bound, centre, rest)
+
+    def anywhere(self, layer: Affine) -> State:
+        """Behind a layer for any input at all: every unit may be on or off. Boxes mean nothing."""
+        live = torch.ones(len(self.radius), *layer.out, dtype=torch.float64)
+        may_switch = live * layer.relu
+        bound, centre, rest = self._stretched(
+            layer, self._moved_centre(layer), live, may_switch
+        )
+        return replace(
+            self,
+            value=live,
+            error=live,
+            low=live,
+            high=live,
+            live=live,
+            bound=bound,
+            centre=centre,
+            rest=rest,
+            at_start=False,
+        )
 
     def _moved_value(self, layer: Affine) -> tuple[Tensor, Tensor, Tensor]:
         """W h(x) + b, its error, and what one rounding of this size may do."""
