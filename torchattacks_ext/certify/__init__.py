@@ -1,8 +1,8 @@
 """Which inputs are provably safe? Certificates; what is called one, is one.
 
 `bounds`: what may enter a certificate, and what may not; `estimates`: numbers that may not.
-`ellips`: Gaussian mixtures on an encoder. `encoders`: encoders of Lipschitz constant 1, trained with
-their head. `fisher`: upper bounds of the Fisher score, which are no certificates of a label.
+`ellips`: Gaussian mixtures on an encoder. `encoders`: networks of Lipschitz constant 1 and their
+training. `fisher`: upper bounds of the Fisher score, which are no certificates of a label.
 """
 
 from .bounds import Estimate as Estimate
