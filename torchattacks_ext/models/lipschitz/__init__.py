@@ -5,6 +5,8 @@ the table), `graph` (what stands between layers), `net` (the bound of a whole mo
 (smaller bounds near one image). `layers` are modules that are meant to be bounded.
 """
 
+from .ball import BallBounds as BallBounds
+from .ball import local_radius as local_radius
 from .bound import Bound as Bound
 from .bound import Last as Last
 from .bound import LayerBound as LayerBound

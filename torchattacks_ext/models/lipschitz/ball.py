@@ -7,8 +7,10 @@ looked for by bisection: L(r) grows with r. (A bound at x alone, without its bal
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,11 +18,16 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError, InputError
 from ...numerics.certificates.rounding import product
-from .chain import Affine, chain_of
+from .chain import DENSE, Affine, chain_of
 from .near import OUTWARD, State
 
 INWARD = 1 - 1e-9
 """Radii are multiplied by this, which takes off more than their roundings can add."""
+
+MOST_NUMBERS = 1 << 24
+"""Entries of matrices of all images that are in memory at a time, four times or so."""
+LEAP, EXPANSIONS = 4096.0, 8
+"""The radius grows by at most the first, so often, where L is zero on the ball."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +50,22 @@ class BallBounds:
         """From a model in eval mode; ModelContractError for one that is no such chain."""
         return cls(tuple(chain_of(model, input_shape)))
 
-    @property
-    def everywhere(self) -> float:
-        """The global bound, the product of the norms."""
+    @cached_property
+    def product(self) -> float:
+        """The product of the norms of the layers."""
         return product(layer.norm for layer in self.layers)
+
+    @cached_property
+    def everywhere(self) -> float:
+        """The bound for all inputs: the product, or less where the layers are small as matrices.
+
+        relu is (x + |x|) / 2, so that ||W_2 relu W_1|| <= (||W_2 W_1|| + ||W_2|| ||W_1||) / 2.
+        """
+        shape = self.layers[0].shape
+        state = State.start(torch.zeros(1, *shape).double(), torch.zeros(1).double())
+        for layer in self.layers:
+            state = state.anywhere(layer)
+        return min(self.product, float(state.bound[0]) * OUTWARD)
 
     def at(self, images: Tensor, radius: Tensor | float) -> Tensor:
         """Upper bounds L (N,) float64 of the Lipschitz constants on B(x, radius).
@@ -59,16 +78,35 @@ class BallBounds:
         radii = torch.as_tensor(radius, dtype=wide).cpu().expand(len(images))
         if not bool((radii >= 0).all()):
             raise ConfigError("radius must be >= 0 and not NaN")
+        found = [
+            self._bounds(
+                images[start : start + self._rows], radii[start : start + self._rows]
+            )
+            for start in range(0, len(images), self._rows)
+        ]
+        return torch.cat(found) if found else torch.zeros(0, dtype=wide)
+
+    def _bounds(self, images: Tensor, radii: Tensor) -> Tensor:
         state = State.start(images, radii)
         for layer in self.layers:
             state = state.after(layer)
         return (state.bound * OUTWARD).clamp(max=self.everywhere)
 
+    @property
+    def _rows(self) -> int:
+        """Images at a time, so that their matrices take some 500 MB at most."""
+        pixels = math.prod(self.layers[0].shape)
+        sizes = (
+            math.prod(one.out) * max(pixels, math.prod(one.shape))
+            for one in self.layers
+        )
+        return max(1, MOST_NUMBERS // max(min(size, DENSE) for size in sizes))
+
     def radius(self, images: Tensor, rho: Tensor, *, steps: int = 20) -> Tensor:
         """Input radii (N,) float64 within which the latent moves by less than rho (N,).
 
         rho: latent L2 radius, >= 0; NaN gives 0, inf gives inf. steps: of the bisection. At least
-        rho / (global bound) always. Cost: steps + 2 calls of :meth:`at`.
+        rho / `everywhere` always. Cost: steps + 2 calls of :meth:`at`.
         """
         images = self._checked(images)
         wanted = torch.as_tensor(rho, dtype=torch.float64).cpu().expand(len(images))
@@ -81,6 +119,13 @@ class BallBounds:
     def _search(self, images: Tensor, rho: Tensor, steps: int) -> Tensor:
         low = rho / (self.everywhere * OUTWARD) * INWARD
         best, high = low.clone(), self._safe(images, low, rho)
+        for _ in range(EXPANSIONS):
+            safe = self._safe(images, high, rho)
+            best = torch.maximum(best, torch.minimum(high, safe))
+            grows = safe >= high
+            if not bool(grows.any()):
+                break
+            low, high = torch.where(grows, high, low), torch.where(grows, safe, high)
         for _ in range(steps):
             middle = (low + high) / 2
             safe = self._safe(images, middle, rho)
@@ -90,8 +135,8 @@ class BallBounds:
         return best
 
     def _safe(self, images: Tensor, radius: Tensor, rho: Tensor) -> Tensor:
-        """rho / L(r), at most some thousand r where the net is constant on the ball."""
-        return torch.minimum(rho / self.at(images, radius) * INWARD, 4096 * radius)
+        """rho / L(r), at most LEAP r where the net is constant on the ball."""
+        return torch.minimum(rho / self.at(images, radius) * INWARD, LEAP * radius)
 
     def _checked(self, images: Tensor) -> Tensor:
         shape = self.layers[0].shape

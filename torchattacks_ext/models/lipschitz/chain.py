@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -62,6 +63,7 @@ class Affine:
             return self.bias
         return self.bias.reshape(-1, *(1,) * (len(self.out) - 1))
 
+    @cached_property
     def matrix(self) -> Tensor:
         """W as a matrix (outputs, inputs), of at most DENSE entries."""
         return dense(lambda x: self.apply(x, self.weight).flatten(1), self.shape)
@@ -79,7 +81,7 @@ class Affine:
         ).nonzero()[:, 0]
         if size > DENSE or not len(some):
             return found
-        matrix = self.matrix()
+        matrix = self.matrix
         step = max(1, (1 << 22) // size)
         for start in range(0, len(some), step):
             at = some[start : start + step]

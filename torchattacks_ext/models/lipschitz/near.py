@@ -23,7 +23,7 @@ every end is rounded outwards.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -43,7 +43,7 @@ class State:
     radius (N,): of the balls. value: h(x), up to `error`; low, high: box of h(x'); live: 0 where h
     is zero on all of the ball; all of them (N, ...) float64. bound (N,): L. centre (N, units,
     pixels), rest (N,): the Jacobian is the centre plus something of norm at most rest; None where
-    that would be large.
+    that would be large, and at the start, where it is the identity.
     """
 
     radius: Tensor
@@ -55,13 +55,12 @@ class State:
     bound: Tensor
     centre: Tensor | None
     rest: Tensor
+    at_start: bool = False
 
     @classmethod
     def start(cls, images: Tensor, radius: Tensor) -> State:
         """The images themselves, (N, ...) float64."""
         ball = _column(radius, images) * OUTWARD
-        n = images[0].numel()
-        eye = torch.eye(n, dtype=torch.float64).expand(len(images), n, n)
         return cls(
             radius=radius,
             value=images,
@@ -70,8 +69,9 @@ class State:
             high=images + ball,
             live=torch.ones_like(images),
             bound=torch.ones_like(radius),
-            centre=eye if n * n <= DENSE else None,
+            centre=None,
             rest=torch.zeros_like(radius),
+            at_start=True,
         )
 
     def after(self, layer: Affine) -> State:
@@ -95,6 +95,26 @@ class State:
             value, low, high = value.relu(), low.relu(), high.relu()
         return State(self.radius, value, error, low, high, live, bound, centre, rest)
 
+    def anywhere(self, layer: Affine) -> State:
+        """Behind a layer for any input at all: every unit may be on or off. Boxes mean nothing."""
+        live = torch.ones(len(self.radius), *layer.out, dtype=torch.float64)
+        may_switch = live * layer.relu
+        bound, centre, rest = self._stretched(
+            layer, self._moved_centre(layer), live, may_switch
+        )
+        return replace(
+            self,
+            value=live,
+            error=live,
+            low=live,
+            high=live,
+            live=live,
+            bound=bound,
+            centre=centre,
+            rest=rest,
+            at_start=False,
+        )
+
     def _moved_value(self, layer: Affine) -> tuple[Tensor, Tensor, Tensor]:
         """W h(x) + b, its error, and what one rounding of this size may do."""
         size = layer.weight.abs()
@@ -106,12 +126,14 @@ class State:
 
     def _moved_centre(self, layer: Affine) -> tuple[Tensor, Tensor] | None:
         """W C (N, outputs, pixels), and the norm of its rounding (N,)."""
-        if self.centre is None:
-            return None
         n_out, n_in = math.prod(layer.out), math.prod(layer.shape)
-        if n_out * max(n_in, self.centre.shape[2]) > DENSE:
+        if self.at_start and n_out * n_in <= DENSE:
+            return layer.matrix.expand(len(self.value), n_out, n_in), torch.zeros_like(
+                self.rest
+            )
+        if self.centre is None or n_out * max(n_in, self.centre.shape[2]) > DENSE:
             return None
-        matrix = layer.matrix()
+        matrix = layer.matrix
         lost = matrix.norm() * self.centre.flatten(1).norm(dim=1) * 4 * gamma(n_in + 8)
         return matrix @ self.centre, lost
 

@@ -152,11 +152,13 @@ def _raised(grams: Tensor, shift: float) -> float:
     waiting, margin = torch.arange(len(grams)), torch.tensor(MARGIN)
     while len(waiting):
         if shift > 0:
+            open_ = grams if len(waiting) == len(grams) else grams[waiting]
             tried = torch.full((len(waiting),), shift, dtype=torch.float64)
-            waiting = waiting[~_proved(grams[waiting], tried)]
+            waiting = waiting[~_proved(open_, tried)]
             if not len(waiting):
                 break
-        worst = waiting[_rayleigh(grams[waiting]).argmax()]
+        open_ = grams if len(waiting) == len(grams) else grams[waiting]
+        worst = waiting[_rayleigh(open_).argmax()]
         top = max(0.0, _top(grams[worst]))
         if top == 0:  # of largest Rayleigh quotient: all of them are zero
             break

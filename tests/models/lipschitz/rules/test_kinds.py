@@ -70,5 +70,5 @@ def test_no_layer_is_bounded_too_low_and_most_are_exact(
 @pytest.mark.parametrize("name", KINDS)
 def test_none_of_200_layers_is_bounded_too_low(cases: ModuleType, name: str) -> None:
     median, most = KINDS[name]
-    found = ratios(cases, name, range(1000, 1200))
+    found = ratios(cases, name, range(1000, 1040 if "larger" in name else 1200))
     assert np.median(found) <= median and found.max() <= most

@@ -9,6 +9,7 @@ from torch.utils._pytree import tree_leaves
 
 from ....errors import ModelContractError
 from ...modes import in_training
+from ...normalised import NormalizedModel
 from ...skeletons import is_skeleton
 
 WEIGHT_HOOKS = ("SpectralNorm", "WeightNorm", "BasePruningMethod")
@@ -28,10 +29,11 @@ def refuse_unready(model: object) -> None:
         raise ModelContractError(
             "the model's weights are on the meta device and have no values"
         )
-    training = next(in_training(model), None)
-    if training is not None:
+    # a view that normalises is the same function in both modes, and new ones are in training mode
+    training = [one for one in in_training(model) if type(one) is not NormalizedModel]
+    if training:
         raise ModelContractError(
-            f"{type(training).__name__} is in training mode, where it is another function: call "
+            f"{type(training[0]).__name__} is in training mode, where it is another function: call "
             "model.eval() first"
         )
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
