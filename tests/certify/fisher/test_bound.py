@@ -184,6 +184,18 @@ def test_a_net_without_a_last_linear_layer_has_the_plain_form() -> None:
     assert truth.log_lam.item() <= at.log_value <= found.log_value
 
 
+def test_a_linear_layer_on_tokens_is_no_last_layer_of_scores() -> None:
+    """One row of weights on 3 tokens gives 3 scores: their distances are not those of rows."""
+    layer = linear(1, 4)
+    net = nn.Sequential(layer, nn.Flatten()).eval()
+    x = torch.zeros(1, 3, 4, dtype=torch.float64)
+    layer.bias.data.zero_()
+    for found in (fim_upper_bound(net, (3, 4)), fim_upper_bound(net, (3, 4), point=x)):
+        assert {form.name for form in found.forms} <= {"plain", "softmax"}
+        truth = layer.weight.detach().square().sum().item() / 3  # S / 3 at equal p
+        assert found.n_classes == 3 and found.value >= truth
+
+
 # ---------------------------------------------------------------- what it says
 def test_the_table_has_a_line_a_layer(make_net: Any) -> None:
     net, shape = make_net("conv")

@@ -119,8 +119,9 @@ def fim_upper_bound(
     register_rule); one logit z stands for (0, z). input_shape: of one image, (C, H, W) or (D,), in
     the units that the model takes: put normalisation inside (NormalizedModel), and the bound is one
     in pixels, as FIMScore's lambda is. point: one image, (1, *input_shape) or without the 1; needed
-    by layers without a global bound (LayerNorm, attention), makes use of the probabilities there.
-    probs: K numbers that sum to 1: the bound then holds wherever the model gives these.
+    by layers without a global bound (LayerNorm, attention), and makes use of the probabilities
+    there, which are the model's own with their rounding. probs: K numbers that sum to 1: the bound
+    then holds wherever the model gives these.
 
     Without point and probs the scope is "global", the status "certified up to rounding": it holds
     in exact arithmetic with the stored weights, and its own roundings go upwards. Raises

@@ -56,7 +56,7 @@ def bound_net(
     flow = walk.run()
     layers = tuple(walk.layers)
     scope = weakest(*(layer.scope for layer in layers))
-    node = None if centre_last is False else find_last(seen.module, bool(centre_last))
+    node = None if centre_last is False else find_last(seen, bool(centre_last))
     if node is None:
         return NetBound(_finite(flow.bound), scope, layers)
     before = node.args[0]

@@ -12,17 +12,20 @@ from ..bound import Last
 from ..rules import activations, linear
 from ..rules.table import rule_of
 from ..rules.weights import weight_of
+from .tracing import Trace
 
 
-def find_last(module: fx.GraphModule, required: bool = True) -> fx.Node | None:
+def find_last(seen: Trace, required: bool = True) -> fx.Node | None:
     """The node of the last linear layer, with at most layers after it that only move entries.
 
-    Where the net ends otherwise: ModelContractError if one is `required`, else None.
+    It works on rows (N, D): one on many tokens has more scores than rows of weights. Where the net
+    ends otherwise: ModelContractError if one is `required`, else None.
     """
-    node = next(one for one in module.graph.nodes if one.op == "output").args[0]
+    graph = seen.module.graph
+    node = next(one for one in graph.nodes if one.op == "output").args[0]
     while isinstance(node, fx.Node) and node.op == "call_module":
-        rule = rule_of(module.get_submodule(str(node.target)))
-        if rule is linear.linear:
+        rule = rule_of(seen.module.get_submodule(str(node.target)))
+        if rule is linear.linear and seen.values[node].dim() == 2:
             return node
         if rule is not activations.same:
             break
@@ -37,6 +40,7 @@ def find_last(module: fx.GraphModule, required: bool = True) -> fx.Node | None:
 def measure_last(module: nn.Module, name: str, body: float) -> Last:
     """The norms of the last layer; body: the bound before it.
 
+    >>> import torch
     >>> layer = nn.Linear(2, 2, bias=False)
     >>> _ = layer.weight.data.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
     >>> last = measure_last(layer, "head", 2.0)
