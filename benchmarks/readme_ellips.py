@@ -19,7 +19,10 @@ def ellips_mnist(data: dict[str, Any]) -> str:
     """Certified accuracies, their differences to the first row, and the attacks."""
     rows = [_row(name, data["rows"][name]) for name in NAMES if name in data["rows"]]
     radii = list(data["rows"]["linear128"]["certified"])
-    head = ["status: certified", *(f"eps {eps}" if eps != "0" else "clean" for eps in radii)]
+    head = [
+        "status: certified",
+        *(f"eps {eps}" if eps != "0" else "clean" for eps in radii),
+    ]
     text = table([*head, "L", "training, CPU s"], rows)
     text += (
         f"\nL2 radii, first {data['n']:,} test images, exact 95 % intervals; below them the paired "
@@ -37,7 +40,12 @@ def _row(name: str, row: dict[str, Any]) -> list[str]:
             cell += f"<br>{gap:+.3f} [{least:+.3f}, {most:+.3f}]"
         cells.append(cell)
     spent = row.get("train_cpu_seconds")
-    return [NAMES[name], *cells, f"{row['L']:.6f}", "-" if spent is None else f"{spent:.0f}"]
+    return [
+        NAMES[name],
+        *cells,
+        f"{row['L']:.6f}",
+        "-" if spent is None else f"{spent:.0f}",
+    ]
 
 
 def _attacks(attacks: dict[str, Any]) -> str:
@@ -56,7 +64,10 @@ def _attacks(attacks: dict[str, Any]) -> str:
     head = ["attack on the trained row", "answers changed", "inside the radius"]
     text = "\n" + table([*head, "least size / radius", "median of those changed"], rows)
     whole = _number(attacks["all"]["median_ratio_all"])
-    return text + f"\nMedian over all images, those that nothing changed as infinite: {whole}.\n"
+    return (
+        text
+        + f"\nMedian over all images, those that nothing changed as infinite: {whole}.\n"
+    )
 
 
 def _number(value: float | None) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import record
 from markdown_table import origin, table
 from readme_bounds import fisher_bounds
+from readme_ellips import ellips_mnist
 from readme_fim import bootstrap_coverage, fim_blackbox, fim_cost, fim_validity
 from readme_models import models_table
 from readme_msa import msa_anchor, msa_cost, msa_masks, msa_parity, msa_truth
@@ -223,6 +224,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "verified_rows": verified_rows,
     "import_time": import_time,
     "models_table": models_table,
+    "ellips_mnist": ellips_mnist,
     "fim_blackbox": fim_blackbox,
     "fim_cost": fim_cost,
     "fim_validity": fim_validity,

@@ -163,6 +163,34 @@ def test_the_loss_is_its_formula() -> None:
     assert rate_at(0.075) == pytest.approx(0.5) and rate_at(0.575) == pytest.approx(0.5)
 
 
+def test_any_encoder_of_plain_layers_learns() -> None:
+    """In double precision, with dropout (which does not drop), with latents of another shape."""
+    images, labels = _images(60)
+    with torch.inference_mode():
+        images = images.clone()
+    body = orthogonal_mlp(SHAPE, 6)
+    net = nn.Sequential(nn.Dropout(0.5), *body, nn.Unflatten(1, (2, 3))).double()
+    net.requires_grad_(False)
+    state = torch.random.get_rng_state()
+    found = train_encoder(net, images.double(), labels, epochs=1, principal=False)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert found.head.dim == 6 and not next(net.parameters()).requires_grad
+    assert next(found.encoder.parameters()).dtype == torch.float64
+
+
+def test_a_loss_that_is_no_number_ends_the_training() -> None:
+    """With the settings that may be at fault."""
+    images, labels = _images(60)
+
+    def torn(images: Tensor, u: Any) -> Tensor:
+        return images * math.nan
+
+    with pytest.raises(ConfigError, match="head_lr=0.003"):
+        train_encoder(
+            orthogonal_mlp(SHAPE, 2), images, labels, augment=CallableSampler(torn)
+        )
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

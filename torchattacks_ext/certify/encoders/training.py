@@ -6,7 +6,7 @@ import copy
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from math import cos, pi
+from math import cos, isfinite, pi
 from typing import Any, Literal
 
 import torch
@@ -42,12 +42,13 @@ class TrainSettings:
     seed: int
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            parse_whole(getattr(self, name), name, 1)
-        parse_whole(self.seed, "seed", 0)
-        for name in ("eps", "lr", "head_lr"):
-            parse_number(getattr(self, name), name)
-        if not parse_number(self.temperature, "temperature") > 0:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+            whole = parse_whole(getattr(self, name), name, least)
+            object.__setattr__(self, name, whole)
+        for name in ("eps", "temperature", "lr", "head_lr"):
+            number = parse_number(getattr(self, name), name)
+            object.__setattr__(self, name, number)
+        if not self.temperature > 0:
             raise ConfigError("temperature=0 divides by zero; give a number > 0")
         check_covariance(self.covariance)
 
@@ -140,7 +141,9 @@ def train_encoder(
     )
     images, labels = _data(images, labels)
     with torch.inference_mode(False), torch.enable_grad():
-        run = _Run(copy.deepcopy(encoder).train(), told, images, labels, augment)
+        # in eval mode: what is trained is what is certified, and nothing draws
+        learner = copy.deepcopy(encoder).eval().requires_grad_(True)
+        run = _Run(learner, told, images, labels, augment)
         facts = asdict(told) | {"augment": augment and augment.settings()}
         keeper = Keeper(checkpoint, key_of(facts, encoder, images, labels))
         return run.finish(keeper, progress, facts)
@@ -153,6 +156,10 @@ def _data(images: Any, labels: Any) -> tuple[Tensor, Tensor]:
             f"images are {tuple(images.shape)} {images.dtype}, expected (N, ...) floating in "
             "[0, 1]"
         )
+    with torch.inference_mode(
+        False
+    ):  # a gradient may pass a copy of an inference tensor
+        images = images.clone() if images.is_inference() else images
     return images, check_labels(labels, len(images)).to(images.device)
 
 
@@ -173,7 +180,8 @@ class _Run:
         with torch.no_grad():
             if settings.principal:
                 _principal_start(encoder, images)
-            z = torch.cat([encoder(part) for part in torch.split(images, 1024)])
+            parts = torch.split(images, 1024)
+            z = torch.cat([encoder(part).flatten(1) for part in parts])
         shrinkage = settings.shrinkage
         head = EllipsHead.fit(z, labels, settings.covariance, shrinkage)
         self.gaussians = Gaussians(head)
@@ -209,7 +217,7 @@ class _Run:
             share = (epoch + number / len(batches)) / ask.epochs
             for group in self.optimiser.param_groups:
                 group["lr"] = group["at"] * rate_at(share)
-            z = self.encoder(self._drawn(rows, epoch)).flatten(1)
+            z = self.encoder(self._drawn(rows, epoch)).flatten(1).float()
             distances = self.gaussians(z, self.labels[rows])
             loss = radius_loss(distances, ask.eps, ask.temperature)
             self.optimiser.zero_grad()
@@ -218,6 +226,11 @@ class _Run:
             if ask.lr > 0:
                 retract_(self.layers)
             total += loss.item() * len(rows)
+        if not isfinite(total):
+            raise ConfigError(
+                f"the loss is {total} in epoch {epoch + 1}: lr={ask.lr:g} or head_lr="
+                f"{ask.head_lr:g} is too large, or images are not finite"
+            )
         return total / len(self.images)
 
     def _batches(self, epoch: int) -> Iterator[Tensor]:
