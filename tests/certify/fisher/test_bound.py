@@ -132,7 +132,7 @@ def test_a_single_logit_counts_as_two() -> None:
 def test_the_bound_is_above_lambda(small_net: Net) -> None:
     """Every form, at random points; attention and LayerNorm at the point alone."""
     net, shape = small_net
-    images = images_of(shape, 6)
+    images = images_of(shape, 5)
     truth = log_lambda(net, images)
     if not any(isinstance(m, nn.LayerNorm) for m in net.modules()):
         found = fim_upper_bound(net, shape)

@@ -32,7 +32,7 @@ def logits_of(n: int, k: int, scale: float, seed: int = 0) -> Tensor:
     return scale * torch.randn(n, k, generator=generator, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("k", [2, 3, 10, 100, 400])
+@pytest.mark.parametrize("k", [2, 3, 10, 150])
 @pytest.mark.parametrize("scale", [0.0, 0.1, 1.0, 4.0])
 def test_the_secular_root_is_the_dense_eigenvalue(k: int, scale: float) -> None:
     z = logits_of(10, k, scale)

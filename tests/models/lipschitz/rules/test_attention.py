@@ -89,7 +89,7 @@ def test_an_encoder_block_at_a_point(number: int) -> None:
 @pytest.mark.parametrize("dims", [1, 2])
 def test_layer_norm_at_a_point(dims: int, affine: bool) -> None:
     shape = (4, 7)
-    for number in range(10):
+    for number in range(5):
         layer = nn.LayerNorm(shape[-dims:], elementwise_affine=affine)
         net = drawn(layer, number, 1.0)
         # a net without parameters is asked in float32
