@@ -17,6 +17,7 @@ from typing import Any
 import record
 from markdown_table import origin, table
 from readme_fim import bootstrap_coverage, fim_blackbox, fim_cost, fim_validity
+from readme_lipschitz import lipschitz_tightness
 from readme_models import models_table
 from readme_msa import msa_anchor, msa_cost, msa_masks, msa_parity, msa_truth
 
@@ -226,6 +227,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "fim_cost": fim_cost,
     "fim_validity": fim_validity,
     "bootstrap_coverage": bootstrap_coverage,
+    "lipschitz_tightness": lipschitz_tightness,
     "msa_anchor": msa_anchor,
     "msa_cost": msa_cost,
     "msa_masks": msa_masks,

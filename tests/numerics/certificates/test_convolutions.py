@@ -74,7 +74,7 @@ def check(seed: int, n_axes: int) -> float:
 
 @pytest.mark.parametrize("n_axes", [1, 2, 3])
 def test_no_convolution_is_bounded_too_low(n_axes: int) -> None:
-    found = [check(seed, n_axes) for seed in range(25)]
+    found = [check(seed, n_axes) for seed in range(12)]
     assert np.median(found) < 1.35  # images of a few pixels are mostly edge
 
 

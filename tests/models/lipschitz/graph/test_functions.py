@@ -108,7 +108,7 @@ def test_a_step_is_bounded(cases: ModuleType, name: str) -> None:
     found = bound_net(Step(function).eval(), (2, 4)).value
     if wanted is not None:
         assert found == pytest.approx(wanted, rel=1e-5)
-    for seed in range(3):
+    for seed in range(2):
         generator = torch.Generator().manual_seed(seed)
         point = torch.randn(1, 2, 4, generator=generator, dtype=torch.float64)
         assert found >= cases.norm(cases.jacobian(function, point)) * (1 - 1e-9)

@@ -241,10 +241,14 @@ def test_what_a_forward_leaves_on_its_model_is_a_tensor() -> None:
     assert type(broken.seen) is Tensor
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_wrapped_models_are_looked_into_or_refused_in_words() -> None:
     layer = nn.Linear(4, 4).eval()
     alone = bound_net(layer, (4,)).value
-    for wrapped in (nn.DataParallel(layer).eval(), torch.compile(layer)):
+    compiled = nn.Identity()  # torch.compile itself takes seconds to import
+    compiled._orig_mod = layer
+    for wrapped in (nn.DataParallel(layer).eval(), compiled, nn.DataParallel(compiled)):
         assert bound_net(wrapped, (4,)).value == pytest.approx(alone)
     with pytest.raises(ModelContractError):
         bound_net(torch.jit.script(layer), (4,))

@@ -8,7 +8,7 @@ that shape. What the numbers in an image are, no forward may ask: that stays ref
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -164,7 +164,8 @@ class ConcreteTracer(fx.Tracer):
         given = [self.value_of(one) for one in node.all_input_nodes]
         tensors = [one for one in tree_leaves(given) if isinstance(one, Tensor)]
         before = [writes_of(one) for one in tensors]
-        with untraced():
+        modules = node.op in ("call_module", "get_attr")
+        with untraced() if modules else nullcontext():
             self.values[node] = self._compute(node)
         touched = [one for one, n in zip(tensors, before) if writes_of(one) != n]
         if touched:
