@@ -16,6 +16,8 @@ from typing import Any
 
 import record
 from markdown_table import origin, table
+from readme_bounds import fisher_bounds
+from readme_ellips import ellips_mnist
 from readme_fim import bootstrap_coverage, fim_blackbox, fim_cost, fim_validity
 from readme_lipschitz import lipschitz_tightness
 from readme_models import models_table
@@ -223,9 +225,11 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "verified_rows": verified_rows,
     "import_time": import_time,
     "models_table": models_table,
+    "ellips_mnist": ellips_mnist,
     "fim_blackbox": fim_blackbox,
     "fim_cost": fim_cost,
     "fim_validity": fim_validity,
+    "fisher_bounds": fisher_bounds,
     "bootstrap_coverage": bootstrap_coverage,
     "lipschitz_tightness": lipschitz_tightness,
     "msa_anchor": msa_anchor,

@@ -23,9 +23,13 @@ PUBLIC = [
     "Affine",
     "AttackResult",
     "BackendError",
+    "Certificates",
     "Compose",
     "ConfigError",
     "EightBit",
+    "Ellips",
+    "EllipsHead",
+    "Estimate",
     "EvaluationReport",
     "FIMScore",
     "Flag",
@@ -34,6 +38,7 @@ PUBLIC = [
     "L1Ball",
     "L2Ball",
     "LinfUniform",
+    "LipschitzBound",
     "MSA",
     "MissingExtra",
     "ModelContractError",
@@ -56,6 +61,9 @@ PUBLIC = [
     "Verdict",
     "__version__",
     "evaluate",
+    "orthogonal_cnn",
+    "orthogonal_mlp",
+    "train_encoder",
 ]
 
 

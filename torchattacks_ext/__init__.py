@@ -14,6 +14,13 @@ from .attacks.base.probe import Probe as Probe
 from .attacks.fimscore.fimscore import FIMScore as FIMScore
 from .attacks.msa.msa import MSA as MSA
 from .attacks.prtest.prtest import PRTest as PRTest
+from .certify import Ellips as Ellips
+from .certify import EllipsHead as EllipsHead
+from .certify import Estimate as Estimate
+from .certify import LipschitzBound as LipschitzBound
+from .certify.encoders import orthogonal_cnn as orthogonal_cnn
+from .certify.encoders import orthogonal_mlp as orthogonal_mlp
+from .certify.encoders import train_encoder as train_encoder
 from .errors import BackendError as BackendError
 from .errors import ConfigError as ConfigError
 from .errors import InputError as InputError
@@ -27,6 +34,7 @@ from .evaluation.runner import evaluate as evaluate
 from .models.normalised import NormalizedModel as NormalizedModel
 from .results import Accuracy as Accuracy
 from .results import AttackResult as AttackResult
+from .results import Certificates as Certificates
 from .results import EvaluationReport as EvaluationReport
 from .results import Flag as Flag
 from .results import ProbRobustness as ProbRobustness
@@ -50,6 +58,14 @@ __all__ = [
     "PRTest",
     "Probe",
     "evaluate",
+    # certificates
+    "Ellips",
+    "EllipsHead",
+    "Estimate",
+    "LipschitzBound",
+    "orthogonal_cnn",
+    "orthogonal_mlp",
+    "train_encoder",
     # models and samplers
     "Affine",
     "Compose",
@@ -64,6 +80,7 @@ __all__ = [
     # results
     "Accuracy",
     "AttackResult",
+    "Certificates",
     "EvaluationReport",
     "Flag",
     "ProbRobustness",

@@ -68,6 +68,20 @@ def test_the_same_line_gives_the_same_numbers(run: Run) -> None:
     assert first.digest() == second.digest()
 
 
+def test_a_certifier_gives_its_radii(run: Run) -> None:
+    """--certified adds the stage; a model that cannot certify is refused before any pass."""
+    line = ["evaluate", "--data", "digits", "--eps", "0.1", "--norm", "L2", "--n", 12]
+    line += ["--attacks", "PGDL2", "--certified", "--json"]
+    done = run(*line, "--model", "shed:certifier")
+    assert done.code == 0
+    found = EvaluationReport.from_dict(json.loads(done.out))["certified"]
+    assert found.result is not None and len(found.result) == 12
+    assert found.cost.forward == 12 and found.settings["ball"] == ["L2", 0.1]
+    for more in ([], ["--dry-run"]):
+        plain = run(*line, "--model", "shed:build", *more)
+        assert plain.code == 2 and "needs a model that can certify" in plain.err
+
+
 def test_a_stage_that_raises_is_a_finding(run: Run) -> None:
     """TIFGSM can only attack three channels, digits have one."""
     done = run(*DIGITS, "--json", "--attacks", "FGSM,TIFGSM")

@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 import torchattacks_ext.attacks as attacks
-from torchattacks_ext.cli.methods import TORCHATTACKS_BIBTEX, paper_of, probe_facts
+from torchattacks_ext.cli.methods import (
+    TORCHATTACKS_BIBTEX,
+    certifier_facts,
+    paper_of,
+    probe_facts,
+)
 from torchattacks_ext.evaluation.zoo.catalogue import attack_names
 
 Run = Callable[..., Any]
@@ -19,7 +24,7 @@ def test_every_probe_says_what_it_claims() -> None:
     facts = {fact["name"]: fact for fact in probe_facts()}
     exported = [name for name in vars(attacks) if isinstance(vars(attacks)[name], type)]
     assert set(facts) == set(exported) - {"Probe"}
-    for fact in facts.values():
+    for fact in [*facts.values(), certifier_facts()]:
         assert fact["question"].endswith("?")
         assert all(fact.values()), fact
 
@@ -28,20 +33,21 @@ def test_the_list_names_everything(run: Run) -> None:
     done = run("methods")
     assert (done.code, done.err) == (0, "")
     first_words = {line.split()[0] for line in done.out.splitlines() if line.strip()}
-    assert {"PRTest", *attack_names()} <= first_words
+    assert {"PRTest", "Ellips", *attack_names()} <= first_words
 
 
 def test_json(run: Run) -> None:
     facts = json.loads(run("methods", "--json").out)
     assert [fact["name"] for fact in facts["attacks"]] == list(attack_names())
     assert facts["probes"] == probe_facts()
+    assert facts["certifiers"] == [certifier_facts()]
     keys = {"name", "norm", "family", "targeted", "seeding", "caveat"}
     assert all(keys <= set(fact) for fact in facts["attacks"])
 
 
 def test_bibtex(run: Run) -> None:
     out = run("methods", "--bibtex").out
-    for probe in probe_facts():
+    for probe in [*probe_facts(), certifier_facts()]:
         assert probe["citation"] in out
     assert TORCHATTACKS_BIBTEX in out
     assert out.count("{") == out.count("}")

@@ -162,14 +162,16 @@ def test_the_mixed_attack_and_the_real_autoattack_by_name() -> None:
     assert passes is not None and 8_000 < passes < 12_000
 
 
-def test_the_flag_adds_one_stage_of_sensitivity() -> None:
-    base = {"eps": 0.1, "stages": [{"name": "fim"}, {"name": "PGD"}]}
+@pytest.mark.parametrize("name", ["fim", "certified"])
+def test_a_flag_adds_one_stage_that_searches_for_nothing(name: str) -> None:
+    base = {"eps": 0.1, "stages": [{"name": name}, {"name": "PGD"}]}
+    asked: Any = {name: True}
     for given, count in ((None, 1), (base, 1)):
-        plan = build_plan(given, {"eps": 0.1}, None, {}, fim=True)
+        plan = build_plan(given, {"eps": 0.1}, None, {}, **asked)
         names = [stage.name for stage in plan.stages]
-        assert names.count("fim") == count
+        assert names.count(name) == count
     kept = build_plan(base, {}, "FGSM", {})
-    assert [stage.name for stage in kept.stages] == ["FGSM", "fim"]
+    assert [stage.name for stage in kept.stages] == ["FGSM", name]
 
 
 def lost(attacks: str | None = None, test: Any = None, **settings: Any) -> list[str]:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from torchattacks_ext import evaluate
+from torchattacks_ext.certify import Ellips, EllipsHead, LipschitzBound
 from torchattacks_ext.errors import InputError, ReliabilityWarning
 from torchattacks_ext.evaluation.stages import STAGES
 from torchattacks_ext.reports import (
@@ -27,6 +28,7 @@ STAGE: dict[str, dict[str, Any]] = {
     "clean": {},
     "prtest": {"n_max": 100, "tolerance": 0.3, "significance": 0.05, "n_mean": 2},
     "fim": {},
+    "certified": {},
     "msa": MIXED,
     "autoattack": {},
     "attack": {"attack": "FGSM"},
@@ -39,7 +41,8 @@ def whole() -> EvaluationReport:
     """One report of every kind of stage that there is, over two groups of images."""
     torch.set_num_threads(1)
     torch.manual_seed(1)
-    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 5))
+    head = EllipsHead.from_parameters(torch.rand(5, 16), 1.0)
+    net = Ellips(nn.Flatten(), head, LipschitzBound(1.0)).eval()
     images = torch.rand(5, 1, 4, 4)
     batch = {"images": images, "labels": net(images).argmax(1), "groups": GROUPS}
     batch["labels"][0] = (batch["labels"][0] + 1) % 5  # one is wrong when clean

@@ -1,9 +1,16 @@
 """Which inputs are provably safe? Certificates; what is called one, is one.
 
 `bounds`: what may enter a certificate, and what may not; `estimates`: numbers that may not.
+`ellips`: Gaussian mixtures on an encoder. `encoders`: networks of Lipschitz constant 1 and their
+training. `fisher`: upper bounds of the Fisher score, which are no certificates of a label.
 """
 
 from .bounds import Estimate as Estimate
 from .bounds import LipschitzBound as LipschitzBound
+from .ellips.certifier import Ellips as Ellips
+from .ellips.head import EllipsHead as EllipsHead
 from .estimates import clever as clever
 from .estimates import sampled_gradients as sampled_gradients
+from .fisher import FisherBound as FisherBound
+from .fisher import fim_upper_bound as fim_upper_bound
+from .fisher import paper_bounds as paper_bounds

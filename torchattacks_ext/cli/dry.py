@@ -35,6 +35,8 @@ def dry_facts(task: Task) -> dict[str, Any]:
     from ..models.fingerprint import describe_model
 
     stages, n = build_stages(task.plan), task.data.n
+    for stage in stages:
+        stage.accepts(task.model)
     each = [row_passes(stage) for stage in stages]
     shape = list(task.data.dataset[0][0].shape)
     return {

@@ -84,6 +84,9 @@ def evaluate(
     fim: Annotated[
         bool, typer.Option("--fim", help="Score the outputs' sensitivity as well.")
     ] = False,
+    certified: Annotated[
+        bool, typer.Option("--certified", help="Radii, where the model is an Ellips.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Of all random numbers. [0]")] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Rows of one forward pass. [256]")
@@ -127,7 +130,9 @@ def evaluate(
     with common.clean_stdout():
         base = None if plan is None else read_plan(plan)
         radius = {"eps": _number(eps, "--eps")}
-        checked = build_plan(base, settings | radius, attacks, arguments, fim)
+        checked = build_plan(
+            base, settings | radius, attacks, arguments, fim, certified
+        )
         for text in (lost := replaced(base, checked, attacks)):
             common.warn(text)
         named = _data(data, n, resize)

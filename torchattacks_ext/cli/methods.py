@@ -27,15 +27,21 @@ def methods(
 ) -> int:
     """List this package's methods and the attacks."""
     probes, attacks = probe_facts(), attack_facts()
+    certifiers = [certifier_facts()]
     if json_:
         show_json(
-            {"probes": probes, "attacks": attacks, "torchattacks": TORCHATTACKS_BIBTEX}
+            {
+                "probes": probes,
+                "certifiers": certifiers,
+                "attacks": attacks,
+                "torchattacks": TORCHATTACKS_BIBTEX,
+            }
         )
     elif bibtex:
-        cited = [p["citation"] for p in probes if p["citation"]]
+        cited = [p["citation"] for p in [*probes, *certifiers] if p["citation"]]
         show("\n\n".join([*cited, TORCHATTACKS_BIBTEX]))
     else:
-        show(_text(probes, attacks))
+        show(_text([*probes, *certifiers], attacks))
     return 0
 
 
@@ -63,6 +69,24 @@ def probe_facts() -> list[dict[str, str]]:
             }
         )
     return facts
+
+
+def certifier_facts() -> dict[str, str]:
+    """The same of the certifier, which is a model and no probe.
+
+    >>> certifier_facts()["name"]
+    'Ellips'
+    """
+    from ..certify.ellips import certifier
+    from ..evaluation.stages.certified import CertifiedStage
+
+    return {
+        "name": certifier.Ellips.__name__,
+        "question": _question(certifier.__doc__),
+        "guarantee": CertifiedStage.guarantee,
+        "paper": paper_of(CertifiedStage.citation),
+        "citation": CertifiedStage.citation,
+    }
 
 
 def _question(text: str | None) -> str:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ..evaluation.stages import RowStage
 
 _OWN = ("clean", "prtest")
+_SCORES = ("fim", "certified")
+"""Stages that search for nothing; a flag of the same name adds them."""
 _FLAGS = ("eps", "norm", "seed", "batch_size", "outputs", "output_key")
 """Keys of a plan that flags of the same name replace."""
 _MIXED = ("msa", "autoattack")
@@ -81,6 +83,7 @@ def build_plan(
     attacks: str | None,
     test: Mapping[str, Any],
     fim: bool = False,
+    certified: bool = False,
 ) -> Plan:
     """The plan of a file (or the default one), changed by flags; None in a mapping
     changes nothing.
@@ -88,8 +91,8 @@ def build_plan(
     settings: eps, norm, seed, batch_size. attacks: names that replace the attack
     stages, msa and autoattack among them; FGSM and PGD have the arguments of the
     default plan, others those of their class. test: arguments of PRTest, for each of
-    its stages, or for a new one where there is none. fim: a stage of FIMScore, where there
-    is none yet. Raises ConfigError.
+    its stages, or for a new one where there is none. fim, certified: a stage of FIMScore, of
+    certificates, where there is none yet. Raises ConfigError.
     """
     from ..evaluation.plan import check_plan, default_plan
 
@@ -106,11 +109,12 @@ def build_plan(
         stages = (
             [s for s in stages if s["name"].lower() == "clean"]
             + named
-            + [s for s in stages if s["name"].lower() in ("prtest", "fim")]
+            + [s for s in stages if s["name"].lower() in ("prtest", *_SCORES)]
         )
     _set_test(stages, {key: value for key, value in test.items() if value is not None})
-    if fim and not any(stage["name"].lower() == "fim" for stage in stages):
-        stages.append({"name": "fim"})
+    for name, asked in zip(_SCORES, (fim, certified)):
+        if asked and not any(stage["name"].lower() == name for stage in stages):
+            stages.append({"name": name})
     return check_plan(plan | {"stages": stages})
 
 
@@ -146,7 +150,7 @@ def _other_stages(
     ran = {_label(stage): stage for stage in after}
     for stage in check_plan(file).model_dump()["stages"]:
         label = _label(stage)
-        own = stage["name"].lower() in (*_OWN, "fim")
+        own = stage["name"].lower() in (*_OWN, *_SCORES)
         if not own and not any(_same(stage, other) for other in after):
             given = {k: v for k, v in stage.items() if k != "name" and v is not None}
             said = ", ".join(f"{k}={v}" for k, v in given.items())

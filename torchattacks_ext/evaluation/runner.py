@@ -21,6 +21,7 @@ from ..models.logits import LogitsView
 from ..models.session import first_tensor, session
 from ..results.base.facts import Cost, Flag, versions, warn_flags
 from ..results.evaluation import EvaluationReport, GalleryItem, StageReport
+from .contradictions import contradictions
 from .gallery import Gallery
 from .intake import DataFacts, open_stream
 from .running import Running
@@ -72,6 +73,8 @@ def evaluate(
             f"model is {type(model).__name__}, expected a Module or a callable that maps images "
             "(N, ...) to scores (N, K)"
         )
+    for run in running:
+        run.stage.accepts(model)
     started = time.perf_counter()
     with torch.inference_mode(False):
         view = LogitsView(model, checked.outputs, key=checked.output_key)
@@ -205,7 +208,7 @@ def _report(
     model: Mapping[str, Any],
 ) -> EvaluationReport:
     flags = [flag for stage in stages if stage.result for flag in stage.result.flags]
-    flags += [*stream.copies.flags(), *stream.doubts()]
+    flags += [*stream.copies.flags(), *stream.doubts(), *contradictions(stages)]
     return EvaluationReport(
         name=name or model["class"],
         plan=plan.facts(),

@@ -14,6 +14,7 @@ from torch import nn
 from ..errors import StateError
 from .loans import loaned
 from .modes import change, give_back_modes, modes_of
+from .skeletons import looked_over
 
 ROUNDINGS = 4
 """Units of rounding of a half or bf16 model below which no change is believed."""
@@ -88,11 +89,18 @@ def session(
         if not isinstance(model, nn.Module):
             yield
             return
-        with loaned(model) if outermost else nullcontext(), _settled(model):
+        with _first_loan(model) if outermost else nullcontext(), _settled(model):
             _set_modes(model, training, dropout)
             yield
     finally:
         _release(model)
+
+
+@contextmanager
+def _first_loan(model: nn.Module) -> Iterator[None]:
+    """What is done once, however deep sessions nest."""
+    with loaned(model), looked_over(model):
+        yield
 
 
 @contextmanager

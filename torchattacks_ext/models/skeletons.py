@@ -8,7 +8,7 @@ answer with whatever lies in memory, without an error.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 from typing import Any
 
@@ -24,6 +24,24 @@ REMEDY = (
     "load_state_dict, or make the model on its device"
 )
 
+_seen: dict[int, tuple[str, ...]] = {}
+
+
+@contextmanager
+def looked_over(model: nn.Module) -> Iterator[None]:
+    """Inside, :func:`loaded_only` believes one look at the weights, taken now.
+
+    Looking at every weight before each forward costs a small net a twentieth of its time.
+
+    >>> with looked_over(nn.Linear(2, 2)):
+    ...     pass
+    """
+    _seen[id(model)] = tuple(_skeleton(model))
+    try:
+        yield
+    finally:
+        del _seen[id(model)]
+
 
 def loaded_only(model: object) -> AbstractContextManager[Any]:
     """Inside, a computation with a tensor on the meta device is refused; nothing is watched where
@@ -32,7 +50,8 @@ def loaded_only(model: object) -> AbstractContextManager[Any]:
     >>> with loaded_only(nn.Linear(2, 2)):
     ...     pass
     """
-    names = tuple(_skeleton(model))
+    seen = _seen.get(id(model))
+    names = tuple(_skeleton(model)) if seen is None else seen
     return _Refusing(names) if names else nullcontext()
 
 

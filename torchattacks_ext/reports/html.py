@@ -13,6 +13,7 @@ from .._version import __version__
 from ..errors import MissingExtra
 from ..results.evaluation import EvaluationReport
 from . import breakdown
+from .certified import told as certified
 from .drawing.charts import HEIGHT, TRACK, WIDTH, interval_mark
 from .drawing.pictures import exhibits
 from .overview import context
@@ -56,6 +57,7 @@ def render_html(
         how_to_read=context.HOW_TO_READ,
         version=__version__,
         books_head=breakdown.HEAD,
+        certified_head=certified.HEAD,
         chart_size=(WIDTH, HEIGHT),
         track=TRACK,
     )
@@ -140,6 +142,7 @@ def _model(name: str, report: EvaluationReport, confidence: float) -> dict[str, 
         "tests": list(zip(claims(report, confidence), spreads(report))),
         "breakdowns": breakdown.breakdowns(report),
         "scores": score_figures(report),
+        "certified": certified.certified_told(report, confidence),
         "exhibits": exhibits(report.gallery),
         "not_tested": context.not_tested(report),
         "methods": context.methods(report),

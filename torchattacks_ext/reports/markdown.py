@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from ..results.evaluation import EvaluationReport
 from . import breakdown
+from .certified import told as certified
 from .overview import context
 from .overview.comparison import Reports, as_reports, compare, model_names
 from .overview.scorecard import ScoreRow, scorecard
@@ -89,6 +90,7 @@ def _model(report: EvaluationReport, confidence: float, mark: str) -> list[str]:
         f"{mark} Scorecard",
         _scorecard(scorecard(report, confidence), confidence),
         *_breakdowns(report, mark),
+        *_certified(report, confidence, mark),
         *_tests(report, confidence, mark),
         f"{mark} What was not tested",
         _bullets(context.not_tested(report)),
@@ -112,6 +114,18 @@ def _breakdowns(report: EvaluationReport, mark: str) -> list[str]:
             head, *lines = [[escape(cell) for cell in row] for row in told.matrix]
             blocks.append(f"{breakdown.MATRIX_TITLE}:")
             blocks.append(_table(head, lines, "l" + "r" * (len(head) - 1)))
+    return blocks
+
+
+def _certified(report: EvaluationReport, confidence: float, mark: str) -> list[str]:
+    blocks = []
+    for told in certified.certified_told(report, confidence):
+        rows = [[escape(cell) for cell in row] for row in told.rows]
+        blocks += [
+            f"{mark} {escape(told.title)}",
+            _table(certified.HEAD, rows, certified.ALIGN),
+            _bullets(told.notes),
+        ]
     return blocks
 
 

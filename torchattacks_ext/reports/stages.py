@@ -9,6 +9,7 @@ from ..errors import ConfigError
 from ..evaluation.zoo.catalogue import AttackInfo, attack_info
 from ..results.accuracy import Accuracy
 from ..results.attack import AttackResult
+from ..results.certificates import Certificates
 from ..results.evaluation import EvaluationReport, StageReport
 from ..results.prob_robustness import ProbRobustness
 from ..results.sensitivity import Sensitivity
@@ -84,6 +85,11 @@ def is_test(stage: StageReport) -> bool:
 def is_score(stage: StageReport) -> bool:
     """Whether the stage scores the sensitivity of the outputs, without an attack."""
     return stage.kind == "fim" or isinstance(stage.result, Sensitivity)
+
+
+def is_certified(stage: StageReport) -> bool:
+    """Whether the stage gives radii within which an answer cannot change."""
+    return stage.kind == "certified" or isinstance(stage.result, Certificates)
 
 
 def usable(stage: StageReport) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from ..errors import ConfigError
 from ..results.evaluation import EvaluationReport
 from . import breakdown
+from .certified import told as certified
 from .overview import context
 from .overview.comparison import Reports, as_reports, compare, model_names
 from .overview.scorecard import ScoreRow, scorecard
@@ -129,6 +130,7 @@ def _model(report: EvaluationReport, confidence: float, width: int) -> list[str]
     lines += _section("Doubts", doubts or ["None was raised."], width)
     lines += _scorecard(scorecard(report, confidence), confidence, width)
     lines += _breakdowns(report, width)
+    lines += _certified(report, confidence, width)
     lines += _tests(report, confidence, width)
     lines += _section("What was not tested", context.not_tested(report), width)
     cited = [f"{name}: {text}" for name, text in context.methods(report)]
@@ -150,6 +152,16 @@ def _breakdowns(report: EvaluationReport, width: int) -> list[str]:
             align = "l" + "r" * (len(told.matrix[0]) - 1)
             lines += ["", *_wrap(f"{breakdown.MATRIX_TITLE}:", width)]
             lines += table(told.matrix, width, align)
+    return lines
+
+
+def _certified(report: EvaluationReport, confidence: float, width: int) -> list[str]:
+    lines = []
+    for told in certified.certified_told(report, confidence):
+        lines += ["", *_heading(told.title, "-", width)]
+        lines += [*table([certified.HEAD, *told.rows], width, certified.ALIGN), ""]
+        for note in told.notes:
+            lines += _wrap(note, width, "* ", "  ")
     return lines
 
 

@@ -1,8 +1,8 @@
 """Results: frozen per-sample tables that travel as JSON.
 
 `base` is what each is made of. A family a file: `accuracy`, `attack`, `prob_robustness` (with
-`claims` about the whole data set), `sensitivity` (with `correlation`); `evaluation` holds one
-result a stage, `gallery` its pictures.
+`claims` about the whole data set), `sensitivity` (with `correlation`), `certificates`; `evaluation`
+holds one result a stage, `gallery` its pictures.
 """
 
 from .accuracy import Accuracy as Accuracy
@@ -14,6 +14,7 @@ from .base.facts import Cost as Cost
 from .base.facts import Flag as Flag
 from .base.result import Result as Result
 from .base.sidecar import SideCar as SideCar
+from .certificates import Certificates as Certificates
 from .claims import SilBand as SilBand
 from .evaluation import EvaluationReport as EvaluationReport
 from .evaluation import StageReport as StageReport

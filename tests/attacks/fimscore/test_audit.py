@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from torchattacks_ext import FIMScore, StatusError
+from torchattacks_ext import ConfigError, FIMScore, StatusError
 from torchattacks_ext.testing import GradientKiller
 from torchattacks_ext.testing.masked import Quantised
 from torchattacks_ext.testing.props import balanced_net, example_images
@@ -78,3 +78,8 @@ def test_a_change_below_the_rounding_of_the_logits_says_nothing() -> None:
 
     found = FIMScore(Far(), eps=0.05).audit(torch.full((2, 1, 2, 2), 0.5))
     assert found.log_sides.isnan().all() and found.n_one_sided == 0
+
+
+def test_a_radius_of_nothing_was_refused_in_words_that_did_not_name_it() -> None:
+    with pytest.raises(ConfigError, match="eps=0.* eps > 0"):
+        FIMScore(balanced_net(5), eps=0).audit(IMAGES)

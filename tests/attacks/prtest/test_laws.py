@@ -54,7 +54,15 @@ def test_a_law_keeps_the_contract_of_laws(law: str) -> None:
     assert len(check_sampler(LAWS[law], shape=SHAPE)) >= 8
 
 
-@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize(
+    "law",
+    [
+        law if law in ("linf", "photometric", "compose") else slow
+        for law, slow in (
+            (law, pytest.param(law, marks=pytest.mark.slow)) for law in LAWS
+        )
+    ],
+)
 def test_one_digest_whatever_the_batches(law: str) -> None:
     images = example_images(14, SHAPE)
     net = small_net(SHAPE).eval()

@@ -138,7 +138,7 @@ def test_rate_victims_give_one_answer(measurements_agree: Any) -> None:
             score = images.flatten(1)[:, 0] - 0.42
             return torch.stack([score, torch.zeros_like(score)], 1)
 
-    def test(batch_size: int, n_max: int = 1500) -> PRTest:
+    def test(batch_size: int, n_max: int = 800) -> PRTest:
         return PRTest(
             Shaded(), eps=0.1, tolerance=0.05, n_max=n_max, batch_size=batch_size
         )
@@ -171,12 +171,12 @@ def test_a_close_draw_is_decided_at_batch_one() -> None:
 
     def jumpy(images: Tensor) -> Tensor:
         score = images.flatten(1)[:, 0] - 0.45
-        noise = 2e-5 * (1 if len(images) > 1 else -1)
-        return torch.stack([score + noise, torch.zeros_like(score)], 1) + 0.9
+        noise = 2e-4 * (1 if len(images) > 1 else -1)
+        return torch.stack([score + noise, torch.zeros_like(score)], 1) + 9.0
 
     images = torch.linspace(0.46, 0.54, 9).reshape(-1, 1, 1, 1).expand(-1, 1, 2, 2)
     results = [
-        PRTest(jumpy, eps=0.1, tolerance=0.3, n_max=800, batch_size=size).measure(
+        PRTest(jumpy, eps=0.1, tolerance=0.3, n_max=160, batch_size=size).measure(
             images, torch.zeros(9)
         )
         for size in (1, 64)

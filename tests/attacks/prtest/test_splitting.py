@@ -197,10 +197,10 @@ def test_max_queries_is_kept_and_what_is_left_is_undecided(limit: int) -> None:
 
 
 def test_a_run_that_was_cut_goes_on_with_the_images_not_reached() -> None:
-    images, size = VICTIM.images_at(1e-2, SIGMA, 6), dict(batch_size=4, **SMALL)
+    images, size = VICTIM.images_at(0.1, SIGMA, 6), dict(batch_size=8, **SMALL)
     whole = measured(make(**size), images)
     with pytest.warns(ReliabilityWarning, match="budget_spent"):
-        cut = measured(make(max_queries=3000, **size), images)
+        cut = measured(make(max_queries=1500, **size), images)
     assert 0 < int((cut.n_samples > 0).sum()) < 6
     resumed = measured(make(**size), images, resume=cut)
     done = cut.verdict != int(Verdict.UNDECIDED)

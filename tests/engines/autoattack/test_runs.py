@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from crossed import crossed
 from torch import Tensor, nn
 
 from torchattacks_ext.engines.autoattack.runs import AutoAttackEngine
@@ -56,8 +57,7 @@ def run(
 
 
 # ---------------------------------------------------------------- every kind, every K
-@pytest.mark.parametrize("norm, eps", NORMS)
-@pytest.mark.parametrize("n_classes", [2, 3, 4, 5, 10])
+@pytest.mark.parametrize("n_classes, norm, eps", crossed([2, 3, 4, 5, 10], NORMS))
 def test_every_kind_runs_for_every_number_of_classes(
     n_classes: int, norm: Any, eps: float, near: Any
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pyautoattack
 import pytest
 import torch
+from crossed import crossed
 from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 from torch import Tensor, nn
 
@@ -98,15 +99,20 @@ def ours(
     return ledger.alive, meter.forward
 
 
-@pytest.mark.parametrize("norm, eps", NORMS)
 @pytest.mark.parametrize(
-    "n_classes, shape, seed, batch",
-    [
-        (4, (1, 8, 8), 0, 24),
-        pytest.param(5, (3, 8, 8), 1, 7, marks=pytest.mark.slow),
-        pytest.param(7, (1, 8, 8), 2, 5, marks=pytest.mark.slow),
-        pytest.param(10, (3, 8, 8), 3, 10, marks=pytest.mark.slow),
-        (10, (1, 8, 8), 4, 100),
+    "norm, eps, n_classes, shape, seed, batch",
+    crossed(
+        NORMS,
+        [
+            (4, (1, 8, 8), 0, 24),
+            (10, (1, 8, 8), 4, 100),
+            (5, (3, 8, 8), 1, 7),
+        ],
+    )
+    + [
+        pytest.param(*norm, *net, marks=pytest.mark.slow)
+        for norm in NORMS
+        for net in ((7, (1, 8, 8), 2, 5), (10, (3, 8, 8), 3, 10))
     ],
 )
 def test_robust_flags_and_cost_are_those_of_the_package(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from crossed import crossed
 from torch import Tensor, nn
 
 from torchattacks_ext.engines.autoattack.runs import AutoAttackEngine
@@ -78,8 +79,7 @@ def run(
     return ledger, other, engine
 
 
-@pytest.mark.parametrize("norm, eps", NORMS)
-@pytest.mark.parametrize("on", ["s", "target"])
+@pytest.mark.parametrize("norm, eps, on", crossed(NORMS, ["s", "target"]))
 def test_flags_are_those_of_runs_one_by_one(norm: Any, eps: float, on: str) -> None:
     one = run(AutoAttackEngine, LINES, norm, eps, on=on)[0]
     many = run(StackedEngine, LINES, norm, eps, on=on)[0]

@@ -124,7 +124,10 @@ def keyed(net: nn.Module, rows: Tensor, norm: Any, eps: float, seed: int = 3) ->
     return found
 
 
-@pytest.mark.parametrize("norm, eps", [("Linf", 0.03), ("L2", 0.3), ("L1", 2.0)])
+@pytest.mark.parametrize(
+    "norm, eps",
+    [("Linf", 0.03), ("L2", 0.3), pytest.param("L1", 2.0, marks=pytest.mark.slow)],
+)
 def test_square_by_ids_does_not_depend_on_how_batches_are_cut(
     norm: Any, eps: float
 ) -> None:

@@ -197,3 +197,24 @@ def test_helpers_break_a_row_that_no_row_could_break_alone() -> None:
     clean = model(ledger.images)[:, 0]
     assert torch.equal(ledger.union, clean < 2 * 3 * 0.08 * (M - 1) / M)
     assert int(ledger.union.sum()) > int((down[:, 0] < 0).sum())
+
+
+def test_a_shortcut_answers_but_close_calls_are_the_models() -> None:
+    model, (images, _) = Centred(), data()
+    whole = Isolated(model, images)
+    asked: list[int] = []
+
+    def quick(shown: Tensor, places: Tensor) -> Tensor:
+        asked.extend(places.tolist())
+        answers = whole(images.index_copy(0, places, shown))[places]
+        return answers.detach() + torch.tensor([0.0, 5e-5])  # rounding that is seen
+
+    alone = Isolated(model, images, quick)
+    moved = images.clone()
+    moved[0] -= model(images)[0, 0].detach() * M / (M - 1) / 3
+    with torch.no_grad():
+        found, truth = alone(moved), whole(moved)
+    close = (truth[:, 0] - truth[:, 1]).abs() <= 1e-4 * truth.abs().amax(1)
+    assert sorted(asked) == list(range(M))
+    exact = (found == truth).all(1)
+    assert torch.equal(exact, close)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from crossed import crossed
 from torch import Tensor
 
 from torchattacks_ext.engines.autoattack.runs import AutoAttackEngine
@@ -60,8 +61,7 @@ def run(engine: Any, ledger: Ledger, *lines: Any, on: str = "target") -> None:
 
 
 # ---------------------------------------------------------------- every kind, every K
-@pytest.mark.parametrize("norm, eps", NORMS)
-@pytest.mark.parametrize("n_classes", [2, 3, 5, 10, 12])
+@pytest.mark.parametrize("n_classes, norm, eps", crossed([2, 3, 5, 10, 12], NORMS))
 def test_every_kind_runs_for_every_number_of_classes(
     n_classes: int, norm: Any, eps: float, near: Any
 ) -> None:
@@ -78,7 +78,10 @@ def test_every_kind_runs_for_every_number_of_classes(
         assert not engine.skipped
 
 
-@pytest.mark.parametrize("n_classes", [2, 3, 5, 10, 12])
+@pytest.mark.parametrize(
+    "n_classes",
+    [2, 5, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 10, 12))],
+)
 def test_queries_steps_and_targets_are_those_of_the_line(n_classes: int) -> None:
     """Row-passes of rows that no attack breaks, what a run ends with judged."""
     most, net, images = (

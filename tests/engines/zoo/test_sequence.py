@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from crossed import crossed
 from torch import Tensor, nn
 
 from torchattacks_ext.engines.autoattack.sequence import STANDARD, StandardSequence
@@ -56,16 +57,13 @@ def run(
 
 
 # ---------------------------------------------------------------- as strong
-@pytest.mark.parametrize("norm, eps", NORMS)
 @pytest.mark.parametrize(
-    "n_classes, shape",
-    [
-        (2, (3, 8, 8)),
-        (5, (3, 8, 8)),
-        *(
-            pytest.param(n, (c, 8, 8), marks=pytest.mark.slow)
-            for n, c in ((3, 1), (10, 1), (12, 3))
-        ),
+    "norm, eps, n_classes, shape",
+    crossed(NORMS, [(2, (3, 8, 8)), (5, (3, 8, 8))])
+    + [
+        pytest.param(*norm, n, (c, 8, 8), marks=pytest.mark.slow)
+        for norm in NORMS
+        for n, c in ((3, 1), (10, 1), (12, 3))
     ],
 )
 def test_robust_flags_are_those_of_autoattack(

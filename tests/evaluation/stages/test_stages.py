@@ -73,7 +73,9 @@ def test_the_identity_leaves_the_clean_accuracy(run: Any, attacked: Any) -> None
     assert result.verdict.tolist() == [3] * 4 + [0] * 6
 
 
-@pytest.mark.parametrize("n_classes", [2, 3, 5])
+@pytest.mark.parametrize(
+    "n_classes", [*(pytest.param(n, marks=pytest.mark.slow) for n in (2, 5)), 3]
+)
 def test_any_number_of_classes(n_classes: int, run: Any, attacked: Any) -> None:
     net, images = small_net(n_classes=n_classes).eval(), example_images(8)
     labels = net(images).argmax(1)

@@ -26,7 +26,7 @@ from .references import CITATION
 from .rows import raised_on, sensitivity_rows, unreached
 from .scored import Scored
 from .scoring import check_same_size, score, taken
-from .settings import FIMSettings, Method, needs_gradient
+from .settings import FIMSettings, Method, needs_gradient, needs_radius
 from .step import better_end, warned
 from .temperature import fitted_temperature, given_temperature, refuse_equal
 from .view import Tempered, in_dtype
@@ -238,9 +238,10 @@ class FIMScore(Probe):
         """Is the gradient masked, the image on a kink? Scores at finite steps beside lambda.
 
         Steps of L2 length `eps` for the first, tiny ones to both sides for the second. data as for
-        `measure`. 2 n_directions + 3 forward row-passes an image.
+        `measure`. 2 n_directions + 3 forward row-passes an image. ConfigError for eps = 0.
         """
         needs_gradient(self.config)
+        needs_radius(self.config)
         parts = []
         for batch in self._stream(data, None, ids, None):
             with self._session():

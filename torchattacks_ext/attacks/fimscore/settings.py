@@ -133,6 +133,15 @@ class FIMSettings(ProbeSettings):
             raise ConfigError('grey=True goes with method="blackbox"')
 
 
+def needs_radius(settings: FIMSettings) -> None:
+    """Raises ConfigError for eps = 0: there is no finite step to compare lambda with."""
+    if not settings.eps > 0:
+        raise ConfigError(
+            f"eps={settings.eps!r}: an audit compares lambda with steps of length eps; give "
+            "FIMScore an eps > 0, for example 8/255"
+        )
+
+
 def needs_gradient(settings: FIMSettings) -> None:
     """Raises StatusError for a black box: its sketch has no direction worth a step."""
     if settings.black_box:

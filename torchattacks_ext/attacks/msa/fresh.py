@@ -30,7 +30,7 @@ def attack_at_random(
     candidate the votes clear. Cost beside the plan's: 4 x fresh_draws forward row-passes an image.
     """
     settings = scene.settings
-    with borrowed(scene) as models:
+    with borrowed(scene, images, labels) as models:
         judge = judge_of(settings, models, len(images))
         ball = float(settings.eps), settings.norm, settings.bounds
         ledger = ScreenLedger.open(judge, images, labels, *ball)

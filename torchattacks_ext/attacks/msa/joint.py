@@ -18,7 +18,7 @@ from ...engines.autoattack.runs import TARGET
 from ...engines.joint import ascent as focus
 from ...engines.joint import realised as realise
 from ...engines.joint.ascent import SHARES, STEPS
-from ...engines.joint.ledgers import POOL, Isolated, IsolatedLedger, JointLedger
+from ...engines.joint.ledgers import POOL, IsolatedLedger, JointLedger
 from ...engines.joint.runs import JointEngine
 from ...engines.judge.active import Array
 from ...engines.judge.ledger import AttackSpec, Entry
@@ -28,6 +28,8 @@ from .protocols import Tally
 from .run import Models, borrowed, drive, judge_of, n_classes_of
 from .scene import Scene
 from .told import Told
+from .victims.company import alone_view
+from .victims.shared import shared_peeks
 
 ISO_PLAN = (
     AttackSpec("apgd", on=TARGET, loss="ce", steps=10),
@@ -137,7 +139,7 @@ def attack_jointly(
     ``m (POOL + 2 x 30)`` an image.
     """
     settings = scene.settings
-    with borrowed(scene) as models:
+    with borrowed(scene, images, labels) as models:
         judge = judge_of(settings, models, len(images))
         ball = float(settings.eps), settings.norm, settings.bounds
         joint = JointLedger.open(judge, images, labels, *ball)
@@ -163,7 +165,8 @@ def reserve_of(m: int) -> int:
     """Forward row-passes, at most, of what no line of a plan counts, for a batch of m rows.
 
     Composing and repairing twice, aimed ascent at parts and at each row, the isolated rows (their
-    two lines of m passes a query included), bystanders.
+    two lines of m passes a query included; a target with a shortcut for them needs less),
+    bystanders.
 
     >>> reserve_of(8)
     10984
@@ -191,6 +194,7 @@ def _drive(
         scene.settings.probe_every,
         budget=scene.budget,
         reserve=reserve_of(len(ledger.images)),
+        shown=shared_peeks(scene, models),
     )
     return drive(lines, engine, ledger)
 
@@ -199,7 +203,7 @@ def _isolated(
     scene: Scene, target: nn.Module, joint: JointLedger, ids: Tensor, n_classes: int
 ) -> tuple[IsolatedLedger, frozenset[str]]:
     """Every row beside clean companions: the pool of the joint attack, then gradients."""
-    view = Isolated(target, joint.images)
+    view, said = alone_view(scene, target, joint)
     judge = judge_of(scene.settings, {TARGET: view}, len(joint.images))
     args = joint.images, joint.labels, joint.eps, joint.norm, joint.bounds
     alone = IsolatedLedger.open(judge, *args)
@@ -209,4 +213,4 @@ def _isolated(
         if bool(alone.alive.any()):
             alone.offer(everyone, candidate, f"{TARGET}/joint")
     left_out = _drive(scene, {TARGET: view}, alone, ids, n_classes, ISO_PLAN)
-    return alone, left_out
+    return alone, left_out | said

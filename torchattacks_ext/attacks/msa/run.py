@@ -25,6 +25,7 @@ from .reach import EOT_DRAWS
 from .scene import Scene
 from .settings import MSASettings
 from .told import Told
+from .victims.company import introduce
 from .victims.models import Normalised, answers_vary, models_for
 from .victims.shared import shared_peeks
 from .victims.surrogates import Called
@@ -43,13 +44,17 @@ Models = Mapping[str, nn.Module]
 
 
 @contextlib.contextmanager
-def borrowed(scene: Scene) -> Iterator[Models]:
-    """All models that are attacked; surrogates in sessions, random numbers forked."""
+def borrowed(scene: Scene, images: Tensor, labels: Tensor) -> Iterator[Models]:
+    """All models that are attacked; surrogates in sessions, random numbers forked.
+
+    images, labels: the clean batch, shown to surrogates that want to see it.
+    """
     with contextlib.ExitStack() as stack, torch.enable_grad():
         for surrogate in scene.surrogates.values():
             if surrogate is not scene.model:
                 stack.enter_context(session(surrogate))
         fork = stack.enter_context(ForkedRng(scene.settings.seed))
+        introduce(scene, images, labels)
         yield _models(scene, fork)
 
 
@@ -95,7 +100,7 @@ def attack_fixed(
     """
     settings = scene.settings
     radius = float(settings.eps) if eps is None else eps
-    with borrowed(scene) as models:
+    with borrowed(scene, images, labels) as models:
         judge = judge_of(settings, models)
         ball = radius, settings.norm, settings.bounds
         ledger = Ledger.open(judge, images, labels, *ball)

@@ -11,6 +11,7 @@ from .attack import AttackStage as AttackStage
 from .base import RowStage as RowStage
 from .base import Shared as Shared
 from .base import StageRows as StageRows
+from .certified import CertifiedStage as CertifiedStage
 from .clean import CleanStage as CleanStage
 from .fim import FIMStage as FIMStage
 from .msa.stage import AutoAttackStage as AutoAttackStage
@@ -21,6 +22,7 @@ STAGES: dict[str, type[RowStage]] = {
     "clean": CleanStage,
     "prtest": PRTestStage,
     "fim": FIMStage,
+    "certified": CertifiedStage,
     "msa": MSAStage,
     "autoattack": AutoAttackStage,
     "attack": AttackStage,

@@ -79,6 +79,12 @@ class RowStage(ABC):
         """Caveats for the reader of the report."""
         return ()
 
+    def accepts(self, model: Any) -> None:
+        """Raises ConfigError for a model that the stage cannot work on; asked before any pass.
+
+        By default every model is accepted.
+        """
+
     @abstractmethod
     def rows(self, batch: Batch, shared: Shared) -> StageRows:
         """Rows of one batch, in its order; runs inside a session of the model.

@@ -21,7 +21,7 @@ def bound_net(
     input_shape: Sequence[int],
     *,
     point: Tensor | None = None,
-    centre_last: bool = False,
+    centre_last: bool | None = False,
 ) -> NetBound:
     """At least the L2 norm of the Jacobian of a model, from the bounds of its layers.
 
@@ -29,7 +29,7 @@ def bound_net(
     modules that have a rule (see register_rule). input_shape: of one image, (C, H, W) or (D,).
     point: one image; layers that have no global bound (LayerNorm, attention) are then bounded at
     it, and the scope is "point" where one of them was. centre_last: the net ends in a linear layer,
-    whose mean row is subtracted first: softmax does not see it.
+    whose mean row is subtracted first: softmax does not see it; None does so where the net ends so.
 
     Returns the bound with a line a layer. It holds for the stored weights in exact arithmetic (the
     model's own rounding is not in it) and for all inputs of that shape, not only those in [0, 1].
@@ -56,9 +56,9 @@ def bound_net(
     flow = walk.run()
     layers = tuple(walk.layers)
     scope = weakest(*(layer.scope for layer in layers))
-    if not centre_last:
+    node = None if centre_last is False else find_last(seen, bool(centre_last))
+    if node is None:
         return NetBound(_finite(flow.bound), scope, layers)
-    node = find_last(seen.module)
     before = node.args[0]
     body = walk.flows[before].bound if isinstance(before, fx.Node) else 1.0
     module = seen.module.get_submodule(str(node.target))

@@ -19,7 +19,7 @@ import math
 from collections.abc import Iterable
 
 import torch
-from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+from scipy.sparse.linalg import ArpackError, eigsh
 from torch import Tensor
 
 from ...errors import BackendError, InputError
@@ -198,7 +198,7 @@ def _top(matrix: Tensor) -> float:
             tol=1e-11,
             return_eigenvectors=False,
         )
-    except ArpackNoConvergence:
+    except ArpackError:  # does not converge, or has nowhere to start: a zero matrix
         return float(_tops(matrix[None])[0])
     return float(found[0])
 

@@ -9,9 +9,13 @@ from ...errors import InputError
 from ...results.accuracy import Accuracy
 from ...results.base import codec
 from ...results.evaluation import EvaluationReport
+from ..certified.words import CERTIFIED
 from ..stages import settings_of, usable
 from ..words import listing, one_line
 from .scorecard import WORST_CASE, ScoreRow, scorecard
+
+OF_THE_MODEL = {"L", "L_kind", "L_source", "covariance", "guarantee", "tier"}
+"""Settings of a stage of certificates that the model decides; tiers have their own lines."""
 
 Reports = EvaluationReport | Sequence[EvaluationReport]
 
@@ -58,9 +62,9 @@ def model_names(reports: Sequence[EvaluationReport]) -> list[str]:
 def compare(
     reports: Sequence[EvaluationReport], confidence: float = 0.95
 ) -> Comparison:
-    """The scorecards of all reports as one table; stages are matched by name."""
+    """The scorecards of all reports as one table; stages are matched by name and tier."""
     cards = [scorecard(report, confidence) for report in reports]
-    named = [{row.stage: row for row in card[:-1]} for card in cards]
+    named = [{_line(row): row for row in card[:-1]} for card in cards]
     stages = dict.fromkeys(name for card in named for name in card)
     rows: list[tuple[str, tuple[ScoreRow | None, ...]]] = [
         (name, tuple(card.get(name) for card in named)) for name in stages
@@ -69,6 +73,12 @@ def compare(
     return Comparison(
         tuple(model_names(reports)), tuple(rows), tuple(_cautions(reports))
     )
+
+
+def _line(row: ScoreRow) -> str:
+    """The name of its line; numbers that may not be called the same have lines of their own."""
+    usual = row.tier in ("", CERTIFIED)
+    return row.stage if usual else f"{row.stage} ({row.tier})"
 
 
 def _cautions(reports: Sequence[EvaluationReport]) -> list[str]:
@@ -124,7 +134,7 @@ def _odd_settings(reports: Sequence[EvaluationReport], name: str) -> list[str]:
     seen = [
         codec.plain(settings_of(s)) for r in reports for s in r.stages if s.name == name
     ]
-    keys = sorted({key for settings in seen for key in settings})
+    keys = sorted({key for settings in seen for key in settings} - OF_THE_MODEL)
     return [
         one_line(key, 40)
         for key in keys

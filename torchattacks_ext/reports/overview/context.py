@@ -36,6 +36,10 @@ _AUTOATTACK = (
     "Croce and Hein 2020, arXiv:2003.01690 (its components, from pyautoattack)"
 )
 _MSA = "arXiv:2606.01746 (mixed surrogate attack)"
+_ELLIPS = (
+    "arXiv:2605.25352 (Gaussian-mixture certificate); exact latent radius by the Lagrange dual, "
+    "Lipschitz constant by the rules of this package"
+)
 _TORCHATTACKS = "Kim 2020, arXiv:2010.01950 (torchattacks)"
 
 HOW_TO_READ = (
@@ -136,6 +140,8 @@ def methods(report: EvaluationReport) -> list[tuple[str, str]]:
                 found["MSA"] = _MSA
         elif stages.is_attack(stage):
             found[one_line(stage.name)] = "no citation is known for this attack"
+        elif stages.is_certified(stage):
+            found["Ellips"] = _ELLIPS
         elif stages.is_test(stage):
             test = str(stages.settings_of(stage).get("test", "eprocess"))
             name = "PRTest" if test == "eprocess" else f"PRTest ({one_line(test, 40)})"

@@ -1,4 +1,4 @@
-"""What stands below a line of the scorecard? The share of each group; what a worst case lacks."""
+"""What stands beside a number of the scorecard? Its question, groups, what a worst case lacks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,24 @@ from ..._typing import Status
 from ...results.accuracy import Accuracy
 from ...results.attack import AttackResult
 from ...results.base.result import Result
+from ...results.evaluation import EvaluationReport, StageReport
+from .. import stages
 from ..words import listing, one_line, share
+
+
+def question(stage: StageReport) -> str:
+    """What the stage asks, in plain words."""
+    if stages.is_clean(stage):
+        return "How many are correct without any change?"
+    if stages.is_attack(stage):
+        return "How many stay correct under this attack?"
+    if stages.is_score(stage):
+        return "How far do the outputs move for the worst tiny change?"
+    if stages.is_certified(stage):
+        return "How many are right and provably stay so?"
+    if stages.is_test(stage):
+        return "How many are shown to fail rarely under random perturbations?"
+    return "A stage of its own kind"
 
 
 def group_shares(result: Result) -> tuple[str, ...]:
@@ -35,3 +52,22 @@ def outside_note(names: list[str]) -> tuple[str, ...]:
     shown = listing([one_line(name, 40) for name in names]) if names else ""
     text = f"not in it: {shown}, whose draws leave the ball of the plan"
     return (text,) * bool(names)
+
+
+def skipped(report: EvaluationReport) -> tuple[str, ...]:
+    """Stages that did not try every image: what they skipped counts as withstanding."""
+    codes = (int(Status.FAILED), int(Status.NOT_REACHED))
+    clean = next((s.result for s in report.stages if stages.is_clean(s)), None)
+    # without a clean answer they are left out
+    out = 0 if not isinstance(clean, Accuracy) else int((~clean.answered).sum())
+    names = []
+    for stage in report.stages:
+        status = getattr(stage.result, "status", None)
+        if (
+            status is not None
+            and sum(int((status == code).sum()) for code in codes) > out
+        ):
+            names.append(one_line(stage.name))
+    return (
+        f"images that {', '.join(names)} did not try count as withstanding it",
+    ) * bool(names)

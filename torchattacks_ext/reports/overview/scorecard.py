@@ -14,11 +14,13 @@ from ...results.accuracy import Accuracy
 from ...results.attack import AttackResult
 from ...results.base.facts import Cost
 from ...results.base.result import Result
+from ...results.certificates import Certificates
 from ...results.evaluation import EvaluationReport, StageReport
 from ...results.grounds import LIMITS
 from ...results.prob_robustness import ProbRobustness
 from ...results.sensitivity import Sensitivity
 from .. import stages
+from ..certified.words import WORTH, details, main_share
 from ..sensitivity.words import GUARANTEE, sensitivity_words
 from ..words import (
     count,
@@ -32,7 +34,7 @@ from ..words import (
     share,
     things,
 )
-from .remarks import group_shares, outside_note
+from .remarks import group_shares, outside_note, question, skipped
 
 WORST_CASE = "worst case"
 _ORDER = (Verdict.ROBUST, Verdict.NOT_ROBUST, Verdict.UNDECIDED, Verdict.MISCLASSIFIED)
@@ -46,7 +48,8 @@ class ScoreRow:
     "failed", "not run" or "not known". interval: of `value`, in percent. n: images.
     guarantee: what the number is worth. details: further numbers. notes: caveats. cost:
     row-passes and seconds, None where nothing ran. error: why it failed. estimate:
-    (value, low, high) as fractions for a drawing, None without a share.
+    (value, low, high) as fractions for a drawing, None without a share. tier: what the
+    number may be called, where there is more than one answer; tiers share no line.
     """
 
     stage: str
@@ -60,6 +63,7 @@ class ScoreRow:
     cost: Cost | None = None
     error: str | None = None
     estimate: tuple[float, float, float] | None = None
+    tier: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,29 +89,31 @@ def scorecard(report: EvaluationReport, confidence: float = 0.95) -> list[ScoreR
     >>> scorecard(report)[-1].value
     'not known'
     """
-    rows = [_stage_row(stage, confidence) for stage in report.stages]
+    rows = [_stage_row(stage, report.plan, confidence) for stage in report.stages]
     return [*rows, _worst_row(report, confidence)]
 
 
-def _stage_row(stage: StageReport, confidence: float) -> ScoreRow:
+def _stage_row(
+    stage: StageReport, plan: Mapping[str, Any], confidence: float
+) -> ScoreRow:
     name, notes = one_line(stage.name), tuple(one_line(note) for note in stage.notes)
     result = stage.result
     if stage.error is not None or result is None:
         failed = stage.error is not None
         return ScoreRow(
             name,
-            _question(stage),
+            question(stage),
             "failed" if failed else "not run",
             guarantee="none: nothing is known from this stage",
             notes=notes,
             cost=stage.cost,
             error=one_line(stage.error) or "no reason given" if failed else None,
         )
-    score = _score(stage, result, confidence)
+    score = _score(stage, result, plan, confidence)
     drawable = score.whole and score.sides and not score.words
     return ScoreRow(
         name,
-        _question(stage),
+        question(stage),
         score.words or share(score.part, score.whole),
         interval(score.sides) if score.sides else "",
         len(result),
@@ -120,10 +126,13 @@ def _stage_row(stage: StageReport, confidence: float) -> ScoreRow:
             if drawable and score.sides
             else None
         ),
+        tier=result.tier if isinstance(result, Certificates) else "",
     )
 
 
-def _score(stage: StageReport, result: Result, confidence: float) -> _Score:
+def _score(
+    stage: StageReport, result: Result, plan: Mapping[str, Any], confidence: float
+) -> _Score:
     summary = result.summary(confidence)
     if isinstance(result, Accuracy):
         low, high = summary["clean_accuracy_interval"]
@@ -137,6 +146,8 @@ def _score(stage: StageReport, result: Result, confidence: float) -> _Score:
     if isinstance(result, Sensitivity):
         words, details = sensitivity_words(summary)
         return _Score(0, 0, None, GUARANTEE, details, words)
+    if isinstance(result, Certificates):
+        return _certified(result, plan, confidence)
     facts = tuple(f"{one_line(k, 60)}: {one_line(v, 120)}" for k, v in summary.items())
     return _Score(
         0, 0, None, "see the documentation of this stage", facts, "see details"
@@ -157,6 +168,18 @@ def _attack(stage: StageReport, result: AttackResult, sides: list[float]) -> _Sc
     details = tuple(filter(None, (ball, success, _found_norm(stage, result))))
     guarantee = "upper bound: no attack proves robustness"
     return _Score(left, len(result), (sides[0], sides[1]), guarantee, details)
+
+
+def _certified(
+    result: Certificates, plan: Mapping[str, Any], confidence: float
+) -> _Score:
+    """Images that are right and certified in the plan's ball."""
+    main = main_share(result, plan, confidence)
+    worth, told = WORTH[result.tier], details(result, result.summary(confidence))
+    if main is None:
+        return _Score(0, 0, None, worth, told, "not known")
+    sides, k = (main.at.low, main.at.high), round(main.at.value * len(result))
+    return _Score(k, len(result), sides, worth, (main.words, *told))
 
 
 def _incomplete(result: AttackResult, ball: str) -> _Score:
@@ -224,18 +247,6 @@ def _draws(result: ProbRobustness, settings: Mapping[str, Any]) -> str:
     return f"{count(_sum(result.n_samples))} {noun}{median}"
 
 
-def _question(stage: StageReport) -> str:
-    if stages.is_clean(stage):
-        return "How many are correct without any change?"
-    if stages.is_attack(stage):
-        return "How many stay correct under this attack?"
-    if stages.is_score(stage):
-        return "How far do the outputs move for the worst tiny change?"
-    if stages.is_test(stage):
-        return "How many are shown to fail rarely under random perturbations?"
-    return "A stage of its own kind"
-
-
 def _status_notes(result: Result) -> tuple[str, ...]:
     """What did not go as asked, in counts."""
     status = getattr(result, "status", None)
@@ -275,25 +286,9 @@ def _worst_row(report: EvaluationReport, confidence: float) -> ScoreRow:
         n,
         "upper bound: stronger or other searches may leave fewer",
         (f"rests on {listing([one_line(name, 40) for name in worst['stages']])}",),
-        notes=failed + outside_note(worst["outside_the_ball"]) + _skipped(report),
+        notes=failed + outside_note(worst["outside_the_ball"]) + skipped(report),
         estimate=(left / n, low, high) if n else None,
     )
-
-
-def _skipped(report: EvaluationReport) -> tuple[str, ...]:
-    """Stages that did not try every image: what they skipped counts as withstanding."""
-    codes = (int(Status.FAILED), int(Status.NOT_REACHED))
-    clean = next((s.result for s in report.stages if stages.is_clean(s)), None)
-    # without a clean answer they are left out
-    out = 0 if not isinstance(clean, Accuracy) else _sum(~clean.answered)
-    names = []
-    for stage in report.stages:
-        status = getattr(stage.result, "status", None)
-        if status is not None and sum(_sum(status == code) for code in codes) > out:
-            names.append(one_line(stage.name))
-    return (
-        f"images that {', '.join(names)} did not try count as withstanding it",
-    ) * bool(names)
 
 
 def _sum(values: Tensor) -> int:

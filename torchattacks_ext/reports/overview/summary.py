@@ -5,8 +5,10 @@ from __future__ import annotations
 from ..._typing import Verdict
 from ...results.accuracy import Accuracy
 from ...results.base.facts import LOUD
+from ...results.certificates import Certificates
 from ...results.evaluation import EvaluationReport, StageReport
 from ...results.prob_robustness import ProbRobustness
+from ..certified.words import main_share, sentence
 from ..laws import kinds, law_ball, law_of
 from ..stages import (
     balls,
@@ -37,8 +39,8 @@ def plain_summary(report: EvaluationReport) -> list[str]:
     """Four to eight sentences without jargon, in this order.
 
     What was measured; accuracy without change; what withstands the attacks (an upper
-    bound, never a proof); what the random test says (two sentences); what was not
-    tested; failed stages; doubts.
+    bound, never a proof); what is proved, where a stage proves; what the random test says
+    (two sentences); what was not tested; failed stages; doubts.
 
     >>> report = EvaluationReport("net", {}, {}, {"n": 0}, stages=())
     >>> plain_summary(report)[1]
@@ -51,6 +53,7 @@ def plain_summary(report: EvaluationReport) -> list[str]:
         _measured(report, n),
         _clean(report),
         _withstood(report),
+        *_certified(report),
         *_random(report),
         _not_tested(report),
         *_failed(report),
@@ -146,6 +149,15 @@ def _withstood(report: EvaluationReport) -> str:
         f"After {by}, {worst.value} of the images are still answered correctly; this is an upper "
         "bound and not a proof, since a stronger attack may leave fewer."
     )
+
+
+def _certified(report: EvaluationReport) -> list[str]:
+    found = [s.result for s in report.stages if usable(s)]
+    return [
+        sentence(result, main_share(result, report.plan, 0.95))
+        for result in found
+        if isinstance(result, Certificates)
+    ]
 
 
 def _random(report: EvaluationReport) -> list[str]:

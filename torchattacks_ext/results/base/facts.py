@@ -6,6 +6,7 @@ import platform
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from importlib import metadata
 from typing import Any
 
@@ -69,7 +70,7 @@ def resumes(provenances: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return {"resumed": most} if most else {}
 
 
-LOUD = ("model_raised", "zero_gradient")
+LOUD = ("model_raised", "zero_gradient", "broken_certificate")
 """Codes of doubts that every summary says in full, however short it is."""
 
 
@@ -95,7 +96,9 @@ def warn_flags(flags: Iterable[Flag], stacklevel: int = 3) -> None:
         warnings.warn(text, ReliabilityWarning, stacklevel=stacklevel)
 
 
+@lru_cache(maxsize=None)
 def _version(package: str) -> str | None:
+    """Read once: finding and parsing a package's metadata takes 6 ms."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

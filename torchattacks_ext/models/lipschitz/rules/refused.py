@@ -18,13 +18,6 @@ def statistics(module: Any, place: Place) -> Bound:
     )
 
 
-def attention(module: Any, place: Place) -> Bound:
-    """Softmax attention is not globally Lipschitz (Kim, Papamakarios & Mnih 2021)."""
-    raise ModelContractError(
-        f"{type(module).__name__}: softmax attention has no global Lipschitz constant"
-    )
-
-
 def gated(module: Any, place: Place) -> Bound:
     """A product of two parts of the input."""
     raise ModelContractError(
@@ -34,10 +27,8 @@ def gated(module: Any, place: Place) -> Bound:
 
 
 RULES: dict[type | str, Rule] = {
-    nn.LayerNorm: statistics,
     nn.GroupNorm: statistics,
     nn.LocalResponseNorm: statistics,
-    nn.MultiheadAttention: attention,
     nn.GLU: gated,
     nn.Bilinear: gated,
 }

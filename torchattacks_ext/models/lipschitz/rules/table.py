@@ -9,10 +9,11 @@ from torch import nn
 
 from ....errors import ConfigError
 from ..bound import Rule
-from . import activations, linear, pools, refused, resizing, torchlip
+from . import activations, attention, linear, pools, refused, resizing, torchlip
 
 _TABLE: dict[type | str, Rule] = {
     **refused.RULES,
+    **attention.RULES,
     **linear.RULES,
     **pools.RULES,
     **resizing.RULES,

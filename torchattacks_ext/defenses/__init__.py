@@ -1,0 +1,6 @@
+"""Defences that are models: what they promise is measured by the same methods as anything else."""
+
+from .hpm import HPMHead as HPMHead
+from .hpm import HPMModel as HPMModel
+from .hpm import HPMSettings as HPMSettings
+from .hpm import finetune_hpm as finetune_hpm
