@@ -19,6 +19,7 @@ from markdown_table import origin, table
 from readme_bounds import fisher_bounds
 from readme_ellips import ellips_mnist
 from readme_fim import bootstrap_coverage, fim_blackbox, fim_cost, fim_validity
+from readme_lipschitz import lipschitz_tightness
 from readme_models import models_table
 from readme_msa import msa_anchor, msa_cost, msa_masks, msa_parity, msa_truth
 
@@ -230,6 +231,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "fim_validity": fim_validity,
     "fisher_bounds": fisher_bounds,
     "bootstrap_coverage": bootstrap_coverage,
+    "lipschitz_tightness": lipschitz_tightness,
     "msa_anchor": msa_anchor,
     "msa_cost": msa_cost,
     "msa_masks": msa_masks,
