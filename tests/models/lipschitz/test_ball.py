@@ -241,3 +241,22 @@ def test_wrong_arguments_are_refused() -> None:
     for radius in (-1.0, float("nan")):
         with pytest.raises(ConfigError, match="radius"):
             bounds.at(torch.zeros(2, 32), radius)
+
+
+def test_an_image_that_is_not_finite_is_safe_nowhere() -> None:
+    bounds, images = BallBounds.of(seeded(mlp, 0), (32,)), images_of(0, 3, 32)
+    images[0, 5], images[1, 5] = float("nan"), float("inf")
+    assert bounds.radius(images, torch.full((3,), 2.0))[:2].tolist() == [0.0, 0.0]
+    assert bounds.at(images, 0.1)[:2].tolist() == [bounds.everywhere] * 2
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.PixelShuffle(2), nn.ChannelShuffle(2), nn.PixelUnshuffle(2)]
+)
+def test_layers_that_change_the_order_are_no_part_of_a_chain(layer: nn.Module) -> None:
+    net = nn.Sequential(
+        nn.Conv2d(2, 4, 1), layer, nn.Flatten(), nn.LazyLinear(3)
+    ).double()
+    net(torch.zeros(1, 2, 4, 4).double())
+    with pytest.raises(ModelContractError, match="model_1"):
+        BallBounds.of(net.eval(), (2, 4, 4))

@@ -68,7 +68,7 @@ def check(seed: int, n_axes: int) -> float:
     truth = operator(weight, size, *options)
     both = transform_norm(weight, size, **given), reshape_norm(weight, **given)
     assert min(both) >= truth * (1 - 1e-12), (seed, weight.shape, size, options)
-    assert convolution_norm(weight, size, **given) == min(both)
+    assert convolution_norm(weight, size, **given) <= min(both) * (1 + 1e-9)
     return min(both) / truth if truth else 1.0
 
 

@@ -118,3 +118,16 @@ def test_scaling_is_by_powers_of_two() -> None:
         scaled, scale = to_unit(torch.tensor([value, value / 3], dtype=torch.float64))
         assert math.frexp(scale)[0] == 0.5 and 1 <= float(scaled[0]) < 2
         assert (scaled * scale).tolist() == [value, value / 3]
+
+
+def test_what_is_tiny_beside_its_neighbours_has_a_norm_too() -> None:
+    stack = torch.stack([torch.eye(3).double() * 1e200, torch.eye(3).double() * 1e-100])
+    assert spectral_norms(stack).tolist() == pytest.approx([1e200, 1e-100], rel=1e-9)
+
+
+def test_noise_around_zero_is_still_bounded() -> None:
+    """Symbols vanish at some frequencies: their Gram matrices hold rounding only, of any sign."""
+    noise = torch.tensor([[[-3e-17]], [[0.0]], [[2e-17]]], dtype=torch.float64)
+    assert largest_root([(noise, 1e-16)]) >= 1.2e-16**0.5
+    assert largest_root([(-noise.abs(), 0.0)]) < 1e-8
+    assert largest_root([(torch.zeros(2, 2, 2).double(), 0.0)]) == 0

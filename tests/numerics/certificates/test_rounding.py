@@ -54,3 +54,8 @@ def test_norms_of_axes_and_windows_of_pixels() -> None:
     assert most_read(lambda x: pool(x[:, None], 3, 2, 1)[:, 0], 7) == 2
     assert most_read(lambda x: pool(x[:, None], 2, 2, 0, 2)[:, 0], 8) == 2
     assert most_read(lambda x: pool(x[:, None], 3, 1, 0, 2)[:, 0], 9) == 3
+
+
+def test_a_product_below_the_normal_numbers_does_not_vanish() -> None:
+    assert product([1e-200, 1e-200]) > 0
+    assert Fraction(product([3e-160, 5e-160])) >= Fraction(3e-160) * Fraction(5e-160)

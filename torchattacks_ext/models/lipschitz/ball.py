@@ -76,8 +76,8 @@ class BallBounds:
         """
         images, wide = self._checked(images), torch.float64
         radii = torch.as_tensor(radius, dtype=wide).cpu().expand(len(images))
-        if not bool((radii >= 0).all()):
-            raise ConfigError("radius must be >= 0 and not NaN")
+        if not bool(((radii >= 0) & radii.isfinite()).all()):
+            raise ConfigError("radius must be finite and >= 0")
         found = [
             self._bounds(
                 images[start : start + self._rows], radii[start : start + self._rows]
@@ -90,7 +90,9 @@ class BallBounds:
         state = State.start(images, radii)
         for layer in self.layers:
             state = state.after(layer)
-        return (state.bound * OUTWARD).clamp(max=self.everywhere)
+        whole = images.flatten(1).isfinite().all(1)
+        found = (state.bound * OUTWARD).clamp(max=self.everywhere)
+        return torch.where(whole, found, self.everywhere)
 
     @property
     def _rows(self) -> int:
@@ -105,12 +107,13 @@ class BallBounds:
     def radius(self, images: Tensor, rho: Tensor, *, steps: int = 20) -> Tensor:
         """Input radii (N,) float64 within which the latent moves by less than rho (N,).
 
-        rho: latent L2 radius, >= 0; NaN gives 0, inf gives inf. steps: of the bisection. At least
-        rho / `everywhere` always. Cost: steps + 2 calls of :meth:`at`.
+        rho: latent L2 radius, >= 0; inf gives inf, NaN gives 0, as does an image that is not
+        finite. steps: of the bisection. At least rho / `everywhere` for the others. Cost: steps + 3
+        calls of :meth:`at`.
         """
         images = self._checked(images)
         wanted = torch.as_tensor(rho, dtype=torch.float64).cpu().expand(len(images))
-        whole = (wanted > 0) & wanted.isfinite()
+        whole = (wanted > 0) & wanted.isfinite() & images.flatten(1).isfinite().all(1)
         best = torch.where(wanted == torch.inf, wanted, 0.0)
         if bool(whole.any()):
             best[whole] = self._search(images[whole], wanted[whole], steps)

@@ -30,6 +30,12 @@ DENSE = 1 << 18
 """Up to so many entries a layer is written out as a matrix, whose rows and columns can be left out.
 """
 
+KEEP_ORDER: list[Any] = [
+    kind.forward for kind in (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout)
+]
+KEEP_ORDER += [kind.forward for kind in (nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)]
+"""Of layers after which the entries stand in the same order."""
+
 
 @dataclass(frozen=True, eq=False)
 class Affine:
@@ -190,7 +196,7 @@ def _add(steps: list[_Step], seen: Trace, node: fx.Node) -> None:
         raise _no_chain(node)
     module = seen.module.get_submodule(str(node.target))
     rule = rule_of(module)
-    if isinstance(module, nn.ReLU):
+    if rule is not None and type(module).forward is nn.ReLU.forward:
         _relu(steps, node)
     elif rule is linear.linear and len(place.shape) == 1:
         steps.append(
@@ -202,7 +208,7 @@ def _add(steps: list[_Step], seen: Trace, node: fx.Node) -> None:
         )
     elif rule is linear.batch_norm:
         _scale(steps, *linear.affine_of(module), place)
-    elif rule is not activations.same:
+    elif rule is not activations.same or type(module).forward not in KEEP_ORDER:
         raise _no_chain(node)
 
 

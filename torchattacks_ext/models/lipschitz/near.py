@@ -88,8 +88,9 @@ class State:
         )
         low = torch.maximum(value - spread, middle - box)
         high = torch.minimum(value + spread, middle + box)
-        live = (high > 0).double() if layer.relu else torch.ones_like(high)
-        may_switch = live * (low < 0) if layer.relu else torch.zeros_like(high)
+        # a NaN says nothing, so that its unit may be on and off
+        live = (~(high <= 0)).double() if layer.relu else torch.ones_like(high)
+        may_switch = live * ~(low >= 0) if layer.relu else torch.zeros_like(high)
         bound, centre, rest = self._stretched(layer, turned, live, may_switch)
         if layer.relu:
             value, low, high = value.relu(), low.relu(), high.relu()

@@ -12,7 +12,7 @@ norm of 8.72). The W_q W_q'^T are added up by their lag a_q - a_q' once, for all
 **Reshape.** || W as a matrix (out, in kh kw) || sqrt(prod ceil(k / (s / gcd(s, d)))), and the other
 splits of the axes times sqrt(kh kw) (Singla & Feizi 2021, arXiv:1911.10258). Needs no size.
 
-The bound is the smaller of both.
+The bound is the smaller of both. That is the transform, but for the factor of coarse grids.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from .axes import Axis, axis_of
 from .matrices import largest_norm, largest_root, to_unit
 from .rounding import gamma, product, up
 
-MOST_NUMBERS = 1 << 22
-"""Complex numbers that are in memory at a time, 64 MB."""
+MOST_NUMBERS = 1 << 20
+"""Complex numbers of Gram matrices that are in memory at a time, 16 MB."""
 Steps = Sequence[int] | int
 
 
@@ -58,11 +58,12 @@ def convolution_norm(
     >>> 1.9 < convolution_norm(blur, (8, 8)) <= 2.25 + 1e-9
     True
     """
-    given = {"stride": stride, "dilation": dilation, "groups": groups}
-    return min(
-        reshape_norm(weight, **given),  # type: ignore[arg-type]
-        transform_norm(weight, size, circular=circular, **given),  # type: ignore[arg-type]
-    )
+    steps = {"stride": stride, "dilation": dilation}
+    found = transform_norm(weight, size, groups=groups, circular=circular, **steps)
+    axes = _axes(weight, size, stride, dilation, circular)
+    if all(axis.factor == 1 for axis in axes):
+        return found  # no larger than any reshaped norm: that of a sum of taps is below each
+    return min(found, reshape_norm(weight, groups=groups, **steps))
 
 
 def transform_norm(
@@ -80,10 +81,7 @@ def transform_norm(
     2.0
     """
     _check(weight, size, groups)
-    n_axes = weight.dim() - 2
-    steps = zip(_spread(stride, n_axes), _spread(dilation, n_axes))
-    kernel = weight.shape[2:]
-    axes = [axis_of(n, k, s, d, circular) for n, k, (s, d) in zip(size, kernel, steps)]
+    axes = _axes(weight, size, stride, dilation, circular)
     scaled, scale = to_unit(weight)
     taps = scaled.reshape(groups, -1, *weight.shape[1:]).flatten(3)
     found = largest_root(_grams(taps, axes))
@@ -112,6 +110,14 @@ def reshape_norm(
         times = math.prod(kernel) if any(left) else windows
         bounds.append(product([largest_norm(stack), up(math.sqrt(times), 1)]))
     return min(bounds)
+
+
+def _axes(
+    weight: Tensor, size: Sequence[int], stride: Steps, dilation: Steps, circular: bool
+) -> list[Axis]:
+    n = weight.dim() - 2
+    steps = zip(size, weight.shape[2:], _spread(stride, n), _spread(dilation, n))
+    return [axis_of(*step, circular) for step in steps]
 
 
 def _grams(taps: Tensor, axes: Sequence[Axis]) -> Iterator[tuple[Tensor, float]]:

@@ -58,8 +58,10 @@ def spectral_norms(matrices: Tensor) -> Tensor:
     """
     if not matrices.numel():
         return torch.zeros(len(matrices), dtype=torch.float64)
-    scaled, scale = to_unit(_stack(matrices))
-    grams, errors = gram(scaled)
+    # each by a scale of its own: what is tiny beside its neighbours has a norm too
+    parts = [to_unit(one) for one in _stack(matrices)]
+    scale = torch.tensor([one for _, one in parts], dtype=torch.float64)
+    grams, errors = gram(torch.stack([one for one, _ in parts]))
     tops = (
         torch.tensor([_top(one) for one in grams])
         if grams.shape[1] > MANY
@@ -152,17 +154,24 @@ def _raised(grams: Tensor, shift: float) -> float:
     waiting, margin = torch.arange(len(grams)), torch.tensor(MARGIN)
     while len(waiting):
         if shift > 0:
+            open_ = grams if len(waiting) == len(grams) else grams[waiting]
             tried = torch.full((len(waiting),), shift, dtype=torch.float64)
-            waiting = waiting[~_proved(grams[waiting], tried)]
+            waiting = waiting[~_proved(open_, tried)]
             if not len(waiting):
                 break
-        worst = waiting[_rayleigh(grams[waiting]).argmax()]
-        top = max(0.0, _top(grams[worst]))
-        if top == 0:  # of largest Rayleigh quotient: all of them are zero
+        open_ = grams if len(waiting) == len(grams) else grams[waiting]
+        worst = waiting[_rayleigh(open_).argmax()]
+        top = _top(grams[worst])
+        if top * (1 + float(margin)) > shift:
+            shift = top * (1 + float(margin))
+            continue
+        # at the edge of rounding: a little more, or all of a matrix that is hardly more than that
+        margin = _wider(margin)
+        shift = (shift or float(open_.flatten(1).norm(dim=1).max())) * (
+            1 + float(margin)
+        )
+        if shift == 0:
             break
-        while top * (1 + float(margin)) <= shift:
-            margin = _wider(margin)
-        shift = top * (1 + float(margin))
     return shift
 
 

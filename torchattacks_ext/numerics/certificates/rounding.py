@@ -9,6 +9,7 @@ what that can be, so that they hold for the stored weights in exact arithmetic.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable
 
 UNIT = 2.0**-53
@@ -28,7 +29,7 @@ def up(value: float, operations: int = 1) -> float:
     """A float64 that is at least the exact value of what was computed in so many operations.
 
     value: >= 0, computed from exact numbers by `operations` roundings that are each relative (no
-    subtraction). Zero stays zero.
+    subtraction, no underflow). Zero stays zero.
 
     >>> up(0.1) > 0.1, up(0.0), up(1.0) - 1.0 < 1e-15
     (True, 0.0, True)
@@ -49,9 +50,10 @@ def product(factors: Iterable[float]) -> float:
     if 0.0 in factors:
         return 0.0
     for factor in factors:
-        found = (
-            factor if found == 1.0 else found if factor == 1.0 else up(found * factor)
-        )
+        if found == 1.0 or factor == 1.0:
+            found = found * factor
+        else:  # below the normal numbers roundings are not relative
+            found = up(max(found * factor, sys.float_info.min))
     return found
 
 

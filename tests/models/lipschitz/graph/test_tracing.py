@@ -214,3 +214,37 @@ def test_one_module_in_two_places_counts_twice() -> None:
     layer = nn.Linear(4, 4)
     layer.weight.data.copy_(2 * torch.eye(4))
     assert bound_net(nn.Sequential(layer, layer).eval(), (4,)).value == pytest.approx(4)
+
+
+def test_what_a_forward_leaves_on_its_model_is_a_tensor() -> None:
+    class Keeps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+            self.seen: Any = None
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen = self.layer(x)
+            return self.seen if self.layer.bias is not None else x
+
+    class Fails(Keeps):
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen = super().forward(x)
+            return self.seen if bool(self.seen.sum() > -1e9) else x
+
+    net = Keeps().eval()
+    bound_net(net, (4,))
+    assert type(net.seen) is Tensor
+    broken = Fails().eval()
+    with pytest.raises(ModelContractError, match="cannot trace"):
+        bound_net(broken, (4,))
+    assert type(broken.seen) is Tensor
+
+
+def test_wrapped_models_are_looked_into_or_refused_in_words() -> None:
+    layer = nn.Linear(4, 4).eval()
+    alone = bound_net(layer, (4,)).value
+    for wrapped in (nn.DataParallel(layer).eval(), torch.compile(layer)):
+        assert bound_net(wrapped, (4,)).value == pytest.approx(alone)
+    with pytest.raises(ModelContractError):
+        bound_net(torch.jit.script(layer), (4,))

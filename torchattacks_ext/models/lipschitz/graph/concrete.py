@@ -51,6 +51,10 @@ def untraced() -> Iterator[None]:
             setattr(nn.Module, name, other)
 
 
+Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+"""Positional and named arguments of a call."""
+
+
 class Known(fx.Proxy):
     """The stand-in of a value that is known for one image."""
 
@@ -106,16 +110,17 @@ class Known(fx.Proxy):
 class ConcreteTracer(fx.Tracer):
     """Leaves are the modules with a rule, and torch's own that have none.
 
-    images: what the model is run on. `values`: of every step so far; `inputs`: of the modules, as
-    they were when these were called (a later step may write on them); `written`: the memory on
+    images: what the model is run on; keep_inputs: see `inputs`. `values`: of every step so far;
+    `inputs`: positional and named arguments of the modules, as they were when these were called (a
+    later step may write on them), their shapes only unless they are kept; `written`: the memory on
     which steps wrote that they were given; `inside`: path of the module that is being run.
     """
 
-    def __init__(self, images: Tensor) -> None:
+    def __init__(self, images: Tensor, keep_inputs: bool = False) -> None:
         super().__init__()
-        self.images = images
+        self.images, self.keep_inputs = images, keep_inputs
         self.values: dict[fx.Node, Any] = {}
-        self.inputs: dict[fx.Node, tuple[Any, ...]] = {}
+        self.inputs: dict[fx.Node, Inputs] = {}
         self.written: dict[fx.Node, set[int]] = {}
         self.inside: list[str] = []
 
@@ -176,10 +181,15 @@ class ConcreteTracer(fx.Tracer):
             owner, *rest = args
             return getattr(owner, str(node.target))(*rest, **kwargs)
         if node.op == "call_module":
-            self.inputs[node] = tree_map(_copy, args)
+            self.inputs[node] = tree_map(self._kept, (args, kwargs))
             return self.root.get_submodule(str(node.target))(*args, **kwargs)
         step: Any = node.target
         return step(*args, **kwargs)
+
+    def _kept(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        return value.clone() if self.keep_inputs else value.to("meta")
 
     def value_of(self, node: fx.Node) -> Any:
         """The value of a step, also of tensors that were written into the graph as they are."""
@@ -210,7 +220,3 @@ def memory_of(value: Any) -> set[int]:
         one for one in tree_leaves(value) if isinstance(one, Tensor) and one.numel()
     )
     return {one.untyped_storage().data_ptr() for one in tensors}
-
-
-def _copy(value: Any) -> Any:
-    return value.clone() if isinstance(value, Tensor) else value

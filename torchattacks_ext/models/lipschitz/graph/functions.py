@@ -95,6 +95,7 @@ def _negative(name: str, default: float) -> Step:
 
 
 def _prelu(call: Call) -> Found:
+    call.only()
     largest = float(call.get(1, "weight").detach().double().abs().max())
     return steps.slope(max(1.0, largest))(call)
 

@@ -16,6 +16,22 @@ WEIGHT_HOOKS = ("SpectralNorm", "WeightNorm", "BasePruningMethod")
 """Hooks of torch.nn.utils that write a weight before the forward, which is measured after it."""
 
 
+def inner_of(model: Any) -> Any:
+    """The model itself, below DataParallel, DistributedDataParallel and torch.compile.
+
+    >>> inner_of(nn.DataParallel(nn.ReLU()))
+    ReLU()
+    """
+    while True:
+        compiled = getattr(model, "_orig_mod", None)
+        if isinstance(compiled, nn.Module):
+            model = compiled
+        elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        else:
+            return model
+
+
 def refuse_unready(model: object) -> None:
     """ModelContractError, with the remedy, unless the modules of the model tell what it computes.
 

@@ -153,7 +153,7 @@ def multiplied(call: Call) -> Found:
             "a product of two tensors that both depend on the image has no global bound"
         )
     constant = next(side for side in sides if side is not flows[0])
-    largest = float(torch.as_tensor(constant).detach().double().abs().max())
+    largest = float(torch.as_tensor(constant).detach().abs().double().max())
     return product([broadcast(flows[0], call.out), largest]), "largest factor"
 
 
@@ -165,7 +165,7 @@ def divided(call: Call) -> Found:
             "a division by what depends on the image, or one that rounds, has no global bound "
             "(for x / max(|x|, c) there is the layer ClippedNorm)"
         )
-    least = float(torch.as_tensor(other).detach().double().abs().min())
+    least = float(torch.as_tensor(other).detach().abs().double().min())
     if least == 0:
         raise ModelContractError("a division by zero has no bound")
     return (

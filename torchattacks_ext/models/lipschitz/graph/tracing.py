@@ -20,8 +20,8 @@ from ....numerics.generators import Watch
 from ....numerics.streams import uniform
 from ...precision import full_precision
 from ...session import first_tensor, session
-from .concrete import ConcreteTracer
-from .ready import refuse_half, refuse_unready
+from .concrete import ConcreteTracer, Inputs
+from .ready import inner_of, refuse_half, refuse_unready
 
 ROOT = "model"
 """Name of the model inside its holder."""
@@ -33,13 +33,14 @@ AGREE = 1e-4
 class Trace:
     """A graph whose values are known for one image.
 
-    module: the graph and its modules; values: of every node; inputs: of every module, as they were
-    when it was called; written: the memory on which nodes wrote that they were given.
+    module: the graph and its modules; values: of every node; inputs: arguments of every module, as
+    they were when it was called, without values unless the trace is at a point; written: the memory
+    on which nodes wrote that they were given.
     """
 
     module: fx.GraphModule
     values: dict[fx.Node, Any]
-    inputs: dict[fx.Node, tuple[Any, ...]]
+    inputs: dict[fx.Node, Inputs]
     written: dict[fx.Node, set[int]]
 
 
@@ -62,12 +63,14 @@ def trace(model: nn.Module, shape: Sequence[int], point: Tensor | None = None) -
     values, changed by hooks, random, or not to be traced; each says what to do. The model is given
     back as it was. Cost: two row-passes.
     """
+    model = inner_of(model)
     refuse_unready(model)
     images = _images(model, shape, point)
     with session(model), torch.no_grad(), full_precision():
         watch = Watch(model)
+        found = _graph(model, images.clone(), point is not None)
+        # last, so that what a forward leaves on its model are tensors and no stand-ins
         answer = _answer(model, images.clone())
-        found = _graph(model, images.clone())
         if watch.moved():
             raise ModelContractError(
                 "the model draws random numbers in eval mode: a bound would be one of a single "
@@ -103,11 +106,12 @@ def _answer(model: nn.Module, images: Tensor) -> Any:
         ) from error
 
 
-def _graph(model: nn.Module, images: Tensor) -> Trace:
-    tracer, holder = ConcreteTracer(images), _Holder(model)
+def _graph(model: nn.Module, images: Tensor, keep_inputs: bool) -> Trace:
+    tracer, holder = ConcreteTracer(images.clone(), keep_inputs), _Holder(model)
     try:
         graph = tracer.trace(holder)
     except Exception as error:
+        _answer(model, images)
         path = strip(tracer.inside[-1]) if tracer.inside else ""
         where = f"module '{path}' ({type(model.get_submodule(path)).__name__})"
         raise ModelContractError(

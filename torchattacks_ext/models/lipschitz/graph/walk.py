@@ -116,11 +116,13 @@ class Walk:
 
     def _place(self, node: fx.Node) -> Place:
         """What the rule of a module may look at."""
-        given = self.seen.inputs[node]
+        args, kwargs = self.seen.inputs[node]
         flows = self._incoming(node)
-        first = next(one for one in node.all_input_nodes if one in self.flows)
-        at = next((i for i, arg in enumerate(node.args) if arg is first), None)
-        value = self.seen.values[first] if at is None else given[at]
+        told = [
+            *zip(node.args, args),
+            *((node.kwargs[key], kwargs[key]) for key in kwargs),
+        ]
+        value = next(value for one, value in told if one in flows)
         out = self.seen.values[node]
         tensor = (
             out
