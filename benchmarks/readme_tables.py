@@ -16,6 +16,7 @@ from typing import Any
 
 import record
 from markdown_table import origin, table
+from readme_ellips import ellips_speed, ellips_synthetic
 from readme_fim import bootstrap_coverage, fim_blackbox, fim_cost, fim_validity
 from readme_models import models_table
 from readme_msa import msa_anchor, msa_cost, msa_masks, msa_parity, msa_truth
@@ -226,6 +227,8 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "fim_cost": fim_cost,
     "fim_validity": fim_validity,
     "bootstrap_coverage": bootstrap_coverage,
+    "ellips_speed": ellips_speed,
+    "ellips_synthetic": ellips_synthetic,
     "msa_anchor": msa_anchor,
     "msa_cost": msa_cost,
     "msa_masks": msa_masks,
