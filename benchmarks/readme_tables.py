@@ -22,6 +22,7 @@ from readme_fim import bootstrap_coverage, fim_blackbox, fim_cost, fim_validity
 from readme_lipschitz import lipschitz_tightness
 from readme_models import models_table
 from readme_msa import msa_anchor, msa_cost, msa_masks, msa_parity, msa_truth
+from readme_radii import ellips_speed, ellips_synthetic
 
 FILES = (
     record.ROOT / "README.md",
@@ -232,6 +233,8 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "fisher_bounds": fisher_bounds,
     "bootstrap_coverage": bootstrap_coverage,
     "lipschitz_tightness": lipschitz_tightness,
+    "ellips_speed": ellips_speed,
+    "ellips_synthetic": ellips_synthetic,
     "msa_anchor": msa_anchor,
     "msa_cost": msa_cost,
     "msa_masks": msa_masks,

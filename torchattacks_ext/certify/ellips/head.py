@@ -38,7 +38,7 @@ class EllipsHead(nn.Module):
         mixture (Mixture): the numbers; made by `fit`, `from_parameters`, `from_sklearn`, `load`.
         fitted (dict): how they were found, in JSON types; kept for the reader. (Default: None)
         cache_bytes (int): of eigenvectors that `radius` keeps between calls, for full covariances.
-            (Default: 268435456)
+            (Default: 201326592)
 
     Shape:
         - z: (N, d) or (N, ...) of d numbers, float32 or float64.

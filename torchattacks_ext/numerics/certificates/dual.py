@@ -28,22 +28,24 @@ _TINY, _LEAST = 1e-18, 1e-280
 """Least multiplier, in units of the largest that may be needed; and least unit."""
 _BEYOND = 1 + 1e-6
 """Factor of a squared limit above which a row need not be searched further."""
-_BLOCK = 512
+_BLOCK = 2048
 """Rows that are searched together: their numbers stay in the processor's cache."""
 
 
 class Ends(NamedTuple):
-    """Of each row: the least of w, the largest, and a at the least."""
+    """Of each row: the least of w, the largest, a at the least, and the sum of a."""
 
     least: Tensor
     most: Tensor
     first: Tensor
+    total: Tensor
 
 
 def ends_of(a: Tensor, w: Tensor) -> Ends:
     """The ends of rows in any order, (M, d)."""
     least, where = w.min(1)
-    return Ends(least, w.amax(1), a.gather(1, where.unsqueeze(1)).squeeze(1))
+    first = a.gather(1, where.unsqueeze(1)).squeeze(1)
+    return Ends(least, w.amax(1), first, a.sum(1))
 
 
 def dual_radius(
@@ -69,7 +71,7 @@ def dual_radius(
     [0.25]
     """
     ends = ends_of(a, w) if ends is None else ends
-    pole, low, high = _bracket(m, a.sum(1), ends)
+    pole, low, high = _bracket(m, ends)
     wide = torch.full_like(m, math.inf) if limit is None else limit.square() * _BEYOND
     lam, rest = torch.empty_like(m), torch.empty_like(m)
     for start in range(0, len(m), _BLOCK):
@@ -134,7 +136,8 @@ def _search(
         lam = torch.where(done, lam, new)
         if 2 * n_done > n:
             keep = (~done).nonzero()[:, 0]
-            taken = (x[keep] for x in (rows, lam, m, a, w, pole, low, high, wide))
+            parts = (rows, lam, m, a, w, pole, low, high, wide)
+            taken = (x.index_select(0, keep) for x in parts)
             rows, lam, m, a, w, pole, low, high, wide = taken
     return found, rest
 
@@ -149,19 +152,21 @@ def _sums(
     return one, two, part.mul_(q).sum(1)
 
 
-def _bracket(m: Tensor, total: Tensor, ends: Ends) -> tuple[Tensor, Tensor, Tensor]:
+def _bracket(m: Tensor, ends: Ends) -> tuple[Tensor, Tensor, Tensor]:
     """(pole, low, high): l + w > 0 above the pole >= 0, and h(low) <= 0 <= h(high) if it can be.
 
     One term of p, or all of them with one w, have their root in closed form: the largest p with the
     least w (the multiplier of the `pairwise` radius), the smallest p with the largest w or with the
-    term of the least w alone. total: (M,) sum of a.
+    term of the least w alone.
     """
     pole = (-ends.least).clamp(min=0)
-    high = _root(m, total, ends.least)
+    high = _root(m, ends.total, ends.least)
     size = torch.maximum(ends.least.abs(), ends.most.abs())
     scale = torch.maximum(high, size).clamp(min=_LEAST)
     floor = torch.maximum(pole * (1 + _POLE), scale * _TINY)
-    low = torch.maximum(_root(m, ends.first, ends.least), _root(m, total, ends.most))
+    low = torch.maximum(
+        _root(m, ends.first, ends.least), _root(m, ends.total, ends.most)
+    )
     low = torch.maximum(low * (1 - _POLE), floor)
     return pole, low, torch.maximum(high * (1 + _POLE), low)
 

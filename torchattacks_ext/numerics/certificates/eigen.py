@@ -18,8 +18,8 @@ from torch import Tensor
 from .mixture import UNIT, Mixture
 from .scene import gamma
 
-CACHE_BYTES = 1 << 28
-"""Bytes of eigenvectors that are kept: at d = 128, 2,000 pairs."""
+CACHE_BYTES = 3 << 26
+"""Bytes of eigenvectors that are kept: at d = 128, 1,500 pairs."""
 
 
 @dataclass(frozen=True, eq=False)

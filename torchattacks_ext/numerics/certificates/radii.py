@@ -23,7 +23,7 @@ from ...errors import ConfigError
 from .closed import closed_radius, paper_radius
 from .eigen import Pairs
 from .scene import Scene, scene_of
-from .solving import distances
+from .solving import Triples, distances
 
 Method = Literal["paper", "pairwise", "exact"]
 METHODS: tuple[Method, ...] = "paper", "pairwise", "exact"
@@ -32,7 +32,7 @@ SAFE = 1 - 1e-9
 """Last factor of every radius: the formulas' own rounding, many times over."""
 MOST_EIGENSOLVES = 528
 """So many pairs (33 components) are decomposed beforehand; of more, those that are asked for."""
-_CHUNK = 1 << 24
+_CHUNK = 1 << 23
 """Bytes of one (C, N, d) block: more latents are taken in turn."""
 
 
@@ -123,6 +123,7 @@ class Rivals:
         owners = self.mixture.owners
         self.prediction = owners[self.best]
         self.rivals = owners.unsqueeze(0) != self.prediction.unsqueeze(1)
+        self._norms: list[Tensor] = []
 
     def _own(self) -> list[Tensor]:
         """(N,) each: own components in turn; the best one again where a class has fewer."""
@@ -131,19 +132,25 @@ class Rivals:
         found = self.mixture.members[self.prediction]
         return [torch.where(own < 0, self.best, own) for own in found.T]
 
-    def _steep(self, own: Tensor) -> Tensor:
+    def _norm(self, which: int, own: Tensor) -> Tensor:
+        """|g| (N, C) of own components number `which`, computed once."""
+        if which == len(self._norms):
+            self._norms.append(self.scene.gradient_norm(own))
+        return self._norms[which]
+
+    def _steep(self, which: int, own: Tensor) -> Tensor:
         """|g| at most, (N, C)."""
-        return self.scene.gradient_norm(own) + self.scene.gradient_error(own)
+        return self._norm(which, own) + self.scene.gradient_error(own)
 
     # ------------------------------------------------------------------ formulas
     def paper(self) -> Tensor:
         """The paper's radius (N,), with the best own component where there are several."""
         found = []
-        for own in self._own():
+        for i, own in enumerate(self._own()):
             self.pairs.learn_all(own)
             low = self.pairs.low[own]
-            m = self.scene.margin(own)
-            found.append(paper_radius(m, self._steep(own), low, self.rivals))
+            m, steep = self.scene.margin(own), self._steep(i, own)
+            found.append(paper_radius(m, steep, low, self.rivals))
         return torch.stack(found).amax(0)
 
     def pairwise(self) -> Tensor:
@@ -156,10 +163,10 @@ class Rivals:
 
     def _lower(self) -> Tensor:
         """(N, C) lower bounds of the distance to each component, by formula."""
-        found = [
-            closed_radius(self.scene.margin(own), self._steep(own), self.pairs.low[own])
-            for own in self._own()
-        ]
+        found = []
+        for i, own in enumerate(self._own()):
+            m, steep = self.scene.margin(own), self._steep(i, own)
+            found.append(closed_radius(m, steep, self.pairs.low[own]))
         return torch.stack(found).amax(0)
 
     def _upper(self) -> Tensor:
@@ -168,7 +175,7 @@ class Rivals:
             return torch.full_like(self.scene.scores, math.inf)
         own = self.best
         m = self.scene.scores.gather(1, own.unsqueeze(1)) - self.scene.scores
-        return closed_radius(m, self.scene.gradient_norm(own), self.pairs.high[own])
+        return closed_radius(m, self._norm(0, own), self.pairs.high[own])
 
     # ------------------------------------------------------------------ exact
     def exact(self, prune: bool) -> tuple[Tensor, Tensor]:
@@ -202,7 +209,7 @@ class Rivals:
     def _solved(self, rows: Tensor, rival: Tensor, enough: Tensor | None) -> Tensor:
         """(M,) exact distances, kept off by the best own component."""
         parts = [
-            distances(self.pairs, self.scene, rows, own[rows], rival, enough)
+            distances(self.pairs, self.scene, Triples(rows, own[rows], rival), enough)
             for own in self._own()
         ]
         return torch.stack(parts).amax(0)
@@ -212,7 +219,7 @@ class Rivals:
         some = (self.mixture.reject[self.best] < math.inf).nonzero()[:, 0]
         found = torch.full_like(self.scene.scores[:, 0], math.inf)
         own = self.best[some]
-        found[some] = distances(self.pairs, self.scene, some, own, own)
+        found[some] = distances(self.pairs, self.scene, Triples(some, own, own))
         return found
 
 

@@ -48,12 +48,16 @@ class Scene:
         """Bound (N, C) of the L2 error of g, for every rival of `own` (N,)."""
         return self.pulled_error.gather(1, own.unsqueeze(1)) + self.pulled_error
 
+    def of(self, component: Tensor, rows: Tensor) -> Tensor:
+        """P_c (z - mu_c) as (M, d), of pairs of a component and a latent (M,)."""
+        c, n, d = self.pulled.shape
+        return self.pulled.view(c * n, d).index_select(0, component * n + rows)
+
     def gradient_norm(self, own: Tensor) -> Tensor:
         """|g| as (N, C), for every rival of `own` (N,)."""
         rows = torch.arange(len(own), device=own.device)
-        steep: Tensor = torch.linalg.vector_norm(
-            self.pulled - self.pulled[own, rows], dim=2
-        )
+        change = self.pulled - self.of(own, rows)
+        steep: Tensor = torch.linalg.vector_norm(change, dim=2)
         return steep.T
 
     @property
@@ -77,7 +81,8 @@ def scene_of(mixture: Mixture, z: Tensor, slack: bool = True) -> Scene:
     step = z.unsqueeze(0) - mixture.means.unsqueeze(1)
     w = mixture.transformed(step)
     size = w.square().sum(2).T
-    scores, pulled = mixture.biases - size, mixture.transformed(w, transposed=True)
+    pulled = mixture.transformed(w, transposed=True).contiguous()
+    scores = mixture.biases - size
     if not slack:
         none = torch.zeros_like(scores)
         return Scene(mixture, scores, size, pulled, none, none, slack)

@@ -8,131 +8,130 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .dual import Ends, dual_radius
+from .dual import Ends, dual_radius, ends_of
 from .eigen import Pair, Pairs
 from .scene import Scene, gamma
 
 
-class Rotated(NamedTuple):
-    """M triples in the axes of their pairs, sorted by pair.
+class Triples(NamedTuple):
+    """M latents `rows`, each with a component of its own and a rival; both are the same for the
+    edge of a reject region, seen from inside."""
 
-    order (M,): which triple each row is; g (M, d): Q^T g; w (M, d): eigenvalues, lowered; ends: of
-    w, and where the least of them is; skew (M,).
+    rows: Tensor
+    own: Tensor
+    rival: Tensor
+
+    def taken(self, places: Tensor) -> Triples:
+        """Those at some places."""
+        return Triples(*(x[places] for x in self))
+
+
+class Axes(NamedTuple):
+    """Triples in the axes of their pairs: Q^T g and the lowered eigenvalues w, (M, d); skew (M,).
+
+    at_end: (M,) whether the least eigenvalue comes last and not first; None for any order.
     """
 
-    order: Tensor
     g: Tensor
     w: Tensor
     skew: Tensor
-    ends: Ends | None
+    at_end: Tensor | None
 
 
 def distances(
-    pairs: Pairs,
-    scene: Scene,
-    rows: Tensor,
-    own: Tensor,
-    rival: Tensor,
-    limit: Tensor | None = None,
+    pairs: Pairs, scene: Scene, asked: Triples, limit: Tensor | None = None
 ) -> Tensor:
-    """Distances (M,), at least, of latents `rows` (M,) to where a rival reaches an own component.
+    """Distances (M,), at least, of latents to where a rival reaches an own component.
 
-    own, rival: (M,) components; where both are the same, the distance to the edge of its reject
-    region, from inside. 0 where the rival is not behind. limit: (M,), beyond which any answer will
-    do.
+    0 where the rival is not behind. limit: (M,), beyond which any answer will do.
     """
-    m, g, error = _quantities(scene, rows, own, rival)
+    m, error = _margin(scene, asked)
     found = torch.zeros_like(m)
-    behind = (m > 0).nonzero()[:, 0]
-    if not len(behind):
+    places = (m > 0).nonzero()[:, 0]
+    if not len(places):
         return found
-    turned = _rotated(pairs, g[behind], own[behind], rival[behind])
-    behind = behind[turned.order]
-    error = error[behind]
+    key = _key(pairs, asked.taken(places))
+    key, order = key.sort()
+    places = places[order]
+    turned = _axes(pairs, scene, asked.taken(places), key)
     a = turned.g.square()
+    total, error = a.sum(1), error[places]
     if pairs.slack:
         d = scene.mixture.dim
-        error = error + (2 * math.sqrt(d) * gamma(d) + turned.skew) * a.sum(1).sqrt()
-    found[behind] = dual_radius(
-        m[behind],
+        error = error + (2 * math.sqrt(d) * gamma(d) + turned.skew) * total.sqrt()
+    found[places] = dual_radius(
+        m[places],
         a,
         turned.w,
         error,
-        ends=_with_first(turned, a),
-        limit=None if limit is None else limit[behind],
+        ends=_ends(turned, a, total),
+        limit=None if limit is None else limit[places],
         slack=pairs.slack,
     )
     return found
 
 
-def _with_first(turned: Rotated, a: Tensor) -> Ends | None:
-    if turned.ends is None:
-        return None
-    least, most, at_end = turned.ends
-    return Ends(least, most, torch.where(at_end > 0, a[:, -1], a[:, 0]))
+def _ends(turned: Axes, a: Tensor, total: Tensor) -> Ends:
+    if turned.at_end is None:
+        return ends_of(a, turned.w)
+    one, other = turned.w[:, 0], turned.w[:, -1]
+    first = torch.where(turned.at_end, a[:, -1], a[:, 0])
+    return Ends(torch.minimum(one, other), torch.maximum(one, other), first, total)
 
 
-def _quantities(
-    scene: Scene, rows: Tensor, own: Tensor, rival: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """m (M,) less its error, g (M, d), and the L2 error of g (M,)."""
+def _margin(scene: Scene, asked: Triples) -> tuple[Tensor, Tensor]:
+    """m (M,) less its error, and the L2 error of g (M,)."""
+    rows, own, rival = asked
     scores, lost, off = scene.scores, scene.score_error, scene.pulled_error
-    same = own == rival
     m = scores[rows, own] - scores[rows, rival] - lost[rows, own] - lost[rows, rival]
-    g = scene.pulled[rival, rows] - scene.pulled[own, rows]
-    error = off[rows, own] + off[rows, rival]
+    same = own == rival
     if bool(same.any()):
-        inside = scene.reject_margin[rows, own]
-        m = torch.where(same, inside, m)
-        g = torch.where(same.unsqueeze(1), -scene.pulled[own, rows], g)
-    return m, g, error
+        m = torch.where(same, scene.reject_margin[rows, own], m)
+    return m, off[rows, own] + off[rows, rival]
 
 
-def _rotated(pairs: Pairs, g: Tensor, own: Tensor, rival: Tensor) -> Rotated:
-    """Gradients g (M, d) of the triples in the axes of each pair, with its eigenvalues."""
-    mixture = pairs.mixture
-    if mixture.kind in ("diag", "spherical"):
-        order = torch.arange(len(g), device=g.device)
-        w = _diagonal(pairs, own, rival)
-        return Rotated(order, g, w, torch.zeros_like(g[:, 0]), None)
-    if mixture.kind == "shared":  # only reject regions come here, all of one shape
-        own = rival = torch.zeros_like(own)
-    key = torch.minimum(own, rival) * mixture.n_components + torch.maximum(own, rival)
-    key, order = key.sort()
+def _key(pairs: Pairs, asked: Triples) -> Tensor:
+    """(M,) which decomposition each triple needs; 0 where it needs none, or one serves all."""
+    if pairs.mixture.kind != "full":
+        return torch.zeros_like(asked.own)
+    c = pairs.mixture.n_components
+    return torch.minimum(asked.own, asked.rival) * c + torch.maximum(
+        asked.own, asked.rival
+    )
+
+
+def _axes(pairs: Pairs, scene: Scene, asked: Triples, key: Tensor) -> Axes:
+    """Gradients of triples sorted by key (M,), in the axes of each pair."""
+    rows, own, rival = asked
+    g = scene.of(rival, rows)
+    same = (own == rival).unsqueeze(1)
+    if bool(same.any()):
+        g = torch.where(same, 0.0, g)
+    g -= scene.of(own, rows)
+    if pairs.mixture.kind in ("diag", "spherical"):
+        return Axes(g, _diagonal(pairs, own, rival), torch.zeros_like(g[:, 0]), None)
     unique: Any = torch.unique_consecutive
     groups, counts = unique(key, return_counts=True)
-    g, sizes, start = g[order], counts.tolist(), 0
-    turned, held = torch.empty_like(g), []
-    for number, size in zip(groups.tolist(), sizes):
-        pair = pairs.pair(*divmod(number, mixture.n_components))
-        rows = slice(start, start + size)
-        torch.mm(g[rows], pair.vectors, out=turned[rows])
+    turned, held, start = torch.empty_like(g), [], 0
+    for number, size in zip(groups.tolist(), counts.tolist()):
+        pair = pairs.pair(*divmod(number, pairs.mixture.n_components))
+        part = slice(start, start + size)
+        torch.mm(g[part], pair.vectors, out=turned[part])
         held.append(pair)
         start += size
-    ends, w, skew = _directed(held, counts, own[order] < rival[order])
-    return Rotated(order, turned, w, skew, ends)
+    which = torch.arange(len(held), device=g.device).repeat_interleave(counts)
+    back = own >= rival
+    w, skew = _both_ways(held)
+    w = w.index_select(0, which + back * len(held))
+    return Axes(turned, w, skew[which], back)
 
 
-def _directed(
-    held: list[Pair], counts: Tensor, forward: Tensor
-) -> tuple[Ends, Tensor, Tensor]:
-    """Lowered eigenvalues (M, d) of pairs, each for `counts` rows, with their ends, and the skew.
-
-    forward: (M,) whether a row wants P_b - P_a or its negative. `first` of the ends is 1 where the
-    least eigenvalue comes last.
-    """
-    which = torch.arange(len(held), device=counts.device).repeat_interleave(counts)
-    values = torch.stack([pair.values for pair in held])[which]
-    error, skew = values.new_tensor([(p.error, p.skew) for p in held])[which].T
-    sign = torch.where(forward, 1.0, -1.0).to(values).unsqueeze(1)
-    w = values.mul_(sign).sub_(error.unsqueeze(1))
-    one_end, other = w[:, 0], w[:, -1]
-    last = torch.where(forward, 0.0, 1.0).to(values)
-    return (
-        Ends(torch.minimum(one_end, other), torch.maximum(one_end, other), last),
-        w,
-        skew,
-    )
+def _both_ways(held: list[Pair]) -> tuple[Tensor, Tensor]:
+    """Lowered eigenvalues (2 G, d) of P_b - P_a, then of their negatives, and the skews (G,)."""
+    values = torch.stack([pair.values for pair in held])
+    error, skew = values.new_tensor([(p.error, p.skew) for p in held]).T
+    error = error.unsqueeze(1)
+    return torch.cat([values - error, -values - error]), skew
 
 
 def _diagonal(pairs: Pairs, own: Tensor, rival: Tensor) -> Tensor:
