@@ -29,8 +29,8 @@ def ellips_synthetic(data: dict[str, Any]) -> str:
     n = data["cases"][0]["n"]
     error = 100 * 0.5 / n**0.5
     words = (
-        f"\nPercent of {n:,} draws, the same for all three (standard error at most {error:.2f}); the "
-        f"nine reference values differ by at most {100 * data['largest']:.2f}.\n"
+        f"\nPercent of {n:,} draws, the same for all three (standard error at most {error:.2f}); "
+        f"the nine reference values differ by at most {100 * data['largest']:.2f}.\n"
     )
     return table(head, rows) + words + origin(data)
 
