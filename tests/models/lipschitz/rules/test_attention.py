@@ -146,3 +146,24 @@ def test_extra_keys_are_refused(option: str) -> None:
     net = Called("plain", **{option: True}).eval()
     with pytest.raises(ModelContractError, match="extra keys"):
         bound_net(net, (3, 4), point=x)
+
+
+def test_windows_that_stand_in_the_batch_are_all_looked_at() -> None:
+    """As in Swin: an image is cut into windows, each with attention of its own."""
+
+    class Windows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.MultiheadAttention(4, 2, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            windows = x.reshape(2, 3, 4)
+            return self.inner(windows, windows, windows, need_weights=False)[0].reshape(
+                1, 6, 4
+            )
+
+    net = drawn(Windows(), 0, 0.7)
+    for order in ((0.1, 3.0), (3.0, 0.1)):
+        parts = torch.randn(2, 3, 4, generator=generator_of(1)).double()
+        x = (parts * torch.tensor(order).double().reshape(2, 1, 1)).reshape(1, 6, 4)
+        assert dense_norm(net, x) <= bound_net(net, (6, 4), point=x).value

@@ -33,6 +33,10 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         lambda: tl.SpectralConv2d(4, 6, 3, padding=1, padding_mode="reflect"),
         IMAGE,
     ),
+    "conv, replicate": (
+        lambda: tl.SpectralConv2d(4, 6, 3, padding=2, padding_mode="replicate"),
+        IMAGE,
+    ),
     "conv, symmetric": (
         lambda: tl.SpectralConv2d(4, 6, 3, padding=2, padding_mode="symmetric"),
         IMAGE,
@@ -77,7 +81,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 EXCEED = (
     "mean, ceil_mode",
     "root, ceil_mode",
-    "conv, symmetric",
+    "conv, replicate",
     "linear, 3",
     "maxmin",
 )
@@ -112,11 +116,11 @@ def test_no_layer_is_steeper_than_measured(cases: ModuleType, name: str) -> None
     layer = trained(make, shape)
     found = bound_net(layer, shape).value
     generator = torch.Generator().manual_seed(1)
-    for _ in range(2):
-        point = torch.randn(1, *shape, generator=generator)
-        # the layer computes in float32: so much its Jacobian may be off
-        assert found >= cases.norm(cases.jacobian(layer, point).double()) * (1 - 1e-6)
-    assert (found > 1.05) or name not in EXCEED
+    points = torch.randn(2, 1, *shape, generator=generator)
+    steep = max(cases.norm(cases.jacobian(layer, point).double()) for point in points)
+    # the layer computes in float32: so much its Jacobian may be off
+    assert found >= steep * (1 - 1e-6)
+    assert steep > 1.05 or name not in EXCEED
 
 
 def test_a_weight_from_before_the_last_step_is_refused() -> None:

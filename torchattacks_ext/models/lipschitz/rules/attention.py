@@ -35,7 +35,8 @@ def attention(module: nn.MultiheadAttention, place: Place) -> Bound:
             "widths: call it as attention(x, x, x, need_weights=False)"
         )
     tokens = point if module.batch_first else point.transpose(0, 1)
-    value = attention_bound(tokens[0], heads_of(module))
+    heads = heads_of(module)  # windows of one image may stand in the batch
+    value = max(attention_bound(one, heads) for one in tokens)
     return Bound(value, "point", "attention at the point")
 
 
