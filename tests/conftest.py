@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import gc
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ NO_DATA = "data test: "
 MOST_WORKERS = 8  # each imports torch and collects every test: a ninth would not pay
 
 # What several test files share beside fixtures: `any_model`. Last, so that it hides nothing.
+gc.disable()  # until all is collected: nothing of that becomes garbage
 sys.path.append(str(Path(__file__).resolve().parent))
 
 # A fixed example sequence: a run that passes here passes elsewhere, and a slow
@@ -147,3 +149,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     )
     why = _why_no_data() or "TAX_DATA is set"
     terminalreporter.write_line(f"data tests skipped: {skipped} ({why})")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: garbage is not looked for in it."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()

@@ -67,7 +67,10 @@ def test_the_current_folder_is_searched_first_and_only_for_a_while() -> None:
         ("shed:number", "returned int, expected a torch.nn.Module"),
         ("shed:net", "is a Sequential, expected a function without arguments"),
         ("shed:constant", "is a int, expected a function"),
-        ("shed:biuld", "shed has no 'biuld'; its callables: build, certifier, three_channels"),
+        (
+            "shed:biuld",
+            "shed has no 'biuld'; its callables: build, certifier, three_channels",
+        ),
         ("no_such_module:f", "no module 'no_such_module', neither installed nor in"),
         ("shed.inner:f", "failed with ModuleNotFoundError|no module 'shed.inner'"),
     ],

@@ -218,6 +218,7 @@ def test_a_real_ctrl_c_ends_with_130_and_one_word(tmp_path: Path) -> None:
     assert (program.returncode, out, err) == (130, "", "interrupted\n")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="pipes close otherwise there")
 def test_a_reader_that_goes_away_is_no_pass_and_no_noise(tmp_path: Path) -> None:
     """As in `torchattacks-ext methods | true`."""

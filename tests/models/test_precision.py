@@ -82,6 +82,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_every_way_to_ask_for_tf32_is_undone_and_restored() -> None:
     """In a process of its own: torch cannot go back to the state that it starts in."""
     new = hasattr(torch.backends.cuda.matmul, "fp32_precision")

@@ -253,6 +253,7 @@ def test_iso_witnesses_break_their_row_beside_clean_companions() -> None:
     assert n_broken
 
 
+@pytest.mark.slow
 def test_numbers_are_ordered_as_their_threat_models_are() -> None:
     found, *_ = realised()
     assert found.protocols["union"][0] <= found.protocols["realised"][0]

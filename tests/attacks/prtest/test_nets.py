@@ -85,7 +85,7 @@ def nearest(
 @pytest.mark.parametrize(
     "name",
     [
-        "cifar10_resnet2b_at2",
+        pytest.param("cifar10_resnet2b_at2", marks=pytest.mark.slow),
         pytest.param("cifar10_vit_pgd", marks=pytest.mark.slow),
     ],
 )

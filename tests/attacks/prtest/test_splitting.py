@@ -183,7 +183,9 @@ def test_a_law_without_latents_is_refused() -> None:
 
 
 # ---------------------------------------------------------------- budgets
-@pytest.mark.parametrize("limit", [60, 400, 1500, 4001])
+@pytest.mark.parametrize(
+    "limit", [60, 400, 1500, pytest.param(4001, marks=pytest.mark.slow)]
+)
 def test_max_queries_is_kept_and_what_is_left_is_undecided(limit: int) -> None:
     p, images = 1e-4, VICTIM.images_at(1e-4, SIGMA, 6)
     test = make(max_queries=limit, tolerance=1e-6, batch_size=32, **SMALL)
@@ -239,7 +241,7 @@ FORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "in steps of a tenth": lambda m: (10 * m).round() / 10,
     "in steps of a hundredth": lambda m: (100 * m).round() / 100,
 }
-LONG = ("in steps of a tenth",)
+LONG = ("in steps of a tenth", "in steps of a hundredth")
 
 
 @pytest.mark.parametrize(
