@@ -43,7 +43,13 @@ def check(net: nn.Module, images: Tensor) -> None:
     assert (oracle.log_linf <= oracle.log_linf_upper + 1e-9).all()
 
 
-@pytest.mark.parametrize("name", list(NETS))
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name.startswith("mnist") or "2b" in name else slow
+        for name, slow in ((n, pytest.param(n, marks=pytest.mark.slow)) for n in NETS)
+    ],
+)
 def test_trained_nets_meet_float64(real: ModuleType, name: str) -> None:
     images, _ = real.test_images(NETS[name], 6)
     check(real.model(name), images)

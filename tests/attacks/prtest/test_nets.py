@@ -35,7 +35,9 @@ def ways(net: nn.Module, images: Tensor, labels: Tensor, **options: Any) -> Any:
     return whole, found
 
 
-@pytest.mark.parametrize("kind", ["standard", "adversarial"])
+@pytest.mark.parametrize(
+    "kind", ["standard", pytest.param("adversarial", marks=pytest.mark.slow)]
+)
 def test_digits_nets_give_one_answer(
     digits: dict[str, Any], kind: str, measurements_agree: Any
 ) -> None:

@@ -230,7 +230,7 @@ def test_each_kind_stops_when_the_last_row_falls() -> None:
         assert not bool(ledger.alive.any()) and engine.meter.forward <= 6 * 30
 
 
-@pytest.mark.parametrize("on", ["s", "target"])
+@pytest.mark.parametrize("on", ["s", pytest.param("target", marks=pytest.mark.slow)])
 def test_the_budget_is_kept(on: str, near: Any) -> None:
     net, images = balanced_net(5), example_images(4)
     for kind, limit in itertools.product(RUN, (0, 60, 150, 2000)):

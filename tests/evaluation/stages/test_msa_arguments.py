@@ -111,7 +111,7 @@ def test_a_plan_of_objects_is_written_and_read_again(
 @pytest.mark.parametrize(
     ("arguments", "surrogates"),
     [
-        ({"version": "quick"}, 0),
+        pytest.param({"version": "quick"}, 0, marks=pytest.mark.slow),
         ({"version": "quick"}, 1),
         pytest.param({"version": "paper"}, 1, marks=pytest.mark.slow),
     ],
