@@ -282,7 +282,7 @@ def hold(score: Score) -> None:
 
 
 def test_every_claim_of_a_composition_is_true() -> None:
-    hold(played(1, 100))
+    hold(played(1, 200))
 
 
 @pytest.mark.slow
