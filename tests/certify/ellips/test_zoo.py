@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 import torchattacks
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchattacks_ext import MSA, FIMScore, PRTest, Verdict
+from torchattacks_ext.certify import Ellips, EllipsHead, LipschitzBound
 
 pytestmark = pytest.mark.filterwarnings("ignore::torchattacks_ext.ReliabilityWarning")
 
@@ -115,3 +116,25 @@ def test_msa_flips_nothing_within_the_smallest_radius(case: Any, version: Any) -
     attack = MSA(model, surrogates, eps=eps, norm="L2", version=version)
     left = attack.measure(images, labels)
     assert bool((left.verdict[right] != int(Verdict.NOT_ROBUST)).all())
+
+
+def test_attacks_that_mask_by_zeros_found_nothing() -> None:
+    """Logits below 0 made every other class look as good as a masked one to CW of torchattacks."""
+    means = torch.tensor([[0.2, 0.5], [0.8, 0.5]], dtype=torch.float64)
+    law = 0.01 * torch.eye(2, dtype=torch.float64)
+    head = EllipsHead.from_parameters(means, law, covariance="shared")
+    model = Ellips(nn.Flatten(), head, LipschitzBound(1.0)).eval()
+    images = torch.tensor([[0.3, 0.5], [0.7, 0.4]]).reshape(2, 1, 1, 2)
+    labels = model(images).argmax(1)
+    assert bool((model(images) >= 0).all())
+    moved = torchattacks.CW(model, c=10, steps=100, lr=0.02)(images, labels)
+    assert bool((model(moved).argmax(1) != labels).all())
+
+
+def test_rounding_to_float32_hides_no_answer() -> None:
+    from torchattacks_ext.certify.ellips.certifier import _same_answer as same
+
+    generator = torch.Generator().manual_seed(0)
+    close = 1000 + 1e-6 * torch.rand(500, 6, generator=generator, dtype=torch.float64)
+    assert torch.equal(same(close, torch.float32).argmax(1), close.argmax(1))
+    assert not torch.equal(close.float().argmax(1), close.argmax(1))

@@ -142,14 +142,13 @@ class Ellips(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K) of images (N, ...), float64 for float64 images, else float32.
 
-        The head's, less the largest of each row: that is a constant to every loss, and the argmax
-        of float32 is then that of the head in float64, however near the edge.
+        The head's, less the least of each row: a constant to every loss, and >= 0, since attacks
+        that mask classes by zeros (CW of torchattacks) take an answer below 0 for a masked one.
+        The argmax is that of the head in float64, however near the edge.
         """
         logits = self.head.half_scores(self.latents(images))
-        logits = logits - logits.amax(1, keepdim=True).detach()
-        return logits.to(
-            images.dtype if images.dtype == torch.float64 else torch.float32
-        )
+        shifted = logits - logits.amin(1, keepdim=True).detach()
+        return _same_answer(shifted, images.dtype)
 
     def latents(self, images: Tensor) -> Tensor:
         """What the encoder gives, as (N, d). Raises ModelContractError for anything else."""
@@ -281,3 +280,15 @@ def _identity(encoder: nn.Module) -> tuple[str, str] | None:
     """Its weights and its layers; None where the weights cannot be hashed."""
     found = fingerprint(encoder).sha256
     return None if found is None else (found, repr(encoder))
+
+
+def _same_answer(logits: Tensor, dtype: torch.dtype) -> Tensor:
+    """float64 logits (N, K) in float64 or float32, a rounding lifted where it hides the answer."""
+    if dtype == torch.float64:
+        return logits
+    rounded, best = logits.float(), logits.argmax(1)
+    hidden = rounded.argmax(1) != best
+    place, held = best.unsqueeze(1), rounded.detach()
+    above = torch.nextafter(held.amax(1), torch.full_like(held[:, 0], torch.inf))
+    lift = (above - held.gather(1, place)[:, 0]) * hidden
+    return rounded + torch.zeros_like(held).scatter_(1, place, lift.unsqueeze(1))
