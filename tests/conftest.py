@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
-import gc
 import sys
 from collections.abc import Iterator
 from pathlib import Path
