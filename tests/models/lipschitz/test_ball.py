@@ -229,7 +229,13 @@ def test_a_branch_is_no_chain() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x + self.layer(x)
 
-    for net in (Residual(), nn.Flatten(), nn.ReLU()):
+    class Unused(Residual):
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.layer(x)
+            self.layer(y)
+            return y
+
+    for net in (Residual(), Unused(), nn.Flatten(), nn.ReLU()):
         with pytest.raises(ModelContractError):
             BallBounds.of(net.eval(), (3,))
 

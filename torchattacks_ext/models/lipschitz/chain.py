@@ -30,6 +30,13 @@ DENSE = 1 << 18
 """Up to so many entries a layer is written out as a matrix, whose rows and columns can be left out.
 """
 
+RELUS, RESHAPES = ("relu", torch.relu, F.relu), (
+    "flatten",
+    "view",
+    "reshape",
+    torch.flatten,
+)
+"""Functions and methods that may stand between layers."""
 KEEP_ORDER: list[Any] = [
     kind.forward for kind in (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout)
 ]
@@ -117,6 +124,8 @@ def chain_of(model: nn.Module, input_shape: Sequence[int]) -> list[Affine]:
             last = node if node.op == "placeholder" else last
             continue
         if node.op == "output":
+            if node.args[0] is not last:  # what comes last is not what is returned
+                raise _no_chain(node)
             break
         if last not in node.all_input_nodes:
             raise _no_chain(node)
@@ -177,23 +186,12 @@ def _add(steps: list[_Step], seen: Trace, node: fx.Node) -> None:
         mean, std = (side.detach().cpu().double() for side in sides)
         _scale(steps, 1 / std, -mean / std, place)
         return
-    if node.op == "call_function" and node.target in (
-        torch.flatten,
-        torch.relu,
-        F.relu,
-    ):
-        _relu(steps, node) if node.target is not torch.flatten else None
-        return
-    if node.op == "call_method" and node.target in (
-        "flatten",
-        "relu",
-        "view",
-        "reshape",
-    ):
-        _relu(steps, node) if node.target == "relu" else None
-        return
     if node.op != "call_module":
-        raise _no_chain(node)
+        if node.target in RELUS:
+            _relu(steps, node)
+        elif node.target not in RESHAPES:
+            raise _no_chain(node)
+        return
     module = seen.module.get_submodule(str(node.target))
     rule = rule_of(module)
     if rule is not None and type(module).forward is nn.ReLU.forward:

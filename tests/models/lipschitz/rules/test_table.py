@@ -122,3 +122,21 @@ def test_a_key_that_is_no_module_class_is_refused(key: Any) -> None:
 def test_a_rule_that_cannot_be_called_is_refused() -> None:
     with pytest.raises(ConfigError):
         register_rule(nn.Bilinear, 3)  # type: ignore[arg-type]
+
+
+def test_tensors_in_a_list_are_refused_in_words() -> None:
+    class Listed(nn.Module):
+        def forward(self, xs: list[torch.Tensor]) -> torch.Tensor:
+            return xs[0] if bool(xs[0].sum() > 0) else xs[0]
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.listed = Listed()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.listed([x])
+
+    register_rule(Listed, lambda module, place: Bound(1.0))
+    with pytest.raises(ModelContractError, match="in a list"):
+        bound_net(Net().eval(), (2,))

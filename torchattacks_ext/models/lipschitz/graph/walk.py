@@ -122,7 +122,11 @@ class Walk:
             *zip(node.args, args),
             *((node.kwargs[key], kwargs[key]) for key in kwargs),
         ]
-        value = next(value for one, value in told if one in flows)
+        value = next((value for one, value in told if one in flows), None)
+        if value is None:
+            raise ModelContractError(
+                "it takes its tensors in a list, which rules are not made for"
+            )
         out = self.seen.values[node]
         tensor = (
             out
