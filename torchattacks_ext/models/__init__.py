@@ -2,7 +2,8 @@
 
 `session` borrows a model and gives it back; `logits` and `normalised` view it, `precision` is full,
 `meter` counts its rows. `checks` look at it before it is measured, `fingerprint` names its weights,
-`jvp` gives products with its Jacobian; `adapters` are stand-ins for models that hide something.
+`jvp` gives products with its Jacobian; `adapters` are stand-ins for models that hide something, and
+`fast` makes a copy of a slow one for the path of an attack.
 """
 
 from .adapters.bpda import BPDA as BPDA
@@ -14,6 +15,7 @@ from .adapters.shared_trunk import SharedTrunk as SharedTrunk
 from .adapters.soft_assign import SoftAssign as SoftAssign
 from .checks import ModelTraits as ModelTraits
 from .checks import inspect_model as inspect_model
+from .fast.accelerate import accelerate as accelerate
 from .logits import LogitsView as LogitsView
 from .meter import Budget as Budget
 from .meter import Meter as Meter

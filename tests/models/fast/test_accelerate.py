@@ -1,0 +1,378 @@
+"""Is the copy the model, in less time, and the model as it was before?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+import torchattacks
+from torch import Tensor, nn
+
+import torchattacks_ext as tax
+from torchattacks_ext.errors import ConfigError, InputError, ModelContractError
+from torchattacks_ext.models import accelerate
+from torchattacks_ext.models.fast import FastModel, processor, trial
+from torchattacks_ext.models.fast.copied import Form
+
+Settle = Callable[..., nn.Module]
+IMAGES = torch.rand(4, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+
+
+def small() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(128, 4),
+    )
+
+
+def state_of(net: nn.Module) -> dict[str, Any]:
+    """All that must be as it was; tensors by identity and by value."""
+    tensors = [*net.named_parameters(), *net.named_buffers()]
+    return {
+        "tensors": [(n, id(x), x.requires_grad, id(x.grad)) for n, x in tensors],
+        "values": [x.detach().clone() for _, x in tensors],
+        "modes": [(n, id(m), m.training) for n, m in net.named_modules()],
+        "hooks": [len(m._forward_hooks) for m in net.modules()],
+    }
+
+
+def assert_same(before: dict[str, Any], net: nn.Module) -> None:
+    after = state_of(net)
+    values = zip(before.pop("values"), after.pop("values"))
+    assert all(torch.equal(one, other) for one, other in values)
+    assert after == before
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Times that a test sets; every call is made once."""
+    times = {"original": 2.0, "fp32": 1.5, "channels_last": 1.0}
+
+    def least(calls: Any, *rest: object) -> tuple[dict[str, float], int]:
+        for call in calls.values():
+            call()
+        return {name: times[name] for name in calls}, 1
+
+    monkeypatch.setattr(trial, "least", least)
+    return times
+
+
+# ---------------------------------------------------------------------- the copy, and the model
+def test_the_copy_is_the_model_and_says_what_was_done(settle: Settle) -> None:
+    net = settle(small())
+    net[1].register_forward_hook(lambda module, args, out: None)
+    net = nn.Sequential(net, nn.BatchNorm1d(4)).eval()
+    net[0][4].bias.grad = torch.ones(4)
+    net[0][0].bias.requires_grad_(False)
+    net[0][2].train()
+    before = state_of(net)
+    fast = accelerate(net, IMAGES)
+    assert_same(before, net)
+    facts = json.loads(json.dumps(fast.facts()))
+    assert facts["folded"] == 1 and facts["not_folded"] is None
+    assert list(facts["kept"]) == ["0.1"] and "hook" in facts["kept"]["0.1"]
+    assert facts["changed_decisions"] == 0 and facts["equal_gradient_signs"] == 1
+    assert facts["max_logit_difference"] <= 1e-4 * facts["largest_logit"]
+    assert facts["rows"] == 4 and facts["timing"]["what"] == "forward and gradient"
+    assert set(facts["seconds"]["tried"]) == {"fp32", "channels_last"}
+    assert facts["speed_up"] == pytest.approx(
+        facts["seconds"]["original"] / facts["seconds"]["copy"]
+    )
+    other = torch.rand(7, 3, 6, 6)
+    assert torch.allclose(fast(other), net(other), atol=1e-4)
+    assert not any(p.requires_grad for p in fast.parameters())
+    assert [m.training for m in fast.modules()].count(
+        True
+    ) == 1  # the ReLU, as in the model
+
+
+class Stops(nn.Module):
+    """Raises at its n-th forward."""
+
+    def __init__(self, n: int, error: BaseException) -> None:
+        super().__init__()
+        self.net, self.left, self.error = small(), [n], error
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of the net, while it lasts."""
+        self.left[0] -= 1
+        if not self.left[0]:
+            raise self.error
+        return self.net(x)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Stops:
+        found = Stops(0, self.error)
+        found.left = self.left
+        return found
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_the_model_is_given_back_after_an_interruption(settle: Settle, n: int) -> None:
+    net = settle(Stops(n, KeyboardInterrupt()))
+    net.train()
+    before = state_of(net)
+    with pytest.raises(KeyboardInterrupt):
+        accelerate(net, IMAGES)
+    assert_same(before, net)
+    assert torch.is_grad_enabled()
+
+
+def test_attacks_run_on_it_and_the_model_decides(settle: Settle) -> None:
+    net = settle(small())
+    fast = accelerate(net, IMAGES)
+    fast.form = Form("channels_last")
+    labels = net(IMAGES).argmax(1)
+    found = torchattacks.PGD(fast, eps=0.5, steps=5, random_start=False)(IMAGES, labels)
+    want = torchattacks.PGD(net, eps=0.5, steps=5, random_start=False)(IMAGES, labels)
+    assert torch.equal(net(found).argmax(1), net(want).argmax(1))
+    seeds = [
+        tax.PRTest(m, eps=0.1, n_max=744).measure(IMAGES, labels) for m in (fast, net)
+    ]
+    assert seeds[0].n_failures.tolist() == seeds[1].n_failures.tolist()
+
+
+def test_the_gradient_is_contiguous_and_has_second_derivatives(settle: Settle) -> None:
+    fast = FastModel(settle(small()).double(), Form("channels_last"))
+    leaf = IMAGES.double().requires_grad_()
+    (found,) = torch.autograd.grad(fast(leaf).square().sum(), leaf, create_graph=True)
+    assert found.is_contiguous() and found.view(4, -1).requires_grad
+    assert leaf._backward_hooks is None
+
+
+def test_other_outputs_and_modes_of_the_caller(settle: Settle) -> None:
+    class Parts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = small()
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            out = self.net(x)
+            return {"features": out * 2, "scores": out.softmax(1)}
+
+    net = settle(Parts())
+    with torch.inference_mode():
+        fast = accelerate(net, IMAGES * 1, outputs="probs", output_key="scores")
+    leaf = IMAGES.clone().requires_grad_()
+    assert torch.allclose(fast(leaf).exp(), net(leaf)["scores"], atol=1e-5)
+    assert torch.autograd.grad(fast(leaf).sum(), leaf)[0].abs().max() > 0
+
+
+def test_a_model_without_a_gradient_is_timed_without(settle: Settle) -> None:
+    class Hidden(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = small()
+
+        @torch.no_grad()
+        def forward(self, x: Tensor) -> Tensor:
+            return self.net(x)
+
+    facts = accelerate(settle(Hidden()), IMAGES).facts()
+    assert facts["timing"]["what"] == "forward" and facts["timing"]["no_gradient"]
+    assert facts["equal_gradient_signs"] is None and facts["folded"] == 1
+
+
+# ---------------------------------------------------------------------- what is not kept
+def test_a_fold_that_the_forward_misses_is_taken_back(settle: Settle) -> None:
+    class Asks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = small()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.net(x) * self.net[1].num_features
+
+    fast = accelerate(settle(Asks()), IMAGES)
+    facts = fast.facts()
+    assert facts["folded"] == 0 and "taken back" in facts["not_folded"]
+    assert "num_features" in facts["not_folded"]
+    assert isinstance(fast.net.net[1], nn.BatchNorm2d)
+
+
+def test_a_fold_that_is_wrong_is_taken_back(
+    settle: Settle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchattacks_ext.models.fast import scene
+
+    def wrong(net: Any, folds: Any) -> Any:
+        if folds.norms:
+            net[1].bias += 0.1
+        return net
+
+    monkeypatch.setattr(scene, "fold", wrong)
+    facts = accelerate(settle(small()), IMAGES).facts()
+    assert facts["folded"] == 0 and "more than rounding" in facts["not_folded"]
+
+
+def test_a_random_model_is_refused() -> None:
+    class Noisy(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1)[:, :3] + torch.rand(len(x), 3)
+
+    with pytest.raises(ModelContractError, match="when it is asked again"):
+        accelerate(Noisy(), IMAGES)
+
+
+def test_a_copy_that_answers_otherwise_is_refused() -> None:
+    class Counts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(108, 3)
+
+        def __deepcopy__(self, memo: dict[int, Any]) -> Counts:
+            return Counts()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.linear(x.flatten(1))
+
+    with pytest.raises(ModelContractError, match="outside of its modules"):
+        accelerate(Counts(), IMAGES)
+
+
+def test_what_cannot_be_copied_is_refused() -> None:
+    class Locked(nn.Module):
+        def __deepcopy__(self, memo: dict[int, Any]) -> Locked:
+            raise TypeError("cannot pickle a handle")
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1)
+
+    with pytest.raises(ModelContractError, match="cannot be copied .*handle"):
+        accelerate(Locked(), IMAGES)
+    with pytest.raises(ModelContractError, match="no nn.Module"):
+        accelerate(lambda x: x.flatten(1), IMAGES)  # type: ignore[arg-type]
+    with pytest.raises(ModelContractError, match="never loaded|meta device"):
+        accelerate(nn.Linear(2, 2, device="meta"), IMAGES)
+
+
+def test_arguments_are_checked(settle: Settle) -> None:
+    net = settle(small())
+    for given in ({"precision": "int8"}, {"compile": "yes"}, {"outputs": "labels"}):
+        with pytest.raises(ConfigError, match=str(list(given.values())[0])):
+            accelerate(net, IMAGES, **given)  # type: ignore[arg-type]
+    for images in (IMAGES[:0], IMAGES.long(), torch.zeros(3)):
+        with pytest.raises(InputError, match="images"):
+            accelerate(net, images)
+    with pytest.raises(ModelContractError, match="the model raised"):
+        accelerate(net, IMAGES[:, :1])
+
+
+# ---------------------------------------------------------------------- what is faster
+def test_the_faster_layout_is_taken(settle: Settle, clock: dict[str, float]) -> None:
+    facts = accelerate(settle(small()), IMAGES).facts()
+    assert facts["layout"] == "channels_last" and facts["speed_up"] == 2
+    clock["channels_last"] = 1.6
+    facts = accelerate(settle(small()), IMAGES).facts()
+    assert facts["layout"] == "contiguous" and facts["seconds"]["copy"] == 1.5
+
+
+def test_a_cpu_without_instructions_keeps_float32(
+    settle: Settle, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor, "instructions", lambda: frozenset({"avx2"}))
+    facts = accelerate(settle(small()), IMAGES, precision="bf16").facts()
+    assert facts["precision"] == "fp32" and "avx512_bf16" in facts["left_out"]["bf16"]
+    assert facts["asked"] == {"precision": "bf16", "compile": False}
+    assert "bf16" not in facts["seconds"]["tried"]
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(0.5, "bf16"), (0.97, "fp32")])
+def test_a_short_precision_is_kept_where_it_is_faster(
+    settle: Settle,
+    clock: dict[str, float],
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    kept: str,
+) -> None:
+    monkeypatch.setattr(processor, "instructions", lambda: frozenset({"amx_bf16"}))
+    clock["bf16"] = seconds
+    net = settle(small())
+    fast = accelerate(net, IMAGES, precision="bf16")
+    facts = fast.facts()
+    assert facts["precision"] == kept and facts["changed_decisions"] == 0
+    assert fast(IMAGES).dtype == torch.float32
+    assert ("bf16" in facts["left_out"]) == (kept == "fp32")
+    exact = torch.allclose(fast(IMAGES), net(IMAGES), atol=1e-5)
+    assert exact == (kept == "fp32")
+
+
+def test_a_double_model_stays_double(settle: Settle, clock: dict[str, float]) -> None:
+    net = settle(small()).double()
+    fast = accelerate(net, IMAGES, precision="fp16")
+    assert "float64" in fast.facts()["left_out"]["fp16"]
+    assert fast.facts()["precision"] == "torch.float64"
+    assert fast(IMAGES).dtype == torch.float64
+
+
+def test_compiling_is_kept_where_it_works_and_is_faster(
+    settle: Settle, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(net: Any, **options: object) -> Any:
+        raise RuntimeError("no working C++ compiler")
+
+    net = settle(small())
+    monkeypatch.setattr(torch, "compile", fails)
+    facts = accelerate(net, IMAGES, compile=True).facts()
+    assert not facts["compiled"] and "C++" in facts["left_out"]["compiled"]
+    monkeypatch.setattr(torch, "compile", lambda net, **options: net)
+    clock["compiled"] = 0.5
+    facts = accelerate(net, IMAGES, compile=True).facts()
+    assert facts["compiled"] and facts["layout"] == "channels_last"
+    clock["compiled"] = 1.5
+    facts = accelerate(net, IMAGES, compile=True).facts()
+    assert not facts["compiled"] and "1.50" in facts["left_out"]["compiled"]
+
+
+@pytest.mark.slow
+def test_a_compiled_copy_is_the_model(settle: Settle) -> None:
+    net = settle(small())
+    fast = accelerate(net, IMAGES, compile=True)
+    facts = fast.facts()
+    assert facts["compiled"] or "compiled" in facts["left_out"]
+    assert torch.allclose(fast(IMAGES), net(IMAGES), atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("compile", [False, True])
+def test_a_copy_on_a_gpu(settle: Settle, compile: bool) -> None:
+    net = settle(small()).cuda()
+    fast = accelerate(net, IMAGES, precision="bf16", compile=compile)
+    found = fast(IMAGES.cuda()), fast(IMAGES.cuda() + 1)
+    assert torch.equal(found[0].argmax(1), net(IMAGES.cuda()).argmax(1))
+    assert not torch.equal(*found)
+
+
+# ---------------------------------------------------------------------- real nets
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cifar10_resnet20_std",
+        pytest.param("all", marks=pytest.mark.slow),
+    ],
+)
+def test_decisions_on_real_nets_are_those_of_the_model(
+    tax_data: Path, real: ModuleType, name: str
+) -> None:
+    known = json.loads((tax_data / "models.json").read_text(encoding="utf-8"))
+    for each in known if name == "all" else [name]:
+        net = real.model(each)
+        images, _ = real.test_images(
+            known[each]["dataset"], 100 if name == "all" else 16
+        )
+        fast = accelerate(net, images[: 16 if name == "all" else 2])
+        facts = fast.facts()
+        norms = sum("BatchNorm" in type(m).__name__ for m in net.modules())
+        assert facts["folded"] + len(facts["kept"]) >= norms, each
+        assert facts["not_folded"] is None, (each, facts["not_folded"])
+        with torch.no_grad():
+            left, right = net(images), fast(images)
+        assert torch.equal(left.argmax(1), right.argmax(1)), each
+        assert (left - right).abs().max() <= 1e-4 * left.abs().max(), each

@@ -1,0 +1,80 @@
+"""What do attacks run on in the place of a slow model? A checked copy, and the facts about it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..scores import Key, Outputs, to_logits
+from ..session import first_tensor
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a copy computes: memory layout of the images, dtype of autocast (None: as they are).
+
+    fixed_memory: its answers lie in memory that the next call writes on (CUDA graphs).
+    """
+
+    layout: str = "contiguous"
+    autocast: torch.dtype | None = None
+    fixed_memory: bool = False
+
+
+class FastModel(nn.Module):
+    """A copy of a classifier for the path of an attack; :func:`accelerate` makes it.
+
+    Maps images (N, ...) to logits (N, K) in float32 (float64 for a double model), with gradients of
+    the images, which are contiguous. Its parameters are frozen; layers that were put together have
+    no training mode any more. Equal to the original within rounding, or within that of the shorter
+    precision: it finds candidates, and the original decides about them.
+    """
+
+    def __init__(
+        self,
+        net: Any,
+        form: Form,
+        outputs: Outputs = "logits",
+        output_key: Key = None,
+    ) -> None:
+        super().__init__()
+        self.net, self.form = net, form
+        self.training = bool(getattr(net, "training", False))
+        self.outputs, self.output_key = outputs, output_key
+        self.told: dict[str, Any] = {}
+
+    def facts(self) -> dict[str, Any]:
+        """What was done to the copy, what was not and why, and what was measured; JSON types.
+
+        The keys are those of :func:`accelerate`.
+        """
+        return dict(self.told)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, K) of images (N, ...)."""
+        sample = first_tensor(self.net)
+        given = images if sample is None else images.to(sample.dtype)
+        if self.form.layout == "channels_last" and given.dim() == 4:
+            given = _laid_out(given)
+        with self._precision(images.device.type):
+            raw = self.net(given)
+        logits = to_logits(raw, len(images), self.outputs, self.output_key)
+        return logits.clone() if self.form.fixed_memory else logits
+
+    def _precision(self, device: str) -> AbstractContextManager[Any]:
+        if self.form.autocast is None:
+            return nullcontext()
+        return torch.autocast(device, dtype=self.form.autocast)
+
+
+def _laid_out(images: Tensor) -> Tensor:
+    """The images in channels-last memory; their gradient comes back as attacks expect it."""
+    if images.requires_grad and torch.is_grad_enabled():
+        images = images.view_as(images)  # a hook must not hang on the caller's
+        hook: Any = images.register_hook
+        hook(lambda gradient: gradient.contiguous())
+    return images.contiguous(memory_format=torch.channels_last)
