@@ -1,4 +1,4 @@
-"""Is a module what its class says? Nothing compiled, wrapped, hooked, with weights of its own kind."""
+"""Is a module what its class says? Not compiled, wrapped or hooked, and its weights are plain."""
 
 from __future__ import annotations
 
