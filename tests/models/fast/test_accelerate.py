@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -178,6 +179,30 @@ def test_a_model_without_a_gradient_is_timed_without(settle: Settle) -> None:
     facts = accelerate(settle(Hidden()), IMAGES).facts()
     assert facts["timing"]["what"] == "forward" and facts["timing"]["no_gradient"]
     assert facts["equal_gradient_signs"] is None and facts["folded"] == 1
+
+
+def test_models_that_write_and_keep(settle: Settle) -> None:
+    """On their input, and what they saw; old weight_norm keeps a weight that was computed."""
+
+    class Keeps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = small()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                torch.nn.utils.weight_norm(self.net[4])  # type: ignore[no-untyped-call]
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen = x.sub_(0.5) * 2
+            return self.net(self.seen)
+
+    net = settle(Keeps())
+    images = IMAGES.clone()
+    fast = accelerate(net, images)
+    assert fast.facts()["folded"] == 1 and torch.equal(images, IMAGES)
+    leaf = images.clone().requires_grad_()
+    assert torch.autograd.grad(fast(leaf).sum(), leaf)[0].abs().max() > 0
+    assert torch.equal(fast(images), fast(images)) and torch.equal(images, IMAGES)
 
 
 # ---------------------------------------------------------------------- what is not kept

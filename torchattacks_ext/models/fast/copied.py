@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +19,13 @@ from ..session import first_tensor
 class Form:
     """How a copy computes: memory layout of the images, dtype of autocast (None: as they are).
 
-    fixed_memory: its answers lie in memory that the next call writes on (CUDA graphs).
+    copies: the net writes on its input, and gets a copy. fixed_memory: its answers lie in memory
+    that the next call writes on (CUDA graphs).
     """
 
     layout: str = "contiguous"
     autocast: torch.dtype | None = None
+    copies: bool = False
     fixed_memory: bool = False
 
 
@@ -40,24 +44,27 @@ class FastModel(nn.Module):
         form: Form,
         outputs: Outputs = "logits",
         output_key: Key = None,
+        told: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.net, self.form = net, form
         self.training = bool(getattr(net, "training", False))
         self.outputs, self.output_key = outputs, output_key
-        self.told: dict[str, Any] = {}
+        self._told = dict(told or {})
 
     def facts(self) -> dict[str, Any]:
         """What was done to the copy, what was not and why, and what was measured; JSON types.
 
         The keys are those of :func:`accelerate`.
         """
-        return dict(self.told)
+        return copy.deepcopy(self._told)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K) of images (N, ...)."""
         sample = first_tensor(self.net)
         given = images if sample is None else images.to(sample.dtype)
+        if self.form.copies:
+            given = given.clone()
         if self.form.layout == "channels_last" and given.dim() == 4:
             given = _laid_out(given)
         with self._precision(images.device.type):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,22 @@ from .copied import FastModel, Form
 from .folding import fold
 from .graph import Folds
 
+FEW = 2
+"""Rows that show what a forward does, where its numbers do not matter."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What the model itself said.
+
+    blind: why there is no gradient; None where there is one. writes: whether the model writes on
+    its input.
+    """
+
+    answer: Answer
+    blind: str | None
+    writes: bool
+
 
 @dataclass(frozen=True, eq=False)
 class Scene:
@@ -36,9 +53,11 @@ class Scene:
         sample = first_tensor(self.model)
         return torch.float32 if sample is None else sample.dtype
 
-    def view(self, net: Any, form: Form) -> FastModel:
-        """A net in a form, with its answers read as the model's."""
-        return FastModel(net, form, self.outputs, self.output_key)
+    def view(
+        self, net: Any, form: Form, told: Mapping[str, Any] | None = None
+    ) -> FastModel:
+        """A net in a form, with its answers read as the model's; told: facts about it."""
+        return FastModel(net, form, self.outputs, self.output_key, told)
 
     def built(self, folds: Folds, form: Form) -> FastModel:
         """A new copy of the model, folded and laid out, its parameters frozen."""
@@ -47,20 +66,25 @@ class Scene:
             net = net.to(memory_format=torch.channels_last)
         return self.view(net, form)
 
-    def reference(self) -> tuple[Answer, str | None]:
-        """The answer of the model itself, and why it has no gradient (None: it has one).
+    def reference(self) -> Reference:
+        """The answer of the model itself.
 
-        ModelContractError where the model raises. One forward and one backward pass.
+        ModelContractError where the model raises. One forward and one backward pass, and a forward
+        of a few rows.
         """
         view = LogitsView(self.model, self.outputs, key=self.output_key)
+        blind = None
         with session(self.model), full_precision():
             try:
                 with backward_explained():
                     found = answer(view, self.images)
             except NoGradient as why:
-                return answer(view, self.images, gradient=False), str(why)
-        none = "its logits do not depend on the images as far as autograd sees"
-        return found, none if found.gradient is None else None
+                found, blind = answer(view, self.images, gradient=False), str(why)
+            # what a forward leaves on its model must be without a graph, or it cannot be copied
+            answer(view, self.images[:FEW], gradient=False)
+        if blind is None and found.gradient is None:
+            blind = "its logits do not depend on the images as far as autograd sees"
+        return Reference(found, blind, bool(view.writes))
 
     def agreement(self, fast: FastModel, told: Answer) -> Agreement:
         """How the answers of a copy differ from `told`, both in full precision but for autocast."""

@@ -15,27 +15,26 @@ from .agreement import Agreement, answer
 from .copied import FastModel, Form
 from .graph import Folds, read
 from .processor import DTYPES, Precision, refusal_of_precision
-from .scene import Scene, copied
+from .scene import FEW, Scene, copied
 from .timing import least
 
 ROUNDS, MOST_SECONDS = 5, 10.0
 """Alternations of a timing, and when no further one begins."""
 GAIN = 0.95
 """A shorter precision and a compiled graph must take less than this part of the time without."""
-FEW = 2
-"""Rows on which the graph is read."""
 ORIGINAL, PLAIN, LAID_OUT, COMPILED = "original", "fp32", "channels_last", "compiled"
 
 
 class Trial:
     """The forms that are right, by name, and why others were left out.
 
-    scene: the model and the images; told: its own answer; blind: why it has no gradient.
+    scene: the model and the images; reference: what it says itself.
     """
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
-        self.told, self.blind = scene.reference()
+        self.reference = scene.reference()
+        self.form = Form(copies=self.reference.writes)
         self.right: dict[str, FastModel] = {}
         self.seen: dict[str, Agreement] = {}
         self.left_out: dict[str, str] = {}
@@ -48,15 +47,13 @@ class Trial:
         scene = self.scene
         self.folds = read(copied(scene.model), scene.images[:FEW].to(scene.dtype))
         if self.folds.norms or self.folds.pixels:
-            why = self._offer(PLAIN, lambda: scene.built(self.folds, Form()))
+            why = self._offer(PLAIN, lambda: scene.built(self.folds, self.form))
             if why is None:
                 return
             self.folds = Folds(unread=f"taken back, because with it {why}")
-        fast = scene.built(self.folds, Form())
-        seen = scene.agreement(fast, self.told)
-        if not seen.rounding:
-            raise self._no_copy(seen)
-        self.right[PLAIN], self.seen[PLAIN] = fast, seen
+        why = self._offer(PLAIN, lambda: scene.built(self.folds, self.form))
+        if why is not None:
+            raise self._no_copy(why)
 
     def offer(self, name: str, make: Callable[[], FastModel]) -> None:
         """Take a form in where it is right, else say why it is left out."""
@@ -67,7 +64,7 @@ class Trial:
     def _offer(self, name: str, make: Callable[[], FastModel]) -> str | None:
         try:
             fast = make()
-            seen = self.scene.agreement(fast, self.told)
+            seen = self.scene.agreement(fast, self.reference.answer)
         except (
             Exception
         ) as error:  # of a kernel, a compiler, or code that misses a module
@@ -80,8 +77,8 @@ class Trial:
 
     def time(self, names: list[str]) -> None:
         """Seconds of the original and of forms, in turns, as the process is set up."""
-        scene, sighted = self.scene, self.told.gradient is not None
-        models = {ORIGINAL: scene.view(scene.model, Form())}
+        scene, sighted = self.scene, self.reference.answer.gradient is not None
+        models = {ORIGINAL: scene.view(scene.model, self.form)}
         models |= {name: self.right[name] for name in names}
         with ExitStack() as stack:
             for model in (scene.model, *models.values()):
@@ -105,17 +102,17 @@ class Trial:
         self.left_out[name] = f"it takes {share:.2f} of the time without it"
         return than
 
-    def _no_copy(self, seen: Agreement) -> ModelContractError:
-        again = self.scene.reference()[0]
-        same = torch.equal(again.logits.nan_to_num(), self.told.logits.nan_to_num())
+    def _no_copy(self, why: str) -> ModelContractError:
+        answers = self.reference.answer, self.scene.reference().answer
+        same = torch.equal(*(one.logits.nan_to_num() for one in answers))
         if not same:
             return ModelContractError(
                 "the model answers otherwise when it is asked again: whether a copy is right "
                 "cannot be seen; attack it as it is"
             )
         return ModelContractError(
-            f"a plain copy of the model answers otherwise: {_wrong(seen, Form())}. It computes "
-            "with what lies outside of its modules: attack it as it is"
+            f"a plain copy of the model does not answer as the model does: {why}. It computes with "
+            "what lies outside of its modules: attack it as it is"
         )
 
 
@@ -143,17 +140,15 @@ def tried(scene: Scene, precision: Precision, compile: bool) -> FastModel:
     if compile:
         chosen = _compiled(trial, chosen)
     fast = trial.right[chosen]
-    fast.told = _facts(trial, chosen) | {
-        "asked": {"precision": precision, "compile": compile}
-    }
-    return fast
+    asked = {"asked": {"precision": precision, "compile": compile}}
+    return scene.view(fast.net, fast.form, _facts(trial, chosen) | asked)
 
 
 def _layouts(trial: Trial, precision: Precision) -> str:
     """Name of the fastest memory layout and precision."""
-    scene, form = trial.scene, Form()
+    scene, form = trial.scene, trial.form
     if scene.images.dim() == 4:
-        form = Form("channels_last")
+        form = replace(form, layout="channels_last")
         trial.offer(LAID_OUT, lambda: scene.built(trial.folds, form))
     if precision != "fp32":
         why = refusal_of_precision(precision, scene.images.device)
@@ -192,7 +187,9 @@ def _facts(trial: Trial, chosen: str) -> dict[str, Any]:
     scene, times = trial.scene, trial.seconds
     names = {dtype: name for name, dtype in DTYPES.items()}
     dtype = scene.dtype if fast.form.autocast is None else fast.form.autocast
-    what = "forward" if trial.told.gradient is None else "forward and gradient"
+    what = (
+        "forward" if trial.reference.answer.gradient is None else "forward and gradient"
+    )
     return {
         "folded": len(folds.norms),
         "pixels_folded": folds.pixels is not None,
@@ -215,7 +212,7 @@ def _facts(trial: Trial, chosen: str) -> dict[str, Any]:
         "speed_up": times[ORIGINAL] / times[chosen],
         "timing": {
             "what": what,
-            "no_gradient": trial.blind,
+            "no_gradient": trial.reference.blind,
             "rows": len(scene.images),
             "least_of": trial.rounds,
             "device": str(scene.images.device),
