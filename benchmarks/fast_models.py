@@ -1,8 +1,8 @@
 """What does a folded copy save an attack? Forward and input gradient of models and of their copies.
 
-Copies are those that `models.accelerate` tries: folded in contiguous memory, in channels-last memory
-and the latter in bf16 where the CPU has instructions for it. Nets: ResNet-18 of torchvision (random
-weights, normalisations with random statistics), the ResNet-18 that is usual for 32 x 32 pixels
+Copies are those that `models.accelerate` tries: folded in contiguous memory, in channels-last
+memory, and there in bf16 where the CPU has instructions for it. Nets: ResNet-18 of torchvision
+(random weights, normalisations with random statistics), the one that is usual for 32 x 32 pixels
 (stride 1 at its start, no pool; random as well), and trained nets of the data folder. Calls of all
 copies alternate. A time is the least CPU time (user and system) of one thread over all
 alternations: the machine is shared, and a clock on the wall would measure its other work. The
@@ -10,7 +10,7 @@ interval of a ratio of minima is that of 2,000 resamples of the alternations, in
 together. `kept`: glibc keeps memory that was freed (MALLOC_*_THRESHOLD_), so that no call pays for
 fresh pages; `default`: glibc as it is. Asked: ratio 1.4 or more for ResNet-18 in batches of 48.
 
-Run: python benchmarks/fast_models.py [--n 20] [--only NAME ...] [--memory kept default]
+Run: python benchmarks/fast_models.py [--n 20] [--only NAME ...] [--memory kept default] [--shares]
 """
 
 from __future__ import annotations
@@ -167,6 +167,22 @@ def ratio(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
     }
 
 
+def share(name: str) -> float:
+    """The part of the time of the model itself that convolutions take: no fold can save of that."""
+    torch.set_num_threads(1)
+    net, images = CASES[name]()
+    model = Scene(net, images).view(copied(net), Form())
+    answer(model, images)
+    cpu = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=cpu) as seen:
+        for _ in range(3):
+            answer(model, images)
+    events = seen.key_averages()
+    total = sum(event.self_cpu_time_total for event in events)
+    conv = sum(e.self_cpu_time_total for e in events if "convolution" in e.key)
+    return round(conv / total, 4)
+
+
 def in_a_process(name: str, memory: str, n: int) -> dict[str, Any]:
     """A case with the memory of glibc set up, which it reads when a process begins."""
     line = [sys.executable, __file__, "--one", name, "--n", str(n)]
@@ -178,12 +194,28 @@ def in_a_process(name: str, memory: str, n: int) -> dict[str, Any]:
     return found
 
 
+def keep(path: Path, cases: dict[str, Any]) -> None:
+    """Write what is known so far."""
+    record.write(
+        path,
+        {
+            "question": "what a folded copy saves forward and input gradient",
+            "machine": record.machine(),
+            "versions": versions(),
+            "threads": 1,
+            "asked": ASKED,
+            "cases": cases,
+        },
+    )
+
+
 def main() -> None:
     """Run the cases that are asked for, keep the others, write the record after each."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--n", type=int, default=20, help="alternations")
     parser.add_argument("--only", nargs="*", default=list(CASES))
     parser.add_argument("--memory", nargs="*", default=list(MEMORY))
+    parser.add_argument("--shares", action="store_true", help="of convolutions only")
     parser.add_argument("--one", help="this case, in this process, to stdout")
     parser.add_argument("--out", type=Path, default=record.RESULTS / "fast_models.json")
     args = parser.parse_args()
@@ -191,23 +223,18 @@ def main() -> None:
         sys.stdout.write(json.dumps(measured(args.one, args.n)) + "\n")
         return
     cases = record.read(args.out).get("cases", {})
+    if args.shares:
+        for name in args.only:
+            cases.setdefault(name, {})["convolution_share"] = share(name)
+        keep(args.out, cases)
+        return
     for memory in args.memory:
         for name in args.only:
             found = in_a_process(name, memory, args.n)
             cases.setdefault(name, {})[memory] = found
             sys.stdout.write(f"{name}, {memory}: {json.dumps(found['ratios'])}\n")
             sys.stdout.flush()
-            record.write(
-                args.out,
-                {
-                    "question": "what a folded copy saves forward and input gradient",
-                    "machine": record.machine(),
-                    "versions": versions(),
-                    "threads": 1,
-                    "asked": ASKED,
-                    "cases": cases,
-                },
-            )
+            keep(args.out, cases)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from readme_bounds import fisher_bounds
 from readme_ellips import ellips_mnist
 from readme_fim import bootstrap_coverage, fim_blackbox, fim_cost, fim_validity
 from readme_lipschitz import lipschitz_tightness
-from readme_models import models_table
+from readme_models import fast_models, models_table
 from readme_msa import msa_anchor, msa_cost, msa_masks, msa_parity, msa_truth
 from readme_radii import ellips_speed, ellips_synthetic
 
@@ -226,6 +226,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "verified_rows": verified_rows,
     "import_time": import_time,
     "models_table": models_table,
+    "fast_models": fast_models,
     "ellips_mnist": ellips_mnist,
     "fim_blackbox": fim_blackbox,
     "fim_cost": fim_cost,

@@ -357,6 +357,18 @@ def test_compiling_is_kept_where_it_works_and_is_faster(
 
 
 @pytest.mark.slow
+def test_a_script_is_copied_without_folding(settle: Settle) -> None:
+    net = settle(small())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        script = torch.jit.trace(net, IMAGES)  # type: ignore[no-untyped-call]
+        fast = accelerate(script, IMAGES)
+        assert torch.allclose(fast(IMAGES), net(IMAGES), atol=1e-5)
+    facts = fast.facts()
+    assert facts["folded"] == 0 and "is a script" in facts["not_folded"]
+
+
+@pytest.mark.slow
 def test_a_compiled_copy_is_the_model(settle: Settle) -> None:
     net = settle(small())
     fast = accelerate(net, IMAGES, compile=True)

@@ -145,6 +145,21 @@ def test_a_frozen_norm_of_torchvision_is_folded(settle: Settle) -> None:
     assert len(folds.norms) == 1 and difference < 1e-12
 
 
+def test_a_norm_under_two_names_is_folded_under_both(settle: Settle) -> None:
+    net = settle(ByShape()).double()
+    norm = net.bn
+    del net.bn
+    net.known, net.bn = nn.ModuleList([norm]), norm
+    difference, folds = apart(net, IMAGES.double())
+    assert difference < 1e-12 and len(folds.norms) == 1
+
+
+def test_the_graph_of_a_trace_is_folded(settle: Settle) -> None:
+    net = settle(Residual()).double()
+    difference, folds = apart(torch.fx.symbolic_trace(net), IMAGES.double())
+    assert difference < 1e-12 and len(folds.norms) == 3
+
+
 def test_nothing_of_a_norm_is_left_and_a_batch_may_have_another_size(
     settle: Settle,
 ) -> None:

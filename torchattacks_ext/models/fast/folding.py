@@ -35,12 +35,12 @@ def fold(model: nn.Module, folds: Folds) -> nn.Module:
     for layer, path in folds.norms:
         norm = model.get_submodule(path)
         _append(model.get_submodule(layer.path), norm, layer)
-        model = _replaced(model, path, nn.Identity().train(norm.training))
+        model = _replaced(model, norm, nn.Identity().train(norm.training))
     if folds.pixels is not None:
         path, layer = folds.pixels
         view: Any = model.get_submodule(path)
         _prepend(model.get_submodule(layer.path), view, layer)
-        model = _replaced(model, path, view.model)
+        model = _replaced(model, view, view.model)
     return model
 
 
@@ -85,10 +85,12 @@ def _column(values: Tensor, n_dims: int) -> Tensor:
     return values.reshape(*values.shape, *(1,) * (n_dims - values.dim()))
 
 
-def _replaced(model: nn.Module, path: str, other: nn.Module) -> nn.Module:
-    """The model with another module at a path; "" is the model itself."""
-    if not path:
-        return other
-    parent, _, last = path.rpartition(".")
-    setattr(model.get_submodule(parent), last, other)
+def _replaced(model: nn.Module, old: nn.Module, new: nn.Module) -> nn.Module:
+    """The model with another module under each name of the old one, which may be the model."""
+    if old is model:
+        return new
+    for owner in list(model.modules()):
+        for name, child in list(owner.named_children()):
+            if child is old:
+                setattr(owner, name, new)
     return model

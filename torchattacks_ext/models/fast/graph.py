@@ -74,10 +74,8 @@ def read(model: nn.Module, images: Tensor) -> Folds:
     named = dict(model.named_modules())
     norms = {n: m for n, m in named.items() if is_norm(m)}
     views = {n: m for n, m in named.items() if type(m) is NormalizedModel}
-    if not norms and not views:
-        return Folds()
     unread = not_readable(model)
-    if unread is not None:
+    if unread is not None or not (norms or views):
         return Folds(unread=unread)
     holder = nn.Sequential(OrderedDict(model=model))
     tracer = ConcreteTracer(images.clone())
@@ -144,7 +142,7 @@ class _Reader:
     def _after(self, view: Any) -> Layer:
         """The convolution after a view that normalises."""
         if touched(view):
-            raise _Stays("it has a hook, or a forward of its own")
+            raise _Stays("it has a hook, a forward of its own, or half precision")
         means = [n for n in self.weights.get(id(view.mean), []) if n.users]
         steps = [user for node in means for user in node.users]
         if len(steps) != 1 or steps[0].target is not normalise:
@@ -171,7 +169,9 @@ class _Reader:
             name = node.name if module is None else type(module).__name__
             raise _Stays(f"it comes after {name}, no plain convolution or linear layer")
         if touched(module):
-            raise _Stays("the layer before it has a hook, or a forward of its own")
+            raise _Stays(
+                "the layer before it has a hook, a forward of its own, or other than plain weights"
+            )
         self._only_call(module, "the layer before it")
         self._unused(module, "weights of the layer before it are", set())
         axes = 0 if type(module) is nn.Linear else len(module.kernel_size)

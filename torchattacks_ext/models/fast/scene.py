@@ -100,7 +100,8 @@ def copied(model: nn.Module) -> nn.Module:
     [False, False]
     """
     try:
-        found = copy.deepcopy(model)
+        with torch.no_grad():  # else weights of a copied script hang on the original's
+            found = copy.deepcopy(model)
         for parameter in found.parameters():
             parameter.requires_grad_(False)
             parameter.grad = None
