@@ -148,6 +148,36 @@ def test_the_gradient_is_contiguous_and_has_second_derivatives(settle: Settle) -
     assert leaf._backward_hooks is None
 
 
+def test_answers_in_fixed_memory_are_kept() -> None:
+    """As those of CUDA graphs are not: the next call writes on them."""
+
+    class Fixed(torch.autograd.Function):
+        answers, gradients = torch.zeros(2, 3), torch.zeros(2, 3)
+
+        @staticmethod
+        def forward(ctx: Any, images: Tensor) -> Tensor:
+            return Fixed.answers.copy_(images)
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Any) -> Any:
+            return Fixed.gradients.copy_(gradients[0])
+
+    class Net(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            found: Tensor = Fixed.apply(x)
+            return found
+
+    def asked(form: Form, value: float) -> tuple[Tensor, Tensor]:
+        leaf = torch.full((2, 3), value, requires_grad=True)
+        logits = FastModel(Net(), form)(leaf)
+        return logits.detach(), torch.autograd.grad(logits.sum() * value, leaf)[0]
+
+    for form, kept in ((Form(), False), (Form(fixed_memory=True), True)):
+        first = asked(form, 1.0)
+        asked(form, 2.0)
+        assert [bool((x == 1).all()) for x in first] == [kept, kept]
+
+
 def test_other_outputs_and_modes_of_the_caller(settle: Settle) -> None:
     class Parts(nn.Module):
         def __init__(self) -> None:

@@ -19,8 +19,8 @@ from ..session import first_tensor
 class Form:
     """How a copy computes: memory layout of the images, dtype of autocast (None: as they are).
 
-    copies: the net writes on its input, and gets a copy. fixed_memory: its answers lie in memory
-    that the next call writes on (CUDA graphs).
+    copies: the net writes on its input, and gets a copy. fixed_memory: its answers and gradients
+    lie in memory that the next call writes on (CUDA graphs).
     """
 
     layout: str = "contiguous"
@@ -65,12 +65,22 @@ class FastModel(nn.Module):
         given = images if sample is None else images.to(sample.dtype)
         if self.form.copies:
             given = given.clone()
-        if self.form.layout == "channels_last" and given.dim() == 4:
-            given = _laid_out(given)
+        given = self._laid_out(given)
         with self._precision(images.device.type):
             raw = self.net(given)
         logits = to_logits(raw, len(images), self.outputs, self.output_key)
         return logits.clone() if self.form.fixed_memory else logits
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        """The images as the net takes them; their gradient comes back as attacks expect it."""
+        turned = self.form.layout == "channels_last" and images.dim() == 4
+        fixed = self.form.fixed_memory
+        if (turned or fixed) and images.requires_grad and torch.is_grad_enabled():
+            images = images.view_as(images)  # a hook must not hang on the caller's
+            hook: Any = images.register_hook
+            hook(_kept if fixed else Tensor.contiguous)
+        last = torch.channels_last
+        return images.contiguous(memory_format=last) if turned else images
 
     def _precision(self, device: str) -> AbstractContextManager[Any]:
         if self.form.autocast is None:
@@ -78,10 +88,5 @@ class FastModel(nn.Module):
         return torch.autocast(device, dtype=self.form.autocast)
 
 
-def _laid_out(images: Tensor) -> Tensor:
-    """The images in channels-last memory; their gradient comes back as attacks expect it."""
-    if images.requires_grad and torch.is_grad_enabled():
-        images = images.view_as(images)  # a hook must not hang on the caller's
-        hook: Any = images.register_hook
-        hook(lambda gradient: gradient.contiguous())
-    return images.contiguous(memory_format=torch.channels_last)
+def _kept(gradient: Tensor) -> Tensor:
+    return gradient.clone(memory_format=torch.contiguous_format)
