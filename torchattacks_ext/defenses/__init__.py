@@ -4,3 +4,4 @@ from .hpm import HPMHead as HPMHead
 from .hpm import HPMModel as HPMModel
 from .hpm import HPMSettings as HPMSettings
 from .hpm import finetune_hpm as finetune_hpm
+from .sensitivity import sensitivity_report as sensitivity_report

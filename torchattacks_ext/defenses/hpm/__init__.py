@@ -2,8 +2,7 @@
 
 `settings` and `model` first, then `head` with its `prototypes` and `mixers`; `surrogates` are what
 attacks it, `alone` is one image among clean companions; `finetune` with its settings (`tuning`) and
-`losses` trains it, `splitting` finds the linear head of a classifier, `storing` keeps it; `angles`
-is the paper's law.
+`losses` trains it, `splitting` finds the linear head of a classifier, `storing` keeps it.
 """
 
 from .finetune import finetune_hpm as finetune_hpm
