@@ -18,17 +18,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from ...data.door import check_images, check_label_range, check_labels
-from ...errors import InputError, StateError
-from ...models.fingerprint import model_sha256
-from ...models.modes import give_back_modes, modes_of
-from ...numerics.arguments import parse_whole
-from ...numerics.ids import content_hashes
-from ...numerics.norms import project
-from ...numerics.streams import hash64, uniform
+from ....data.door import check_images, check_label_range, check_labels
+from ....errors import InputError, StateError
+from ....models.fingerprint import model_sha256
+from ....models.modes import give_back_modes, modes_of
+from ....numerics.arguments import parse_whole
+from ....numerics.ids import content_hashes
+from ....numerics.norms import project
+from ....numerics.streams import hash64, uniform
+from ..model import HPMModel, batches_of
+from ..storing import read_tensors, write_tensors
 from . import losses
-from .model import HPMModel, batches_of
-from .storing import read_tensors, write_tensors
 from .tuning import Tuning
 
 
