@@ -66,3 +66,30 @@ def _pair(name: str, case: dict[str, Any], pair: dict[str, Any]) -> list[str]:
 def _radius(eps: float) -> str:
     steps = round(255 * eps, 2)
     return f"{steps:.0f}/255" if steps == int(steps) else f"{eps:g}"
+
+
+def hpm_batches(data: dict[str, Any]) -> str:
+    """Accuracy by kind of batch, a column a size."""
+    head, rows = [], []
+    for case in data["cases"]:
+        report = case["report"]
+        sizes = sorted({row["m"] for row in report["rows"]})
+        head = ["net", "share of C_glob", "batches", "`fc`", "C_glob alone"]
+        head += [f"m = {m}" for m in sizes]
+        found = {(r["kind"], r["leave_out"], r["m"]): r for r in report["rows"]}
+        first = [case["net"], f"{case['share']:g}"]
+        known = [f"{100 * report[key]:.1f}" for key in ("linear", "of_all")]
+        for kind in ("mixed", "one class", "copies"):
+            for leave_out in (False, True):
+                cells = []
+                for m in sizes:
+                    row = found.get((kind, leave_out, m))
+                    values = [] if row is None else row["accuracy"]
+                    mean = 100 * sum(values) / max(1, len(values))
+                    cells.append(f"{mean:.1f}" if values else "")
+                words = kind + ", without itself" * leave_out
+                rows.append([*first, words, *known, *cells])
+                first, known = ["", ""], ["", ""]
+    counts = sorted({case["report"]["n"] for case in data["cases"]})
+    words = f"\nPercent, means of three partitions; {', '.join(map(str, counts))} test images.\n"
+    return table(head, rows) + words + device(data)
