@@ -19,7 +19,7 @@ def images_of(n: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make() -> Make:
     def build(seed: int = 0, n_classes: int = 5, **settings: Any) -> HPMModel:
         net = small_net(n_classes=n_classes, seed=seed).eval()

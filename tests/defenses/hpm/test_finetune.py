@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torchattacks_ext import ConfigError, InputError, StateError
 from torchattacks_ext.defenses import HPMModel, finetune_hpm
-from torchattacks_ext.defenses.hpm.losses import class_means, improved_kl
+from torchattacks_ext.defenses.hpm.training.losses import class_means, improved_kl
 
 from .conftest import Make, images_of
 

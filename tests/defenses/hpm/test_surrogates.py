@@ -35,6 +35,9 @@ def test_each_is_what_the_table_says(make: Make) -> None:
     assert torch.equal(stand["dset"](images), head.compare(z, head.mix(head.of_all)))
     hot = nn.functional.one_hot(labels, 5).float()
     assert torch.equal(stand["oracle"](images), head.compare(z, head.mixed_by(z, hot)))
+    rest = [head.compare(z[i : i + 1], head.mixed(torch.cat([z[:i], z[i + 1 :]])))
+            for i in range(12)]  # fmt: skip
+    assert torch.allclose(stand["others"](images), torch.cat(rest), atol=1e-5)
     for name in (
         "fixed",
         "gmsa",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -190,14 +190,3 @@ def _trunk(net: nn.Module, linear: str | None) -> nn.Module:
     import copy
 
     return copy.deepcopy(net) if linear is None else without(net, linear)
-
-
-def batches_of(
-    images: Tensor, labels: Tensor, size: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pairs of at most `size` rows, in order.
-
-    >>> [len(y) for _, y in batches_of(torch.zeros(5, 2), torch.zeros(5), 2)]
-    [2, 2, 1]
-    """
-    yield from zip(torch.split(images, size), torch.split(labels, size))

@@ -11,6 +11,7 @@
 | mix | mean of the log-probabilities of the others | one run against all heads |
 | bpda(s) | the value of the target, the gradient of s | an attack's books are the target's |
 | oracle | C_batch by the true labels | what the assignment contributes |
+| others | C_batch of the other rows | no row is a part of its own prototype |
 
 Sources: arXiv:2606.01746, sec. 3.7 (fc, soft); Chen et al., arXiv:2110.14735 (gmsa); Athalye et al.
 2018 (bpda). The others are ours.
@@ -28,6 +29,7 @@ from ...errors import ConfigError, StateError
 from ...models.adapters.bpda import BPDA
 from ...models.adapters.shared_trunk import HeadView
 from .head import HPMHead
+from .others import Others
 from .settings import Assign
 
 PAPER = ("fc", "soft")
@@ -36,7 +38,7 @@ STANDARD = ("fixed", "bpda(dset)", "dset", "soft", "fc")
 """The order in which they are attacked; "ste" is the target itself."""
 SINGLE = (
     *("fc", "soft", "soft-0.3", "soft-3", "ste", "dset", "fixed", "gmsa", "mix"),
-    "oracle",
+    *("oracle", "others"),
 )
 MIXED = ("fc", "soft", "dset", "fixed")
 """What "mix" averages."""
@@ -191,6 +193,7 @@ def _simple(head: HPMHead, kind: str) -> nn.Module:
         "fixed": lambda: Frozen(head),
         "gmsa": lambda: Frozen(head, EVERY),
         "oracle": lambda: Oracle(head),
+        "others": lambda: Others(head),
     }
     return makers[kind]()
 

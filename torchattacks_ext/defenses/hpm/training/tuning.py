@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ...errors import ConfigError
-from ...numerics.arguments import parse_whole
+from ....errors import ConfigError
+from ....numerics.arguments import parse_whole
 
 Loss = Literal["ikl", "ce"]
 Part = Literal["mixer", "fc", "trunk"]

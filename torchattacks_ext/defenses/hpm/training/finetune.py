@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from ...data.door import check_images, check_label_range, check_labels
-from ...errors import InputError, StateError
-from ...models.fingerprint import model_sha256
-from ...models.modes import give_back_modes, modes_of
-from ...numerics.arguments import parse_whole
-from ...numerics.ids import content_hashes
-from ...numerics.norms import project
-from ...numerics.streams import hash64, uniform
+from ....errors import StateError
+from ....models.fingerprint import model_sha256
+from ....models.modes import give_back_modes, modes_of
+from ....numerics.arguments import parse_whole
+from ....numerics.norms import project
+from ....numerics.streams import uniform
+from ..model import HPMModel
+from ..storing import read_tensors, write_tensors
 from . import losses
-from .model import HPMModel, batches_of
-from .storing import read_tensors, write_tensors
+from .supply import Supply, make_supply
 from .tuning import Tuning
 
 
@@ -48,7 +48,7 @@ class Tuned:
 
 def finetune_hpm(
     model: HPMModel,
-    data: tuple[Tensor, Tensor],
+    data: Any,
     eps: float = 8 / 255,
     *,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -57,8 +57,10 @@ def finetune_hpm(
     progress: bool = False,
     **options: Any,
 ) -> Tuned:
-    """Train the head of `model` in place on data: images (N, ...) in [0, 1], labels (N,).
+    """Train the head of `model` in place.
 
+    data: images (N, ...) in [0, 1] with labels (N,), as a tuple of both, a Dataset, a DataLoader or
+    an iterable of batches; see :func:`.supply.make_supply` for what is streamed.
     checkpoint: a file that is written each `every` steps and at the end, and gone on from where it
     is there: a run that was stopped at any time and one that was not end in the same weights.
     max_steps: stop after so many steps of this call. options: other fields of
@@ -79,14 +81,14 @@ def finetune_hpm(
     tuning = Tuning(eps=eps, **options)
     most = None if max_steps is None else parse_whole(max_steps, "max_steps", 1)
     every = parse_whole(every, "every", 1)
-    images, labels = _checked(model, *data)
+    supply = make_supply(data, model.head.n_classes)
     with _training(model, tuning), torch.enable_grad():
-        run = _Run(model, images, labels, tuning)
+        run = _Run(model, supply, tuning)
         run.begin(checkpoint)
         last = run.total if most is None else min(run.total, run.t + most)
         with _bar(last - run.t, progress) as shown:
-            while run.t < last:
-                run.step()
+            for rows, images, labels in run.batches(last):
+                run.step(rows, images, labels)
                 shown.update()
                 if checkpoint is not None and (run.t % every == 0 or run.t == last):
                     run.save(checkpoint)
@@ -96,12 +98,10 @@ def finetune_hpm(
 class _Run:
     """One training: its state is (weights, Adam's moments, table of IKL, number of the step)."""
 
-    def __init__(
-        self, model: HPMModel, images: Tensor, labels: Tensor, tuning: Tuning
-    ) -> None:
-        self.model, self.images, self.labels = model, images, labels
+    def __init__(self, model: HPMModel, supply: Supply, tuning: Tuning) -> None:
+        self.model, self.supply = model, supply
         self.tuning, self.t, self.seen = tuning, 0, list[float]()
-        self.per_epoch = -(-len(labels) // tuning.batch_size)
+        self.per_epoch = -(-supply.n // tuning.batch_size)
         self.total = tuning.epochs * self.per_epoch
         self.weights = [p for p in model.parameters() if p.requires_grad]
         self.adam = (
@@ -109,11 +109,10 @@ class _Run:
         )
         k, place = model.head.n_classes, model.head.of_all.device
         self.table = torch.full((k, k), 1 / k, device=place)
-        self.facts = self._facts()
 
-    def _facts(self) -> dict[str, Any]:
-        rows = content_hashes(self.images, self.labels, None)
-        data = [hash64(rows.numpy().tobytes()), len(rows)]
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint is of; none is written without."""
         settings = asdict(self.tuning) | {"train": sorted(self.tuning.train)}
         frozen = (
             None if "trunk" in self.tuning.train else model_sha256(self.model.trunk)
@@ -121,7 +120,7 @@ class _Run:
         return self.model.facts() | {
             "kind": "hpm-tuning",
             "tuning": settings,
-            "data": data,
+            "data": self.supply.facts(),
             "trunk": frozen,
         }
 
@@ -129,20 +128,28 @@ class _Run:
         if checkpoint is not None and Path(checkpoint).exists():
             self._load(checkpoint)
         elif not self.model.head.ready:
-            size = self.tuning.batch_size
-            self.model.fit_prototypes(batches_of(self.images, self.labels, size))
+            in_order = torch.split(torch.arange(self.supply.n), self.tuning.batch_size)
+            self.model.fit_prototypes(self.supply.pairs(in_order))
 
-    def rows(self) -> Tensor:
-        """Positions of the images of step t; a new order each epoch."""
-        epoch, place = divmod(self.t, self.per_epoch)
-        everyone = torch.arange(len(self.labels))
+    def batches(self, last: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """(positions, images, labels) of each step from this one to `last`."""
+        while self.t < last:
+            epoch, place = divmod(self.t, self.per_epoch)
+            end = min(self.per_epoch, place + last - self.t)
+            orders = self._orders(epoch)[place:end]
+            for rows, (images, labels) in zip(orders, self.supply.pairs(orders)):
+                yield rows, images, labels
+
+    def _orders(self, epoch: int) -> list[Tensor]:
+        """Positions of the images of each step of an epoch, which has an order of its own."""
+        everyone = torch.arange(self.supply.n)
         u = uniform(self.tuning.seed, everyone, "hpm/order", epoch, 1)[:, 0]
-        size = self.tuning.batch_size
-        return torch.argsort(u, stable=True)[place * size : (place + 1) * size]
+        order = torch.argsort(u, stable=True)
+        return list(torch.split(order, self.tuning.batch_size))
 
-    def step(self) -> None:
-        rows, place = self.rows(), self.model.head.of_all.device
-        images, labels = self.images[rows].to(place), self.labels[rows].to(place)
+    def step(self, rows: Tensor, images: Tensor, labels: Tensor) -> None:
+        place = self.model.head.of_all.device
+        images, labels = images.to(place), labels.to(place)
         shown = self._attacked(images, labels, rows)
         features = self.model.trunk(shown)
         attacked = self.model.head(features)
@@ -228,15 +235,6 @@ def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
     """As they come back from JSON."""
     found: dict[str, Any] = json.loads(json.dumps(dict(facts)))
     return found
-
-
-def _checked(model: HPMModel, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    pixels = check_images(images, (0.0, 1.0), torch.float32)
-    whole = check_labels(labels, len(pixels))
-    check_label_range(whole, model.head.n_classes)
-    if not len(pixels):
-        raise InputError("there are no images to train on; give at least one a class")
-    return pixels, whole
 
 
 @contextmanager

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from torchattacks_ext import ConfigError
-from torchattacks_ext.defenses.hpm.angles import isotropic_law, isotropic_probability
+from torchattacks_ext.defenses.sensitivity.angles import (
+    isotropic_law,
+    isotropic_probability,
+)
 
 PUBLISHED = [
     # (v, d, F_X(v))
