@@ -19,6 +19,7 @@ from markdown_table import origin, table
 from readme_bounds import fisher_bounds
 from readme_ellips import ellips_mnist
 from readme_fim import bootstrap_coverage, fim_blackbox, fim_cost, fim_validity
+from readme_hpm import hpm_table
 from readme_lipschitz import lipschitz_tightness
 from readme_models import models_table
 from readme_msa import msa_anchor, msa_cost, msa_masks, msa_parity, msa_truth
@@ -235,6 +236,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "lipschitz_tightness": lipschitz_tightness,
     "ellips_speed": ellips_speed,
     "ellips_synthetic": ellips_synthetic,
+    "hpm_table": hpm_table,
     "msa_anchor": msa_anchor,
     "msa_cost": msa_cost,
     "msa_masks": msa_masks,

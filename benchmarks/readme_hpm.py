@@ -1,0 +1,139 @@
+"""What does the record of HPM beside its static nets say, and does a gain stand?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from markdown_table import device, table
+
+STATIC, HPM = "static", "HPM"
+VICTIMS = (STATIC, "C_glob only", HPM)
+ABLATIONS = ("no C_glob", "no mixer", "neither", "inner product")
+PROTOCOLS = ("iso", "union", "realised")
+MISSING = "not run"
+
+
+def hpm_table(data: dict[str, Any]) -> str:
+    """Victims by attacks, what AutoAttack's packing hides, ablations; and the verdict in words."""
+    parts = [
+        _victims(data),
+        "\nAttacks that pack rows anew as they fall, on HPM as it is, and what their images leave "
+        "in deployed batches:\n\n",
+        _packed(data),
+        "\nAblations, version paper (in deployed batches):\n\n",
+        _ablations(data),
+        "\n",
+        *(f"- {verdict(data, net)}\n" for net in data["nets"]),
+        _run(data),
+        device(data),
+    ]
+    return "".join(parts)
+
+
+def _cell(data: dict[str, Any], net: str, victim: str, attack: str, seed: int) -> Any:
+    return data["cells"].get(f"{net}/{victim}/{attack}/{seed}")
+
+
+def _share(cell: Any, *names: str) -> str:
+    """Percent with its interval, of the first of the names that the cell has."""
+    if cell is None:
+        return MISSING
+    for name in names:
+        if name in cell["right"]:
+            pair = cell["right"][name]
+            low, high = (100 * side for side in pair["interval"])
+            return f"{100 * pair['count'] / pair['n']:.0f} [{low:.0f}, {high:.0f}]"
+    return ""
+
+
+def _victims(data: dict[str, Any]) -> str:
+    rows = []
+    for net, facts in data["nets"].items():
+        for victim in VICTIMS:
+            for seed in range(facts["seeds"] if victim == HPM else 1):
+                aa, paper, standard = (
+                    _cell(data, net, victim, attack, seed)
+                    for attack in ("autoattack", "paper", "standard")
+                )
+                one = [_share(aa, "robust"), _share(paper, "robust")]
+                if victim == HPM:
+                    last = [_share(standard, name) for name in PROTOCOLS]
+                    last.append(_share(standard, "bystanders"))
+                else:
+                    last = [_share(standard, "robust"), *[""] * len(PROTOCOLS)]
+                clean = _share(next((c for c in (aa, standard) if c), None), "clean")
+                rows.append([f"`{net}`", victim, str(seed), clean, *one, *last])
+    head = ["net", "victim", "seed", "clean", "AutoAttack", "MSA paper"]
+    head += ["MSA standard, ISO", "UNION", "REALISED", "bystanders"]
+    return table(head, rows)
+
+
+def _packed(data: dict[str, Any]) -> str:
+    rows = []
+    for net, facts in data["nets"].items():
+        for attack in ("autoattack", "paper"):
+            for seed in range(facts["seeds"]):
+                cell = _cell(data, net, HPM, attack, seed)
+                pair = [_share(cell, "robust"), _share(cell, "deployed")]
+                change = flag = "" if cell else MISSING
+                if cell and "deployed" in cell["right"]:
+                    own = (
+                        cell["right"][name]["count"] for name in ("deployed", "robust")
+                    )
+                    change = f"{next(own) - next(own):+d}"
+                if cell:
+                    flag = "raised" if "not_as_deployed" in cell["flags"] else "no"
+                rows.append([f"`{net}`", attack, str(seed), *pair, change, flag])
+    head = ["net", "attack", "seed", "as it reports", "in deployed batches", "images"]
+    return table([*head, "flag `not_as_deployed`"], rows)
+
+
+def _ablations(data: dict[str, Any]) -> str:
+    rows = []
+    for net in data["nets"]:
+        found = [_cell(data, net, victim, "paper", 0) for victim in (HPM, *ABLATIONS)]
+        rows.append(
+            [f"`{net}`", *(_share(cell, "deployed", "robust") for cell in found)]
+        )
+        clean = [_share(cell, "clean") for cell in found]
+        rows.append(["clean", *clean])
+    return table(["net", "", HPM, *ABLATIONS], rows)
+
+
+def verdict(data: dict[str, Any], net: str) -> str:
+    """Whether a gain of HPM stands on a net: intervals that do not meet, for every seed run."""
+    base = _cell(data, net, STATIC, "autoattack", 0)
+    runs = [
+        cell
+        for seed in range(data["nets"][net]["seeds"])
+        if (cell := _cell(data, net, HPM, "standard", seed)) is not None
+    ]
+    if base is None or not runs:
+        return f"`{net}`: {MISSING}, so no gain is claimed."
+    low, high = base["right"]["robust"]["interval"]
+    words = []
+    for name in PROTOCOLS:
+        pairs = [cell["right"][name]["interval"] for cell in runs]
+        if min(pair[0] for pair in pairs) > high:
+            words.append(f"a gain stands under {name.upper()}")
+        elif max(pair[1] for pair in pairs) < low:
+            words.append(f"a loss stands under {name.upper()}")
+        else:
+            words.append(f"neither stands under {name.upper()}")
+    seeds = f"{len(runs)} of {data['nets'][net]['seeds']} seeds run"
+    return (
+        f"`{net}`: AutoAttack leaves {_share(base, 'robust')} of the static net; with HPM "
+        f"{', '.join(words)} ({seeds})."
+    )
+
+
+def _run(data: dict[str, Any]) -> str:
+    cells = data["cells"].values()
+    forward, backward = (sum(c[key] for c in cells) for key in ("forward", "backward"))
+    hours = sum(c["cpu_seconds"] for c in cells) / 3600
+    left = len(data["not_run"])
+    return (
+        f"\n{data['n']} images a net, deployed batches of {data['deployed_batch']}; percent with "
+        f"95 % intervals. {len(data['cells'])} cells run, {left} not; {forward:,} forward and "
+        f"{backward:,} backward row-passes, {hours:.1f} CPU hours.\n"
+    )
