@@ -15,7 +15,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 import record
 import tax_data
 import torch
+from quick_conv import with_quick_start
 from torch import Tensor, nn
 
 from torchattacks_ext import MSA, ReliabilityWarning
@@ -39,18 +40,19 @@ PATH = record.RESULTS / "hpm_table.json"
 
 @dataclass(frozen=True)
 class Net:
-    """A net, its radius, epochs of fine-tuning, and over how many seeds HPM is measured."""
+    """A net, its radius, over how many seeds HPM is measured, and what its head is tuned on."""
 
     eps: float
-    epochs: int
     seeds: int
     dataset: str
+    n_train: int
+    epochs: int
 
 
 NETS = {
-    "digits": Net(EPS, 10, 3, "digits"),
-    "cifar10_resnet2b_at2": Net(2 / 255, 2, 3, "cifar10"),
-    "mnist_fast_pgd": Net(0.3, 1, 1, "mnist"),
+    "digits": Net(EPS, 3, "digits", 1352, 10),
+    "cifar10_resnet2b_at2": Net(2 / 255, 3, "cifar10", 5085, 2),
+    "mnist_fast_pgd": Net(0.3, 1, "mnist", 10_000, 1),
 }
 STATIC, ONLY_GLOBAL, HPM = "static", "C_glob only", "HPM"
 BARE = {"use_global": False, "empty": "zero"}
@@ -84,15 +86,19 @@ class Cell:
 
 
 def cells(nets: list[str], seeds: int) -> Iterator[Cell]:
-    """In the order in which they are run: digits, then what the verdicts on the others need."""
+    """In the order in which they are run: one seed of digits, then first what verdicts need."""
+    own = [name for name in nets if name == "digits"]
     rest = [name for name in nets if name != "digits"]
-    if "digits" in nets:
-        for part in (_verdict, _beside, _ablations):
-            yield from part("digits")
-        yield from _more("digits", seeds)
-    for part in (_verdict, _beside):
+    for part in (_verdict, _packed, _beside, _ablations):
+        for name in own:
+            yield from part(name)
+    for part in (_verdict, _packed):
         for name in rest:
             yield from part(name)
+    for name in own:
+        yield from _more(name, seeds)
+    for name in rest:
+        yield from _beside(name)
     for name in rest:
         yield from _more(name, seeds)
     for name in rest:
@@ -100,15 +106,20 @@ def cells(nets: list[str], seeds: int) -> Iterator[Cell]:
 
 
 def _verdict(net: str) -> Iterator[Cell]:
-    """AutoAttack on the static net, and all attacks on HPM."""
+    """The two runs that say whether a gain stands."""
     yield Cell(net, STATIC, "autoattack", 0)
-    yield from (Cell(net, HPM, attack, 0) for attack in reversed(ATTACKS))
+    yield Cell(net, HPM, "standard", 0)
+
+
+def _packed(net: str) -> Iterator[Cell]:
+    """Attacks on HPM that pack rows anew."""
+    yield from (Cell(net, HPM, attack, 0) for attack in ATTACKS[:2])
 
 
 def _beside(net: str) -> Iterator[Cell]:
-    """The other attacks on the static net, and all on C_glob alone."""
-    yield from (Cell(net, STATIC, attack, 0) for attack in ATTACKS[1:])
+    """All attacks on C_glob alone, and the other ones on the static net."""
     yield from (Cell(net, ONLY_GLOBAL, attack, 0) for attack in ATTACKS)
+    yield from (Cell(net, STATIC, attack, 0) for attack in ATTACKS[1:])
 
 
 def _ablations(net: str) -> Iterator[Cell]:
@@ -116,9 +127,10 @@ def _ablations(net: str) -> Iterator[Cell]:
 
 
 def _more(net: str, seeds: int) -> Iterator[Cell]:
-    """HPM by further seeds."""
-    for seed in range(1, min(seeds, NETS[net].seeds)):
-        yield from (Cell(net, HPM, attack, seed) for attack in reversed(ATTACKS))
+    """HPM by further seeds, MSA standard first."""
+    further = range(1, min(seeds, NETS[net].seeds))
+    for attack in reversed(ATTACKS):
+        yield from (Cell(net, HPM, attack, seed) for seed in further)
 
 
 # ---------------------------------------------------------------------- nets and images
@@ -127,7 +139,7 @@ def static_net(name: str) -> nn.Module:
     """The classifier before HPM."""
     if name == "digits":
         return train_demo("adversarial", *load_digits("train"))
-    return tax_data.model(name)
+    return with_quick_start(tax_data.model(name))
 
 
 def images_of(name: str, split: str, n: int | None = None) -> tuple[Tensor, Tensor]:
@@ -150,7 +162,7 @@ def tuned(name: str, victim: str, seed: int, kept: Path) -> HPMModel:
     path, net = kept / f"{name}-{victim}-{seed}.safetensors", static_net(name)
     if path.is_file():
         return HPMModel.load(path, net)
-    data = images_of(name, "train")
+    data = images_of(name, "train", NETS[name].n_train)
     settings = HPMSettings(**HEADS[victim])
     hpm = HPMModel.from_classifier(net, settings, data[0][:2])
     if settings.use_global or settings.mixer == "linear":
@@ -243,10 +255,7 @@ def write(path: Path, n: int, m: int, found: Mapping[str, Any]) -> None:
             "versions": versions(),
             "n": n,
             "deployed_batch": m,
-            "nets": {
-                name: {"eps": net.eps, "epochs": net.epochs, "seeds": net.seeds}
-                for name, net in NETS.items()
-            },
+            "nets": {name: asdict(net) for name, net in NETS.items()},
             "not_run": [key for key in every if key not in found],
             "cells": {key: found[key] for key in every if key in found},
         },
@@ -279,6 +288,7 @@ def main() -> int:
         sys.stdout.flush()
         found = record.read(args.out).get("cells", {})
         write(args.out, args.n, args.m, found | {cell.key: one})
+    write(args.out, args.n, args.m, record.read(args.out).get("cells", {}))
     return 0
 
 

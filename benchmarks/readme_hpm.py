@@ -92,11 +92,8 @@ def _ablations(data: dict[str, Any]) -> str:
     rows = []
     for net in data["nets"]:
         found = [_cell(data, net, victim, "paper", 0) for victim in (HPM, *ABLATIONS)]
-        rows.append(
-            [f"`{net}`", *(_share(cell, "deployed", "robust") for cell in found)]
-        )
-        clean = [_share(cell, "clean") for cell in found]
-        rows.append(["clean", *clean])
+        for words, names in (("clean", ("clean",)), ("left", ("deployed", "robust"))):
+            rows.append([f"`{net}`", words, *(_share(cell, *names) for cell in found)])
     return table(["net", "", HPM, *ABLATIONS], rows)
 
 
@@ -132,8 +129,13 @@ def _run(data: dict[str, Any]) -> str:
     forward, backward = (sum(c[key] for c in cells) for key in ("forward", "backward"))
     hours = sum(c["cpu_seconds"] for c in cells) / 3600
     left = len(data["not_run"])
+    tuned = ", ".join(
+        f"`{name}` {net['eps']:.4g}, {net['n_train']:,} x {net['epochs']}"
+        for name, net in data["nets"].items()
+    )
     return (
         f"\n{data['n']} images a net, deployed batches of {data['deployed_batch']}; percent with "
-        f"95 % intervals. {len(data['cells'])} cells run, {left} not; {forward:,} forward and "
-        f"{backward:,} backward row-passes, {hours:.1f} CPU hours.\n"
+        f"95 % intervals. Radius (Linf), and training images x epochs of fine-tuning: {tuned}. "
+        f"{len(data['cells'])} cells run, {left} not; {forward:,} forward and {backward:,} "
+        f"backward row-passes, {hours:.1f} CPU hours.\n"
     )

@@ -43,7 +43,7 @@ def record_of(script: ModuleType, **cells: Any) -> dict[str, Any]:
     return {
         "n": 100,
         "deployed_batch": 50,
-        "nets": {"digits": {"eps": 0.15, "epochs": 1, "seeds": 2}},
+        "nets": {"digits": {"eps": 0.15, "epochs": 1, "seeds": 2, "n_train": 9}},
         "machine": {"cpu": "a CPU", "cores": 2, "device": "cpu"},
         "versions": {"python": "3", "torch": "2"},
         "not_run": ["one"],
@@ -104,13 +104,29 @@ def test_the_worst_seed_decides_and_without_a_run_nothing_is_claimed(
     assert "no gain is claimed" in words.verdict(canned, "digits")
 
 
-def test_digits_come_whole_and_then_what_the_verdicts_need(script: ModuleType) -> None:
+def test_every_cell_comes_once_and_verdicts_come_early(script: ModuleType) -> None:
     keys = [one.key for one in script.cells(list(script.NETS), 3)]
     assert len(keys) == len(set(keys)) == 3 * 13 + 2 * 6
-    nets = [key.partition("/")[0] for key in keys]
-    n = nets.count("digits")
-    assert set(nets[:n]) == {"digits"} and keys[n - 1] == "digits/HPM/autoattack/2"
-    first = {key.partition("/")[2] for key in keys[n : n + 8]}
-    assert first == {"static/autoattack/0", *(f"HPM/{a}/0" for a in script.ATTACKS)}
+    assert {key.partition("/")[0] for key in keys[:13]} == {"digits"}
+    first = {key.partition("/")[2] for key in keys[13:17]}
+    assert first == {"static/autoattack/0", "HPM/standard/0"}
     few = [one.key for one in script.cells(["mnist_fast_pgd"], 3)]
     assert len(few) == 13
+
+
+def test_the_quick_convolution_is_the_convolution(script: ModuleType) -> None:
+    import torch
+    from quick_conv import with_quick_start
+    from torch import nn
+
+    conv = nn.Conv2d(2, 5, (4, 3), stride=(2, 1), padding=(1, 0))
+    net = nn.Sequential(nn.Identity(), nn.Sequential(conv, nn.ReLU()), nn.Flatten())
+    quick = with_quick_start(net)
+    images = torch.rand(3, 2, 9, 7, requires_grad=True)
+    assert torch.equal(net(images), quick(images))
+    one, two = (
+        torch.autograd.grad(f(images).square().sum(), images)[0] for f in (net, quick)
+    )
+    assert torch.allclose(one, two, atol=1e-5) and net[1][0] is conv
+    with pytest.raises(ValueError, match="groups"):
+        with_quick_start(nn.Sequential(nn.Conv2d(2, 4, 3, groups=2)))
