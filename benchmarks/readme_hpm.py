@@ -1,4 +1,4 @@
-"""What do the records of HPM say as tables?"""
+"""What does the record of HPM beside its static nets say, and does a gain stand?"""
 
 from __future__ import annotations
 
@@ -6,90 +6,136 @@ from typing import Any
 
 from markdown_table import device, table
 
-MIDDLE = 2
-FAIR = {"normalised": "(ii)", "reach": "(iii)", "kept": "right under attack"}
+STATIC, HPM = "static", "HPM"
+VICTIMS = (STATIC, "C_glob only", HPM)
+ABLATIONS = ("no C_glob", "no mixer", "neither", "inner product")
+PROTOCOLS = ("iso", "union", "realised")
+MISSING = "not run"
 
 
-def hpm_sensitivity(data: dict[str, Any]) -> str:
-    """Measures of each head, then what they say of the claim."""
-    head = ["net", "head", "clean", "under attack", "S, own class", "S, others"]
-    head += ["angle, own class", "(ii)", "(iii)"]
-    rows, pairs = [], []
-    for name, case in data["cases"].items():
-        report = case["report"]
-        for one in report["heads"]:
-            own = next(law for law in one["laws"] if law["among"] == "own")
-            degrees = [57.29577951308232 * own[key] for key in ("mean", "deviation")]
-            rows.append(
-                [
-                    (
-                        f"{name}, eps {_radius(report['eps'])}"
-                        if one["name"] == "fc"
-                        else ""
-                    ),
-                    f"`{one['name']}`",
-                    *(
-                        f"{100 * one[k] / report['n']:.1f} %"
-                        for k in ("n_right", "n_kept")
-                    ),
-                    *(f"{one[key][MIDDLE]:.3f}" for key in ("own", "other")),
-                    f"{degrees[0]:.1f} +- {degrees[1]:.1f}",
-                    *(f"{one[key][MIDDLE]:.2f}" for key in ("normalised", "reach")),
-                ]
-            )
-        pairs += [_pair(name, case, pair) for pair in report["pairs"]]
-    more = [
-        "net",
-        "head",
-        "P(eq. 8): isotropic",
-        "by laws: own, others",
-        "counted: own, others",
+def hpm_table(data: dict[str, Any]) -> str:
+    """Victims by attacks, what AutoAttack's packing hides, ablations; and the verdict in words."""
+    parts = [
+        _victims(data),
+        "\nAttacks that pack rows anew as they fall, on HPM as it is, and what their images leave "
+        "in deployed batches:\n\n",
+        _packed(data),
+        "\nAblations, version paper (in deployed batches):\n\n",
+        _ablations(data),
+        "\n",
+        *(f"- {verdict(data, net)}\n" for net in data["nets"]),
+        _run(data),
+        device(data),
     ]
-    more += [f"claim by {words}" for words in FAIR.values()]
-    count = next(iter(data["cases"].values()))["report"]["n"]
-    words = f"\nMedians; {count} test images, Linf.\n\n"
-    return table(head, rows) + words + table(more, pairs) + device(data)
+    return "".join(parts)
 
 
-def _pair(name: str, case: dict[str, Any], pair: dict[str, Any]) -> list[str]:
-    answers = case["answers"][pair["distance"]]
-    return [
-        name if pair["distance"] == "l2" else "",
-        f"`{pair['distance']}` beside `fc`",
-        f"{pair['isotropic']:.3f}",
-        f"{pair['own']:.3f}, {pair['other']:.3f}",
-        f"{pair['held_own']:.3f}, {pair['held_other']:.3f}",
-        *(answers[key] for key in FAIR),
+def _cell(data: dict[str, Any], net: str, victim: str, attack: str, seed: int) -> Any:
+    return data["cells"].get(f"{net}/{victim}/{attack}/{seed}")
+
+
+def _share(cell: Any, *names: str) -> str:
+    """Percent with its interval, of the first of the names that the cell has."""
+    if cell is None:
+        return MISSING
+    for name in names:
+        if name in cell["right"]:
+            pair = cell["right"][name]
+            low, high = (100 * side for side in pair["interval"])
+            return f"{100 * pair['count'] / pair['n']:.0f} [{low:.0f}, {high:.0f}]"
+    return ""
+
+
+def _victims(data: dict[str, Any]) -> str:
+    rows = []
+    for net, facts in data["nets"].items():
+        for victim in VICTIMS:
+            for seed in range(facts["seeds"] if victim == HPM else 1):
+                aa, paper, standard = (
+                    _cell(data, net, victim, attack, seed)
+                    for attack in ("autoattack", "paper", "standard")
+                )
+                one = [_share(aa, "robust"), _share(paper, "robust")]
+                if victim == HPM:
+                    last = [_share(standard, name) for name in PROTOCOLS]
+                    last.append(_share(standard, "bystanders"))
+                else:
+                    last = [_share(standard, "robust"), *[""] * len(PROTOCOLS)]
+                clean = _share(next((c for c in (aa, standard) if c), None), "clean")
+                rows.append([f"`{net}`", victim, str(seed), clean, *one, *last])
+    head = ["net", "victim", "seed", "clean", "AutoAttack", "MSA paper"]
+    head += ["MSA standard, ISO", "UNION", "REALISED", "bystanders"]
+    return table(head, rows)
+
+
+def _packed(data: dict[str, Any]) -> str:
+    rows = []
+    for net, facts in data["nets"].items():
+        for attack in ("autoattack", "paper"):
+            for seed in range(facts["seeds"]):
+                cell = _cell(data, net, HPM, attack, seed)
+                pair = [_share(cell, "robust"), _share(cell, "deployed")]
+                change = flag = "" if cell else MISSING
+                if cell and "deployed" in cell["right"]:
+                    own = (
+                        cell["right"][name]["count"] for name in ("deployed", "robust")
+                    )
+                    change = f"{next(own) - next(own):+d}"
+                if cell:
+                    flag = "raised" if "not_as_deployed" in cell["flags"] else "no"
+                rows.append([f"`{net}`", attack, str(seed), *pair, change, flag])
+    head = ["net", "attack", "seed", "as it reports", "in deployed batches", "images"]
+    return table([*head, "flag `not_as_deployed`"], rows)
+
+
+def _ablations(data: dict[str, Any]) -> str:
+    rows = []
+    for net in data["nets"]:
+        found = [_cell(data, net, victim, "paper", 0) for victim in (HPM, *ABLATIONS)]
+        for words, names in (("clean", ("clean",)), ("left", ("deployed", "robust"))):
+            rows.append([f"`{net}`", words, *(_share(cell, *names) for cell in found)])
+    return table(["net", "", HPM, *ABLATIONS], rows)
+
+
+def verdict(data: dict[str, Any], net: str) -> str:
+    """Whether a gain of HPM stands on a net: intervals that do not meet, for every seed run."""
+    base = _cell(data, net, STATIC, "autoattack", 0)
+    runs = [
+        cell
+        for seed in range(data["nets"][net]["seeds"])
+        if (cell := _cell(data, net, HPM, "standard", seed)) is not None
     ]
+    if base is None or not runs:
+        return f"`{net}`: {MISSING}, so no gain is claimed."
+    low, high = base["right"]["robust"]["interval"]
+    words = []
+    for name in PROTOCOLS:
+        pairs = [cell["right"][name]["interval"] for cell in runs]
+        if min(pair[0] for pair in pairs) > high:
+            words.append(f"a gain stands under {name.upper()}")
+        elif max(pair[1] for pair in pairs) < low:
+            words.append(f"a loss stands under {name.upper()}")
+        else:
+            words.append(f"neither stands under {name.upper()}")
+    seeds = f"{len(runs)} of {data['nets'][net]['seeds']} seeds run"
+    return (
+        f"`{net}`: AutoAttack leaves {_share(base, 'robust')} of the static net; with HPM "
+        f"{', '.join(words)} ({seeds})."
+    )
 
 
-def _radius(eps: float) -> str:
-    steps = round(255 * eps, 2)
-    return f"{steps:.0f}/255" if steps == int(steps) else f"{eps:g}"
-
-
-def hpm_batches(data: dict[str, Any]) -> str:
-    """Accuracy by kind of batch, a column a size."""
-    head, rows = [], []
-    for case in data["cases"]:
-        report = case["report"]
-        sizes = sorted({row["m"] for row in report["rows"]})
-        head = ["net", "share of C_glob", "batches", "`fc`", "C_glob alone"]
-        head += [f"m = {m}" for m in sizes]
-        found = {(r["kind"], r["leave_out"], r["m"]): r for r in report["rows"]}
-        first = [case["net"], f"{case['share']:g}"]
-        known = [f"{100 * report[key]:.1f}" for key in ("linear", "of_all")]
-        for kind in ("mixed", "one class", "copies"):
-            for leave_out in (False, True):
-                cells = []
-                for m in sizes:
-                    row = found.get((kind, leave_out, m))
-                    values = [] if row is None else row["accuracy"]
-                    mean = 100 * sum(values) / max(1, len(values))
-                    cells.append(f"{mean:.1f}" if values else "")
-                words = kind + ", without itself" * leave_out
-                rows.append([*first, words, *known, *cells])
-                first, known = ["", ""], ["", ""]
-    counts = sorted({case["report"]["n"] for case in data["cases"]})
-    words = f"\nPercent, means of three partitions; {', '.join(map(str, counts))} test images.\n"
-    return table(head, rows) + words + device(data)
+def _run(data: dict[str, Any]) -> str:
+    cells = data["cells"].values()
+    forward, backward = (sum(c[key] for c in cells) for key in ("forward", "backward"))
+    hours = sum(c["cpu_seconds"] for c in cells) / 3600
+    left = len(data["not_run"])
+    tuned = ", ".join(
+        f"`{name}` {net['eps']:.4g}, {net['n_train']:,} x {net['epochs']}"
+        for name, net in data["nets"].items()
+    )
+    return (
+        f"\n{data['n']} images a net, deployed batches of {data['deployed_batch']}; percent with "
+        f"95 % intervals. Radius (Linf), and training images x epochs of fine-tuning: {tuned}. "
+        f"{len(data['cells'])} cells run, {left} not; {forward:,} forward and {backward:,} "
+        f"backward row-passes, {hours:.1f} CPU hours.\n"
+    )

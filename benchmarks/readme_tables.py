@@ -19,7 +19,8 @@ from markdown_table import origin, table
 from readme_bounds import fisher_bounds
 from readme_ellips import ellips_mnist
 from readme_fim import bootstrap_coverage, fim_blackbox, fim_cost, fim_validity
-from readme_hpm import hpm_batches, hpm_sensitivity
+from readme_heads import hpm_batches, hpm_sensitivity
+from readme_hpm import hpm_table
 from readme_lipschitz import lipschitz_tightness
 from readme_models import fast_models, models_table
 from readme_msa import msa_anchor, msa_cost, msa_masks, msa_parity, msa_truth
@@ -239,6 +240,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "ellips_synthetic": ellips_synthetic,
     "hpm_batches": hpm_batches,
     "hpm_sensitivity": hpm_sensitivity,
+    "hpm_table": hpm_table,
     "msa_anchor": msa_anchor,
     "msa_cost": msa_cost,
     "msa_masks": msa_masks,

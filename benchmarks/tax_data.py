@@ -61,12 +61,22 @@ def pixels(images: np.ndarray) -> Tensor:
 def test_images(dataset: str, n: int) -> tuple[Tensor, Tensor]:
     """The first n test images and labels of "cifar10" (n <= 1,017) or "mnist"."""
     file = {"cifar10": "test_first1017.npz", "mnist": "test10000.npz"}[dataset]
-    with np.load(folder() / dataset / file, allow_pickle=False) as data:
-        images, labels = data["images"][:n], data["labels"][:n]
-    return pixels(images), torch.from_numpy(labels.astype(np.int64))
+    return _pairs(dataset, file, n)
 
 
 test_images.__test__ = False  # type: ignore[attr-defined]
+
+
+def train_images(dataset: str, n: int | None = None) -> tuple[Tensor, Tensor]:
+    """The first n training images and labels: of "cifar10" there are 5,085, of "mnist" 10,000."""
+    file = {"cifar10": "train_subset5085.npz", "mnist": "train_first10000.npz"}[dataset]
+    return _pairs(dataset, file, n)
+
+
+def _pairs(dataset: str, file: str, n: int | None) -> tuple[Tensor, Tensor]:
+    with np.load(folder() / dataset / file, allow_pickle=False) as data:
+        images, labels = data["images"][:n], data["labels"][:n]
+    return pixels(images), torch.from_numpy(labels.astype(np.int64))
 
 
 def verified_rows(verdict: str) -> list[dict[str, Any]]:

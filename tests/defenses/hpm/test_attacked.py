@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from torchattacks_ext import MSA, ReliabilityWarning
+from torchattacks_ext.attacks.msa.joint import reserve_of
 from torchattacks_ext.defenses import HPMModel, HPMSettings, finetune_hpm
 from torchattacks_ext.defenses.hpm.surrogates import PAPER, STANDARD
 
@@ -117,6 +118,27 @@ def test_a_shortcut_that_lies_is_not_believed(make: Make) -> None:
     assert found.protocols["clean"] == [1.0]
     (flag,) = [flag for flag in found.flags if flag.code == "left_out"]
     assert "alone_in() answers other than its whole batches" in flag.message
+
+
+def test_a_budget_reserves_what_rows_alone_cost_by_the_shortcut(make: Make) -> None:
+    hpm, images = make(), images_of(8)
+    labels = answers(hpm, images)
+    limit = (reserve_of(8) + reserve_of(8, quick=True)) // 2
+    size = {"deployed_batch": 8, "max_queries": limit}
+    quick = attacked(hpm, images, labels, **size)
+    assert (quick.status == 0).all() and quick.cost.forward <= limit
+    slow = attacked(Plain(hpm), images, labels, **size)
+    assert not (slow.status == 0).any() and slow.cost.forward <= limit
+
+
+def test_a_lying_shortcut_is_no_way_around_a_budget(make: Make) -> None:
+    hpm, images = make(), images_of(8)
+    lying, labels = Lying(hpm.trunk, hpm.head).eval(), answers(hpm, images)
+    limit = reserve_of(8, quick=True) + 200
+    found = attacked(lying, images, labels, deployed_batch=8, max_queries=limit)
+    assert found.cost.forward <= limit
+    # no room was kept for lines in whole batches
+    assert set(found.iso_correct[found.clean_correct == 1].tolist()) <= {-1, 0}
 
 
 @pytest.mark.slow

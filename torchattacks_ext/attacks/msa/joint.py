@@ -28,7 +28,7 @@ from .protocols import Tally
 from .run import Models, borrowed, drive, judge_of, n_classes_of
 from .scene import Scene
 from .told import Told
-from .victims.company import alone_view
+from .victims.company import N_CHECKED, alone_view, has_shortcut
 from .victims.shared import shared_peeks
 
 ISO_PLAN = (
@@ -161,20 +161,24 @@ def attack_jointly(
     return left, Told(left.entries, joint.n_odd, left_out | why, JOINT_SOURCES)
 
 
-def reserve_of(m: int) -> int:
+def reserve_of(m: int, quick: bool = False) -> int:
     """Forward row-passes, at most, of what no line of a plan counts, for a batch of m rows.
 
-    Composing and repairing twice, aimed ascent at parts and at each row, the isolated rows (their
-    two lines of m passes a query included; a target with a shortcut for them needs less),
-    bystanders.
+    Composing and repairing twice, aimed ascent at parts and at each row, the isolated rows,
+    bystanders. quick: whether the target has a shortcut for isolated rows (``alone_in``): a query
+    of all of them then costs m row-passes, m^2 only at a final judgement full of close calls.
 
-    >>> reserve_of(8)
-    10984
+    >>> reserve_of(8), reserve_of(8, quick=True)
+    (10984, 6872)
     """
     repair = 2 * 3 * POOL * 2 * m * m + 4 * POOL * m
     aimed = (STEPS + 2) * (len(SHARES) + m) * m
     queries = sum(line.steps + 4 for line in ISO_PLAN) + POOL + 1
-    return repair + aimed + queries * m * m * 2 + (STEPS + 1) * m
+    alone = 2 * queries * m * m
+    if quick:
+        judged = 2 * len(ISO_PLAN) + POOL + 1
+        alone = (2 * queries + N_CHECKED) * m + judged * m * m
+    return repair + aimed + alone + (STEPS + 1) * m
 
 
 def _drive(
@@ -184,7 +188,9 @@ def _drive(
     ids: Tensor,
     n_classes: int,
     lines: tuple[AttackSpec, ...],
+    quick: bool | None = None,
 ) -> frozenset[str]:
+    quick = has_shortcut(scene) if quick is None else quick
     engine = JointEngine(
         models,
         ids,
@@ -193,7 +199,7 @@ def _drive(
         scene.meter,
         scene.settings.probe_every,
         budget=scene.budget,
-        reserve=reserve_of(len(ledger.images)),
+        reserve=reserve_of(len(ledger.images), quick),
         shown=shared_peeks(scene, models),
     )
     return drive(lines, engine, ledger)
@@ -204,13 +210,14 @@ def _isolated(
 ) -> tuple[IsolatedLedger, frozenset[str]]:
     """Every row beside clean companions: the pool of the joint attack, then gradients."""
     view, said = alone_view(scene, target, joint)
-    judge = judge_of(scene.settings, {TARGET: view}, len(joint.images))
+    m, quick = len(joint.images), view.quick is not None
+    judge = judge_of(scene.settings, {TARGET: view}, m)
     args = joint.images, joint.labels, joint.eps, joint.norm, joint.bounds
     alone = IsolatedLedger.open(judge, *args)
     view.asked = ~alone.union
-    everyone = torch.arange(len(joint.images), device=joint.images.device)
+    everyone = torch.arange(m, device=joint.images.device)
     for candidate in joint.candidates():
         if bool(alone.alive.any()):
             alone.offer(everyone, candidate, f"{TARGET}/joint")
-    left_out = _drive(scene, {TARGET: view}, alone, ids, n_classes, ISO_PLAN)
+    left_out = _drive(scene, {TARGET: view}, alone, ids, n_classes, ISO_PLAN, quick)
     return alone, left_out | said

@@ -30,6 +30,7 @@ from .rows import attack_rows
 from .run import attack_fixed
 from .scene import Scene
 from .told import Told, whole_partitions
+from .victims.company import has_shortcut
 from .victims.models import whole
 
 
@@ -121,14 +122,15 @@ def _shown_again(scene: Scene, ledger: Ledger, batch: Batch) -> Flag:
             rows = part.to(ledger.best.device)
             answers = scene.ask(ledger.best[rows]).argmax(1)
             right += int((answers == ledger.labels[rows]).sum())
-    left = float((ledger.right & (ledger.breaker < 0)).mean())
+    left = int((ledger.right & (ledger.breaker < 0)).sum())
     text = (
         f"batch-dependent target: the attack packs rows anew as they fall and reports "
-        f"{left:.3f}; the same images in deployed batches of {size} leave "
+        f"{left / len(batch):.3f}; the same images in deployed batches of {size} leave "
         f"{right / len(batch):.3f}; "
         'version "standard" attacks deployed batches'
     )
-    return Flag("not_as_deployed", text)
+    details = {"reported": left, "deployed": right, "of": len(batch)}
+    return Flag("not_as_deployed", text, details=details)
 
 
 def _coupled(
@@ -140,7 +142,7 @@ def _coupled(
     """
     settings = scene.settings
     yield None, Told(tallies={0: Tally()})  # numbers stand there even if no batch fits
-    known = whole_partitions(earlier)
+    known, quick = whole_partitions(earlier), has_shortcut(scene)
     earlier = earlier if 0 in known else None
     for number in range(settings.partitions):
         size = settings.deployed_rows
@@ -151,7 +153,7 @@ def _coupled(
                 yield old, Told()
             elif number and number in known:
                 continue
-            elif scene.has_room(len(part), reserve_of(len(part))):
+            elif scene.has_room(len(part), reserve_of(len(part), quick)):
                 work = partial(coupled_rows, scene, batch, part, number, settings.keeps)
                 rows, told = _tried(scene, own, work)
                 yield None if number else rows, told

@@ -34,6 +34,11 @@ def introduce(scene: Scene, images: Tensor, labels: Tensor) -> None:
             scene.meter.forward += len(images)
 
 
+def has_shortcut(scene: Scene) -> bool:
+    """Whether the target says of itself that it answers for single rows of a batch."""
+    return callable(getattr(scene.model, "alone_in", None))
+
+
 class Shortcut(nn.Module):
     """The target's own way to answer for rows in the company of a clean batch, counted.
 
@@ -71,7 +76,7 @@ def alone_view(
     they are in the candidates of `joint` (16 m row-passes); otherwise whole batches.
     """
     slow = Isolated(target, joint.images)
-    if not callable(getattr(scene.model, "alone_in", None)):
+    if not has_shortcut(scene):
         return slow, frozenset()
     quick = Shortcut(scene, joint.images).answer
     m, shown = len(joint.images), joint.candidates()[0]
