@@ -24,7 +24,7 @@ FOREIGN = {
         "torch's seeds of devices that nobody has used yet"
     ),
     ("models/loans.py", "tensor._version"): "torch: how often a tensor was written",
-    ("models/checks.py", "tensor._version"): "likewise",
+    ("models/checks/traits.py", "tensor._version"): "likewise",
     ("models/adapters/shared_trunk.py", "tensor._version"): "likewise",
     ("models/adapters/shared_trunk.py", "module._parameters"): (
         "torch: a module's own, not those of its children"

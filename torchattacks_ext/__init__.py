@@ -30,11 +30,14 @@ from .errors import ReliabilityWarning as ReliabilityWarning
 from .errors import StateError as StateError
 from .errors import StatusError as StatusError
 from .errors import TorchattacksExtError as TorchattacksExtError
+from .evaluation.diagnose import diagnose as diagnose
 from .evaluation.runner import evaluate as evaluate
 from .models.normalised import NormalizedModel as NormalizedModel
 from .results import Accuracy as Accuracy
 from .results import AttackResult as AttackResult
 from .results import Certificates as Certificates
+from .results import Check as Check
+from .results import Diagnosis as Diagnosis
 from .results import EvaluationReport as EvaluationReport
 from .results import Flag as Flag
 from .results import ProbRobustness as ProbRobustness
@@ -57,6 +60,7 @@ __all__ = [
     "MSA",
     "PRTest",
     "Probe",
+    "diagnose",
     "evaluate",
     # certificates
     "Ellips",
@@ -81,6 +85,8 @@ __all__ = [
     "Accuracy",
     "AttackResult",
     "Certificates",
+    "Check",
+    "Diagnosis",
     "EvaluationReport",
     "Flag",
     "ProbRobustness",

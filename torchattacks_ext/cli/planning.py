@@ -19,7 +19,7 @@ _SCORES = ("fim", "certified")
 """Stages that search for nothing; a flag of the same name adds them."""
 _FLAGS = ("eps", "norm", "seed", "batch_size", "outputs", "output_key")
 """Keys of a plan that flags of the same name replace."""
-_MIXED = ("msa", "autoattack")
+_MIXED = ("msa", "autoattack", "diagnostics")
 """Stages of this package that --attacks may name; "autoattack" is the real one in any case."""
 
 

@@ -10,6 +10,7 @@ from ..evaluation.zoo.catalogue import AttackInfo, attack_info
 from ..results.accuracy import Accuracy
 from ..results.attack import AttackResult
 from ..results.certificates import Certificates
+from ..results.diagnosis.diagnosis import Diagnosis
 from ..results.evaluation import EvaluationReport, StageReport
 from ..results.prob_robustness import ProbRobustness
 from ..results.sensitivity import Sensitivity
@@ -90,6 +91,11 @@ def is_score(stage: StageReport) -> bool:
 def is_certified(stage: StageReport) -> bool:
     """Whether the stage gives radii within which an answer cannot change."""
     return stage.kind == "certified" or isinstance(stage.result, Certificates)
+
+
+def is_diagnosis(stage: StageReport) -> bool:
+    """Whether the stage looks for masked gradients."""
+    return stage.kind == "diagnostics" or isinstance(stage.result, Diagnosis)
 
 
 def usable(stage: StageReport) -> bool:

@@ -16,6 +16,8 @@ from .base.result import Result as Result
 from .base.sidecar import SideCar as SideCar
 from .certificates import Certificates as Certificates
 from .claims import SilBand as SilBand
+from .diagnosis.check import Check as Check
+from .diagnosis.diagnosis import Diagnosis as Diagnosis
 from .evaluation import EvaluationReport as EvaluationReport
 from .evaluation import StageReport as StageReport
 from .prob_robustness import ProbRobustness as ProbRobustness

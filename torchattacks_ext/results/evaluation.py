@@ -20,6 +20,7 @@ from .base.shares import check_confidence, open_rows, share_between
 from .base.unknown import known_fields
 from .base.words import short
 from .certificates import Certificates
+from .diagnosis.diagnosis import Diagnosis
 from .gallery import GalleryItem as GalleryItem
 from .prob_robustness import ProbRobustness
 from .sample import Sample
@@ -28,7 +29,14 @@ from .worst import leaves_the_ball, worst_stages
 
 FAMILIES: dict[str, type[Result]] = {
     family.schema: family
-    for family in (Accuracy, AttackResult, Certificates, ProbRobustness, Sensitivity)
+    for family in (
+        Accuracy,
+        AttackResult,
+        Certificates,
+        Diagnosis,
+        ProbRobustness,
+        Sensitivity,
+    )
 }
 """Every family that a stage may give, so that what is written can be read."""
 

@@ -13,6 +13,7 @@ from .base import Shared as Shared
 from .base import StageRows as StageRows
 from .certified import CertifiedStage as CertifiedStage
 from .clean import CleanStage as CleanStage
+from .diagnostics import DiagnosticsStage as DiagnosticsStage
 from .fim import FIMStage as FIMStage
 from .msa.stage import AutoAttackStage as AutoAttackStage
 from .msa.stage import MSAStage as MSAStage
@@ -23,6 +24,7 @@ STAGES: dict[str, type[RowStage]] = {
     "prtest": PRTestStage,
     "fim": FIMStage,
     "certified": CertifiedStage,
+    "diagnostics": DiagnosticsStage,
     "msa": MSAStage,
     "autoattack": AutoAttackStage,
     "attack": AttackStage,

@@ -40,6 +40,10 @@ _ELLIPS = (
     "arXiv:2605.25352 (Gaussian-mixture certificate); exact latent radius by the Lagrange dual, "
     "Lipschitz constant by the rules of this package"
 )
+_DIAGNOSTICS = (
+    "Athalye et al. 2018, arXiv:1802.00420; Carlini et al. 2019, arXiv:1902.06705; Pintor et al. "
+    "2022, arXiv:2106.09947 (indicators of masked gradients; each check names its own)"
+)
 _TORCHATTACKS = "Kim 2020, arXiv:2010.01950 (torchattacks)"
 
 HOW_TO_READ = (
@@ -140,6 +144,8 @@ def methods(report: EvaluationReport) -> list[tuple[str, str]]:
                 found["MSA"] = _MSA
         elif stages.is_attack(stage):
             found[one_line(stage.name)] = "no citation is known for this attack"
+        elif stages.is_diagnosis(stage):
+            found["Diagnostics"] = _DIAGNOSTICS
         elif stages.is_certified(stage):
             found["Ellips"] = _ELLIPS
         elif stages.is_test(stage):

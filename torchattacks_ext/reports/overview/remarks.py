@@ -8,7 +8,7 @@ from ...results.attack import AttackResult
 from ...results.base.result import Result
 from ...results.evaluation import EvaluationReport, StageReport
 from .. import stages
-from ..words import listing, one_line, share
+from ..words import listing, one_line, share, things
 
 
 def question(stage: StageReport) -> str:
@@ -19,6 +19,8 @@ def question(stage: StageReport) -> str:
         return "How many stay correct under this attack?"
     if stages.is_score(stage):
         return "How far do the outputs move for the worst tiny change?"
+    if stages.is_diagnosis(stage):
+        return "May the numbers of gradient attacks be believed?"
     if stages.is_certified(stage):
         return "How many are right and provably stay so?"
     if stages.is_test(stage):
@@ -71,3 +73,19 @@ def skipped(report: EvaluationReport) -> tuple[str, ...]:
     return (
         f"images that {', '.join(names)} did not try count as withstanding it",
     ) * bool(names)
+
+
+def status_notes(result: Result) -> tuple[str, ...]:
+    """What did not go as asked, in counts."""
+    status = getattr(result, "status", None)
+    if status is None:
+        return ()
+    words = {
+        Status.NON_FINITE: "with NaN or infinite scores",
+        Status.NOT_REACHED: "not reached before the budget ended",
+        Status.FAILED: "on which the model or the method raised",
+    }
+    found = {code: int((status == int(code)).sum()) for code in words}
+    return tuple(
+        f"{things(found[code], 'image')} {words[code]}" for code in words if found[code]
+    )

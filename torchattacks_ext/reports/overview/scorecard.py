@@ -15,6 +15,7 @@ from ...results.attack import AttackResult
 from ...results.base.facts import Cost
 from ...results.base.result import Result
 from ...results.certificates import Certificates
+from ...results.diagnosis.diagnosis import Diagnosis
 from ...results.evaluation import EvaluationReport, StageReport
 from ...results.grounds import LIMITS
 from ...results.prob_robustness import ProbRobustness
@@ -34,7 +35,9 @@ from ..words import (
     share,
     things,
 )
-from .remarks import group_shares, outside_note, question, skipped
+from .diagnosed import GUARANTEE as DOUBTS
+from .diagnosed import diagnosis_words
+from .remarks import group_shares, outside_note, question, skipped, status_notes
 
 WORST_CASE = "worst case"
 _ORDER = (Verdict.ROBUST, Verdict.NOT_ROBUST, Verdict.UNDECIDED, Verdict.MISCLASSIFIED)
@@ -119,7 +122,7 @@ def _stage_row(
         len(result),
         score.guarantee,
         (*score.details, *group_shares(result)),
-        notes + _status_notes(result),
+        notes + status_notes(result),
         result.cost if stage.cost == Cost() else stage.cost,
         estimate=(
             (score.part / score.whole, *score.sides)
@@ -146,6 +149,9 @@ def _score(
     if isinstance(result, Sensitivity):
         words, details = sensitivity_words(summary)
         return _Score(0, 0, None, GUARANTEE, details, words)
+    if isinstance(result, Diagnosis):
+        words, details = diagnosis_words(result)
+        return _Score(0, 0, None, DOUBTS, details, words)
     if isinstance(result, Certificates):
         return _certified(result, plan, confidence)
     facts = tuple(f"{one_line(k, 60)}: {one_line(v, 120)}" for k, v in summary.items())
@@ -245,22 +251,6 @@ def _draws(result: ProbRobustness, settings: Mapping[str, Any]) -> str:
     splits = settings.get("test") == "splitting"
     noun = "model evaluations" if splits else "samples"
     return f"{count(_sum(result.n_samples))} {noun}{median}"
-
-
-def _status_notes(result: Result) -> tuple[str, ...]:
-    """What did not go as asked, in counts."""
-    status = getattr(result, "status", None)
-    if status is None:
-        return ()
-    words = {
-        Status.NON_FINITE: "with NaN or infinite scores",
-        Status.NOT_REACHED: "not reached before the budget ended",
-        Status.FAILED: "on which the model or the method raised",
-    }
-    found = {code: _sum(status == int(code)) for code in words}
-    return tuple(
-        f"{things(found[code], 'image')} {words[code]}" for code in words if found[code]
-    )
 
 
 def _worst_row(report: EvaluationReport, confidence: float) -> ScoreRow:

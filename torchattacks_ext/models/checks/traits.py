@@ -15,15 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._typing import LogitsFn
-from ..errors import ModelContractError
-from ..numerics import coupling
-from ..numerics.generators import Watch
-from ..numerics.losses import unmasked
-from ..results.base.facts import Flag
-from .modes import modes_of
-from .scores import Key, Outputs, refuse_no_probs
-from .session import rounding_of
+from ..._typing import LogitsFn
+from ...errors import ModelContractError
+from ...numerics import coupling
+from ...numerics.generators import Watch
+from ...numerics.losses import unmasked
+from ...results.base.facts import Flag
+from ..modes import modes_of
+from ..scores import Key, Outputs, refuse_no_probs
+from ..session import rounding_of
 
 N_ROWS = 8
 N_REPEATS = 5
