@@ -37,7 +37,7 @@ def models_table(data: dict[str, Any]) -> str:
 COPIES = {
     "folded": "folded, contiguous",
     "channels_last": "folded, channels-last",
-    "bf16": "that in bf16",
+    "bf16": "in bf16, channels-last",
 }
 
 
