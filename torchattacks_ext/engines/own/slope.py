@@ -102,7 +102,7 @@ class Slope:
         with torch.no_grad():
             pixels = self.unit.back(points)
             if self.target is None:
-                found: Tensor = self.model(pixels)
+                found: Tensor = self.model.model(pixels)
                 return found
             return self.target(pixels)
 
