@@ -57,6 +57,8 @@ class AttackResult(Sample):
             where it fools the model (nan elsewhere): a minimum-norm attack keeps its own number.
         first_breaker (Tensor): (N,) int64 number of the part of the attack that broke the row, in
             :attr:`sources`; -1 for none, or for an attack of one part.
+        stopped_by (Tensor): (N,) int64 number of the part before which a gate stopped an unbroken
+            row, in :attr:`sources`: it was not attacked further; -1 for none.
         iso_correct (Tensor): (N,) int8 of a batch-dependent target: 1 where the row withstood the
             attack on itself alone, its companions clean; -1 for other targets.
         union_correct (Tensor): the same where the attacker has the whole batch, in any batch shown.
@@ -90,6 +92,7 @@ class AttackResult(Sample):
     norm: Tensor = column(torch.float64, "measurement")
     found_norm: Tensor = column(torch.float64, "measurement")
     first_breaker: Tensor = column(torch.int64, "provenance", nullable=True, missing=-1)
+    stopped_by: Tensor = column(torch.int64, "provenance", nullable=True, missing=-1)
     iso_correct: Tensor = column(torch.int8, "decision", nullable=True, missing=-1)
     union_correct: Tensor = column(torch.int8, "decision", nullable=True, missing=-1)
     realised_correct: Tensor = column(torch.int8, "decision", nullable=True, missing=-1)
@@ -105,6 +108,11 @@ class AttackResult(Sample):
     def sources(self) -> tuple[str, ...]:
         """Names of the parts of the attack, "model/attack"; () for an attack of one part."""
         return tuple(self.settings.get("sources", ()))
+
+    @property
+    def rel(self) -> Tensor:
+        """(N,) smallest margin that was judged, as a share of the clean margin: what gates ask."""
+        return self.margin / self.clean_margin
 
     @property
     def breakdown(self) -> dict[str, dict[str, Any]]:

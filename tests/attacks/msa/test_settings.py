@@ -73,7 +73,7 @@ def test_an_assigned_radius_and_version_decide_the_run() -> None:
         ("version", "best", "is not one of"),
         ("version", "custom", "plan= goes with"),
         ("plan", LINES, "plan= goes with"),
-        ("engine", "own", "is not one of"),
+        ("engine", "ours", "is not one of"),
         ("probe_every", -1, "probe_every=-1"),
         ("surrogate_normalization", "none", "neither 'same' nor None"),
         ("deployed_batch", 0, "deployed_batch=0"),

@@ -14,7 +14,8 @@ from torchattacks_ext.engines.autoattack.runs import AutoAttackEngine
 from torchattacks_ext.engines.fork import ForkedRng
 from torchattacks_ext.engines.judge.active import Judge
 from torchattacks_ext.engines.judge.harvest import Tap
-from torchattacks_ext.engines.judge.ledger import KINDS, AttackSpec, Ledger
+from torchattacks_ext.engines.judge.ledger import AttackSpec, Ledger
+from torchattacks_ext.engines.judge.spec import KINDS
 from torchattacks_ext.models.logits import LogitsView
 from torchattacks_ext.models.meter import Meter
 from torchattacks_ext.testing import HalfSpace, small_net

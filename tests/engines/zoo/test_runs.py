@@ -13,7 +13,8 @@ from torch import Tensor
 from torchattacks_ext.engines.autoattack.runs import AutoAttackEngine
 from torchattacks_ext.engines.fork import ForkedRng
 from torchattacks_ext.engines.judge.active import Judge
-from torchattacks_ext.engines.judge.ledger import KINDS, LOSSES, AttackSpec, Ledger
+from torchattacks_ext.engines.judge.ledger import AttackSpec, Ledger
+from torchattacks_ext.engines.judge.spec import KINDS, LOSSES
 from torchattacks_ext.engines.zoo.runs import ZooEngine
 from torchattacks_ext.errors import ConfigError, InputError
 from torchattacks_ext.models.logits import LogitsView

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...data.stream import Batch
+from ...errors import ConfigError
 from ...models.checks import ModelTraits
 from ...results.base.columns import Rows
 from ..base.resuming import rows_at
@@ -26,16 +27,24 @@ def kind_of(settings: MSASettings, traits: ModelTraits | None) -> Kind:
     """By which rules a target is attacked that showed these traits; None: nothing is known of it.
 
     AutoAttack's own protocol takes batch-dependent targets for fixed ones, and version "rand" all
-    targets for randomised ones.
+    targets for randomised ones. Raises ConfigError for a plan of the own engine and a target that
+    is not fixed: its gates compare margins, which then are no numbers of the row.
 
     >>> kind_of(MSASettings(eps=0.1, norm="Linf", version="rand"), None)
     'randomised'
     """
+    kind: Kind = "fixed"
     if settings.version == "rand" or (traits is not None and traits.randomised):
-        return "randomised"
-    if traits is not None and traits.batch_dependent and not settings.is_sequence:
-        return "coupled"
-    return "fixed"
+        kind = "randomised"
+    elif traits is not None and traits.batch_dependent and not settings.is_sequence:
+        kind = "coupled"
+    if kind != "fixed" and settings.is_own:
+        why = "at random" if kind == "randomised" else "by the batch"
+        raise ConfigError(
+            f'version={settings.version!r} of engine="own" attacks rows one by one up to gates, '
+            f'and the target answers {why}: say engine="autoattack"'
+        )
+    return kind
 
 
 def batch_rows(

@@ -9,12 +9,15 @@ from typing import Any, Literal, get_args
 
 from ...engines.autoattack.runs import TARGET
 from ...engines.autoattack.sequence import STANDARD
-from ...engines.judge.ledger import AttackSpec
+from ...engines.judge.spec import AttackSpec
+from ...engines.own.plans import PLANS as OWN_PLANS
 from ...errors import ConfigError
 
-Version = Literal["autoattack", "paper", "standard", "rand", "quick", "custom"]
+Version = Literal[
+    "autoattack", "paper", "standard", "rand", "quick", "custom", "fast", "full"
+]
 VERSIONS: tuple[str, ...] = get_args(Version)
-EngineName = Literal["autoattack", "torchattacks"]
+EngineName = Literal["autoattack", "torchattacks", "own"]
 Headline = Literal["iso", "union", "realised"]
 
 SEQUENCES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -54,12 +57,14 @@ PLANS: Mapping[str, tuple[AttackSpec, ...]] = {
 
 
 def make_plan(
-    version: str, plan: Iterable[AttackSpec | Mapping[str, Any]] | None
+    version: str,
+    plan: Iterable[AttackSpec | Mapping[str, Any]] | None,
+    engine: str = "autoattack",
 ) -> tuple[AttackSpec, ...]:
     """The lines of a version; of "custom" those that are given.
 
-    Raises ConfigError for an unknown version, for lines beside another version than "custom", and
-    for lines that are none.
+    Raises ConfigError for an unknown version, or one that this engine does not have, for lines
+    beside another version than "custom", for lines that are none, or not this engine's.
 
     >>> [spec.kind for spec in make_plan("custom", [{"kind": "apgd", "steps": 5}])]
     ['apgd']
@@ -70,8 +75,31 @@ def make_plan(
         raise ConfigError(
             'plan= goes with version="custom", and only there: give a list of AttackSpec'
         )
+    _check_engine(version, engine)
     if plan is None:
-        return PLANS.get(version, ())
+        return {**PLANS, **(OWN_PLANS if engine == "own" else {})}.get(version, ())
+    lines = _read(plan)
+    foreign = [line.label for line in lines if line.is_own and engine != "own"]
+    if foreign:
+        raise ConfigError(
+            f'plan: {foreign} are run by engine="own" alone, not by engine={engine!r}'
+        )
+    return lines
+
+
+def _check_engine(version: str, engine: str) -> None:
+    if version == "autoattack" and engine == "own":
+        raise ConfigError(
+            'version="autoattack" is AutoAttack itself, which engine="own" does not run: say '
+            'engine="autoattack", or version="standard" of engine="own"'
+        )
+    if version in OWN_PLANS and version not in PLANS and engine != "own":
+        raise ConfigError(
+            f'version={version!r} is a plan of engine="own"; say so, or version="standard"'
+        )
+
+
+def _read(plan: Iterable[AttackSpec | Mapping[str, Any]]) -> tuple[AttackSpec, ...]:
     lines = []
     for line in plan:
         try:

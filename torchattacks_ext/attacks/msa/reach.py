@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...engines.autoattack.runs import TARGET, passes_of_run
-from ...engines.judge.ledger import AttackSpec
+from ...engines.judge.spec import AttackSpec
+from ...engines.own.engine import WRITTEN, passes_of_own
 from ...models.meter import Budget
 from .settings import MSASettings
 
@@ -57,10 +58,12 @@ def price_of(
     (599.0, 90.0, 32.0, 2.0)
     """
     names, draws = list(surrogates), EOT_DRAWS if settings.version == "rand" else 1
-    lines = [
-        _line(line, names, settings.probe_every, n_classes, draws)
-        for line in settings.lines
-    ]
+    lines = []
+    for line in settings.lines:
+        if settings.engine == "own" and line.kind in WRITTEN:
+            lines.append(_own(line, names, n_classes, draws))
+        else:
+            lines.append(_line(line, names, settings.probe_every, n_classes, draws))
     whole = LOOK + after + sum(lines)
     if after or not lines:
         return Price((whole,), after)
@@ -77,10 +80,18 @@ def _line(
         "apgd-t": min(line.targets, n_classes - 1),
         "fab-t": min(line.targets, n_classes - 1),
     }.get(line.kind, 1)
-    on = {
-        "each": [*names, TARGET],
-        "best": [*names, TARGET],
-        "surrogates": names,
-    }.get(line.on, [line.on])
-    every = [0 if name == TARGET else probe_every for name in on]
+    every = [0 if name == TARGET else probe_every for name in _on(line, names)]
     return runs * sum(passes_of_run(line, one, draws) for one in every)
+
+
+def _own(line: AttackSpec, names: list[str], n_classes: int, draws: int) -> float:
+    """The same of a line that the own engine runs by its own stages."""
+    each = [passes_of_own(line, n_classes, n != TARGET) for n in _on(line, names)]
+    return draws * sum(each)
+
+
+def _on(line: AttackSpec, names: list[str]) -> list[str]:
+    """The models of a line."""
+    every = [*names, TARGET]
+    on = {"each": every, "best": every, "surrogates": names}
+    return on.get(line.on, [line.on])

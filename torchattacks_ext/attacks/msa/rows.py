@@ -50,6 +50,9 @@ def attack_rows(
     lengths = ledger.lengths()
     names = {name: number for number, name in enumerate(sources)}
     number = np.array([names[name] for name in ledger.sources] + [-1], dtype=np.int64)
+    stopped = whole - 1
+    for row, name in ledger.stopped.items():
+        stopped[row] = names[name]
     finite = np.isfinite(ledger.clean_margin) & np.isfinite(ledger.margin)
     columns |= {
         "verdict": np.where(right, verdict, int(Verdict.MISCLASSIFIED)),
@@ -61,6 +64,7 @@ def attack_rows(
         "norm": lengths,
         "found_norm": np.where(broken, lengths, np.nan),
         "first_breaker": number[ledger.breaker],
+        "stopped_by": stopped,
     }
     return typed_rows(batch, columns, ledger.best if keep else None)
 

@@ -15,6 +15,7 @@ from ...engines.fork import ForkedRng
 from ...engines.judge.active import Judge
 from ...engines.judge.ledger import AttackSpec, Ledger
 from ...engines.judge.screen import ScreenLedger
+from ...engines.own.engine import OwnEngine
 from ...engines.zoo.runs import ZooEngine
 from ...engines.zoo.sequence import ZooSequence
 from ...models.adapters.eot import EOT
@@ -33,10 +34,12 @@ from .victims.surrogates import Called
 SEQUENCES: dict[str, type[StandardSequence]] = {
     "autoattack": StandardSequence,
     "torchattacks": ZooSequence,
+    "own": StandardSequence,  # version "paper"
 }
 ENGINES: dict[str, type[AutoAttackEngine]] = {
     "autoattack": StackedEngine,
     "torchattacks": ZooEngine,
+    "own": OwnEngine,
 }
 
 Models = Mapping[str, nn.Module]
@@ -119,9 +122,9 @@ def attack(
     if settings.is_sequence:
         return _sequence(scene, models, ledger, n_classes)
     peeks = shared_peeks(scene, models)
-    averaged = settings.version == "rand"
+    averaged, own = settings.version == "rand", settings.engine == "own"
     engine = ENGINES[settings.engine](
-        _averaged(models, ledger.images) if averaged else models,
+        _averaged(models, ledger.images) if averaged and not own else models,
         ids,
         n_classes,
         settings.seed,
@@ -132,6 +135,8 @@ def attack(
         draws=EOT_DRAWS if averaged else 1,
         reserve=reserve,
     )
+    if averaged and isinstance(engine, OwnEngine):
+        engine.varying = _varying(models, ledger.images)
     return drive(settings.lines, engine, ledger)
 
 
@@ -151,10 +156,15 @@ def drive(
 
 def _averaged(models: Models, images: Tensor) -> Models:
     """Models that answer at random as the mean of their logits over fresh draws."""
+    varying = _varying(models, images)
     return {
-        name: EOT(model, EOT_DRAWS) if answers_vary(model, images) else model
+        name: EOT(model, EOT_DRAWS) if name in varying else model
         for name, model in models.items()
     }
+
+
+def _varying(models: Models, images: Tensor) -> frozenset[str]:
+    return frozenset(n for n, model in models.items() if answers_vary(model, images))
 
 
 def _sequence(

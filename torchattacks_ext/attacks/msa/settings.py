@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from ...engines.judge.ledger import AttackSpec
+from ...engines.judge.spec import AttackSpec
+from ...engines.own.plans import PLANS as OWN_PLANS
 from ...errors import ConfigError
 from ...numerics.arguments import parse_whole
 from ...numerics.unit import check_box
@@ -40,12 +41,12 @@ class MSASettings(ProbeSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        lines = plans.make_plan(self.version, self.plan)
+        self._check_names()
+        lines = plans.make_plan(self.version, self.plan, self.engine)
         # given lines may be an iterator, which can be read once
         object.__setattr__(self, "plan", None if self.plan is None else lines)
         if self.is_sequence or any(line.kind != "noise" for line in self.lines):
             check_box(self.bounds, "MSA")
-        self._check_names()
         self._settle_wholes()
         if self.surrogate_normalization not in ("same", None):
             raise ConfigError(
@@ -71,16 +72,26 @@ class MSASettings(ProbeSettings):
             raise ConfigError(
                 'engine="torchattacks" has no L1: say engine="autoattack", or another norm'
             )
+        if self.engine == "own" and self.norm == "L1":
+            raise ConfigError(
+                'engine="own" has no L1 yet: say engine="autoattack", or another norm'
+            )
 
     @property
     def lines(self) -> tuple[AttackSpec, ...]:
         """What is run, line by line; none where AutoAttack's own sequence is."""
-        return plans.make_plan(self.version, self.plan)
+        return plans.make_plan(self.version, self.plan, self.engine)
 
     @property
     def is_sequence(self) -> bool:
         """Whether AutoAttack's own protocol is run, over the whole data set at once."""
         return self.version in plans.SEQUENCES
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the plan is the own engine's, for targets with a fixed answer to an image."""
+        own = self.engine == "own" and self.version in OWN_PLANS
+        return own or any(line.is_own for line in self.lines)
 
     @property
     def unit_is_batch(self) -> bool:

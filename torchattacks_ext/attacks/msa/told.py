@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...engines.judge.ledger import Entry, add_entries
+from ...engines.own.plans import DOUBT, LATE
 from ...results.attack import AttackResult
 from ...results.base.facts import Flag
 from ...results.base.result import Result
@@ -105,6 +106,32 @@ class Told:
                 self.left_out
             )
             found.append(Flag("left_out", text, details={"parts": parts}))
+        return found
+
+    def of_gates(self, settings: MSASettings, result: AttackResult) -> list[Flag]:
+        """Rows that stopped at a gate, and doubt of gradients where late stages broke much."""
+        found, n = [], int((result.stopped_by >= 0).sum())
+        if n:
+            rel = float(result.rel[result.stopped_by >= 0].min())
+            text = (
+                f"rows were not attacked further: their smallest margin stayed above the share of "
+                f"the clean one that a gate asks for (the smallest share is {rel:.2f}; stopped_by "
+                'says at which part); version="full" has no gates'
+            )
+            found.append(Flag("stopped_at_gates", text, n))
+        if not settings.is_own:
+            return found + self.broken_by_square(len(result))
+        late = sum(
+            book.broken
+            for name, book in self.books.items()
+            if name.partition("/")[2].startswith(LATE)
+        )
+        if late > DOUBT * max(int((result.clean_correct == 1).sum()), 1):
+            text = (
+                "rows fell to noise or squares alone, after every gradient attack had left them: "
+                'gradients are unreliable; say version="full", or give surrogates'
+            )
+            found.append(Flag("unreliable_gradients", text, late))
         return found
 
     def broken_by_square(self, n: int) -> list[Flag]:

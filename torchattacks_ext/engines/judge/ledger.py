@@ -10,78 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..._typing import Norm
-from ...errors import ConfigError, InputError
-from ...numerics.arguments import parse_real, parse_whole
+from ...errors import InputError
 from ...numerics.norms import Bounds, norm_of, project
 from ...numerics.unit import Unit
 from ...results.base.facts import Cost
 from .active import Array, Judge, Judged
+from .spec import AttackSpec as AttackSpec
 
 LedgerT = TypeVar("LedgerT", bound="Ledger")
-Kind = Literal["noise", "apgd", "apgd-t", "fab-t", "fab", "square", "warm"]
-Loss = Literal["ce", "dlr", "margin"]
-KINDS: tuple[str, ...] = ("noise", "apgd", "apgd-t", "fab-t", "fab", "square", "warm")
-LOSSES: tuple[str, ...] = ("ce", "dlr", "margin")
-
-
-@dataclass(frozen=True)
-class AttackSpec:
-    """One line of a plan: what is run, on whom, how long.
-
-    Arguments:
-        kind (str): "noise" (corners of the ball), "apgd", "apgd-t", "fab-t", "fab", "square" or
-            "warm" (APGD from the best candidate so far).
-        on (str): "each" (surrogates, then the target), "surrogates", "target", "best" (the
-            target, and for each row the model whose attack came nearest), or the name of one
-            surrogate.
-        loss (str): of "apgd" and "warm": "ce", "dlr" or "margin".
-        steps (int): iterations; queries of "square", draws of "noise".
-        restarts (int): runs from other starting points.
-        targets (int): classes tried by targeted kinds, at most K - 1.
-        gate (float): a row goes on only if its smallest margin so far is below `gate` times its
-            clean margin; inf lets all on.
-
-    >>> AttackSpec("apgd", steps=10).label
-    'apgd-ce-10'
-    """
-
-    kind: Kind
-    on: str = "each"
-    loss: Loss = "ce"
-    steps: int = 100
-    restarts: int = 1
-    targets: int = 9
-    gate: float = float("inf")
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ConfigError(f"kind={self.kind!r} is not one of {KINDS}")
-        if self.loss not in LOSSES:
-            raise ConfigError(f"loss={self.loss!r} is not one of {LOSSES}")
-        for name in ("steps", "restarts", "targets"):
-            value = parse_whole(getattr(self, name), name, 1)
-            object.__setattr__(self, name, value)
-        object.__setattr__(self, "gate", parse_real(self.gate, "gate"))
-        if not self.gate > 0:
-            raise ConfigError(f"gate={self.gate!r} must be > 0, or inf for all rows")
-
-    @property
-    def label(self) -> str:
-        """A short name for tables: kind, loss where it matters, steps."""
-        loss = f"-{self.loss}" if self.kind in ("apgd", "warm") else ""
-        return f"{self.kind}{loss}-{self.steps}"
-
-    def facts(self) -> dict[str, Any]:
-        """In JSON types, for settings and hashes."""
-        found = asdict(self)
-        return found | {"gate": None if self.gate == float("inf") else self.gate}
 
 
 class Engine(Protocol):
@@ -127,7 +70,8 @@ class Ledger:
     smallest margin inside ball and box, the clean image first; margin (B,) on the target,
     clean_margin (B,). breaker (B,) int64: the number in
     `sources` of what broke the row first, -1. n_odd: candidates with NaN or infinite pixels. cut:
-    positions of rows on which something was left out because the budget ended.
+    positions of rows on which something was left out because the budget ended. stopped: positions
+    of rows that a gate stopped -> the source before which it did.
 
     >>> from torchattacks_ext.testing import HalfSpace
     >>> victim, image = HalfSpace(torch.tensor([1.0, 0.0]), -0.4), torch.tensor([[0.5, 0.5]])
@@ -157,6 +101,7 @@ class Ledger:
     entries: dict[str, Entry] = field(default_factory=dict)
     n_odd: int = 0
     cut: set[int] = field(default_factory=set)
+    stopped: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def open(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ....attacks.msa.plans import SEQUENCES
 from ....attacks.msa.settings import MSASettings
-from ....engines.judge.ledger import AttackSpec
+from ....engines.judge.spec import AttackSpec
 
 _FOLLOWED = ("apgd-ce", "apgd-dlr")
 """Names in AutoAttack's own sequence of what is kind "apgd" in a plan."""
@@ -43,5 +43,7 @@ def _passes(line: AttackSpec) -> float:
         "fab": 12 * line.steps + 4,
         "fab-t": line.targets * (3 * line.steps + 4),
         "apgd-t": line.targets * (2 * line.steps + 4),
+        "malt": 20 + line.targets * (2 * line.steps + 2),
+        "smooth": line.steps * (2 * line.copies + 1) + 1,
     }
     return float(each.get(line.kind, line.restarts * (2 * line.steps + 4)))

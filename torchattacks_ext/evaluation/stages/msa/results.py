@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -34,13 +35,13 @@ def judged_rows(
     shared: Shared,
     seen: Judged,
     best: Tensor,
-    breaker: Array,
+    parts: Mapping[str, Array],
     norm: Norm,
 ) -> Rows:
     """Rows as the runner's judge sees them: what it does not call wrong is not broken.
 
-    seen: its answers to the images `best` (B, ...). breaker (B,): number of the part that the
-    attack says broke the row, -1.
+    seen: its answers to the images `best` (B, ...). parts: "first_breaker" and "stopped_by" (B,),
+    numbers of the parts that the attack says broke or stopped the row, -1.
     """
     wrong = shared.clean.failed
     broken = seen.failed & ~wrong
@@ -60,6 +61,7 @@ def judged_rows(
         "clean_margin": shared.clean.margin,
         "norm": length,
         "found_norm": np.where(broken, length, np.nan),
-        "first_breaker": np.where(broken, breaker, -1),
+        "first_breaker": np.where(broken, parts["first_breaker"], -1),
+        "stopped_by": np.where(broken, -1, parts["stopped_by"]),
     }
     return typed_rows(batch, columns, best)

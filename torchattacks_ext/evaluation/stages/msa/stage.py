@@ -129,7 +129,8 @@ class MSAStage(RowStage):
         """Rows of a target that answers each image by itself; the runner's judge decides."""
         right = np.flatnonzero(~shared.clean.failed)
         place = torch.from_numpy(right).to(batch.images.device)
-        best, breaker, odd = batch.images.clone(), np.full(len(batch), -1), 0
+        best, odd = batch.images.clone(), 0
+        parts = {k: np.full(len(batch), -1) for k in ("first_breaker", "stopped_by")}
         seen = shared.clean
         if len(right):
             part = Batch(
@@ -142,10 +143,11 @@ class MSAStage(RowStage):
             assert found.images is not None  # a runner's rows bring them
             odd = int((found.columns["clean_correct"] == 0).sum())
             best[place] = found.images.to(best.dtype)
-            breaker[right] = found.columns["first_breaker"].numpy()
+            for name, numbers in parts.items():
+                numbers[right] = found.columns[name].numpy()
             seen = judge_again(best, batch, shared, right)
         norm = self.plan.norm
-        judged = judged_rows(batch, shared, seen, best, breaker, norm)
+        judged = judged_rows(batch, shared, seen, best, parts, norm)
         result = self._result(judged, batch)
         if odd:
             result = result.with_flags([unsure(odd)])

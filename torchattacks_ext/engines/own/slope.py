@@ -1,0 +1,116 @@
+"""In which direction does a model give way? Its gradient at many points, and what the target says.
+
+Gradients are those of the points alone. Where a model answers at random, loss and gradient are both
+means over some draws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..._typing import LogitsFn
+from ...numerics.unit import Unit
+from ..judge.harvest import Graded
+from .objectives import Objective
+
+
+@dataclass(frozen=True, eq=False)
+class Pulled:
+    """At n points: loss (n,), its gradient (n, ...) without NaN, odd (n,) bool: rows whose gradient
+    was zero or no number, logits (n, K) of the model, seen (n, K) of the target or None.
+    """
+
+    loss: Tensor
+    gradient: Tensor
+    odd: Tensor
+    logits: Tensor
+    seen: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Slope:
+    """One model under attack, asked at points on [0, 1].
+
+    model: pixels to logits. unit: the map to pixels. target: pixels to the target's logits; None
+    where the model is the target. peek: the same at no cost, asked just after the model. draws:
+    forward passes of one loss.
+
+    >>> from .objectives import margin
+    >>> slope = Slope(Graded(lambda x: x), Unit((0.0, 1.0)))
+    >>> slope.pull(torch.tensor([[0.6, 0.4]]), torch.tensor([0]), None, margin).gradient.tolist()
+    [[-1.0, 1.0]]
+    """
+
+    model: Graded
+    unit: Unit
+    target: LogitsFn | None = None
+    peek: LogitsFn | None = None
+    draws: int = 1
+
+    def pull(
+        self,
+        points: Tensor,
+        labels: Tensor,
+        targets: Tensor | None,
+        objective: Objective,
+        watch: bool = True,
+    ) -> Pulled:
+        """Loss and gradient at points (n, ...) for labels (n,) and targets (n,) or none.
+
+        watch: whether the target's logits there are wanted. n x draws forward and backward
+        row-passes, and n forward ones of the target where it is another model.
+        """
+        losses, gradients, logits = [], [], points
+        pixels = self.leaf(points)
+        for _ in range(self.draws):
+            with torch.enable_grad():
+                logits = self.model(pixels)
+                loss = objective(logits, labels, targets)
+                (gradient,) = torch.autograd.grad(loss.sum(), pixels)
+            losses.append(loss.detach())
+            gradients.append(gradient)
+        logits = logits.detach()
+        with torch.no_grad():
+            seen = self._seen(pixels.detach(), logits) if watch else None
+            gradient = self.on_unit(_mean(gradients), points, pixels)
+            size = gradient.flatten(1).abs().sum(1)
+            odd = ~torch.isfinite(size) | (size == 0)
+            gradient = torch.nan_to_num(gradient, 0.0, 0.0, 0.0)
+        return Pulled(_mean(losses), gradient, odd, logits, seen)
+
+    def leaf(self, points: Tensor) -> Tensor:
+        """The pixels of points on [0, 1], of which a gradient can be asked."""
+        with torch.no_grad():
+            pixels = self.unit.back(points)
+        return pixels.detach().requires_grad_()
+
+    def on_unit(self, gradient: Tensor, points: Tensor, pixels: Tensor) -> Tensor:
+        """A gradient of pixels as one of the points.
+
+        Not by autograd through the map: its clip halves the gradient of pixels at the very end.
+        """
+        if self.unit.plain:
+            return gradient
+        above = self.unit.of(pixels.detach()) < points - 1e-6  # a channel ends below 1
+        return torch.where(above, 0.0, self.unit.width * gradient)
+
+    def look(self, points: Tensor) -> Tensor:
+        """The target's logits at points (n, ...) on [0, 1]; n forward row-passes."""
+        with torch.no_grad():
+            pixels = self.unit.back(points)
+            if self.target is None:
+                found: Tensor = self.model.model(pixels)
+                return found
+            return self.target(pixels)
+
+    def _seen(self, pixels: Tensor, logits: Tensor) -> Tensor:
+        if self.target is None:
+            return logits
+        return (self.peek or self.target)(pixels)
+
+
+def _mean(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.stack(parts).mean(0)

@@ -1,0 +1,164 @@
+"""What do scores alone give away? Square attack in Linf (Andriushchenko et al. 2020, 1912.00049).
+
+Stripes first: each column of each channel at x + eps or x - eps. Then, query by query, a square
+window of each channel is set to one of the two, and stays so where the margin falls. The window
+covers a share p of the image, .8 at first, halved at 10, 50, 200, 500, 1000, 2000, 4000, 6000 and
+8000 of 10,000 queries (scaled to the number that is asked); it may touch every border. All numbers
+are the row's own: window, signs and stripes are functions of (seed, id, query). A tie that argmax
+decides for the label is no success, and the row goes on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...numerics.losses import is_scored, margins
+from ...numerics.norms import per_row
+from ...numerics.streams import uniform
+from ..judge.active import Array
+from .pursuit import State, ball_of
+from .slope import Slope
+
+SHARE = 0.8
+MOST_AHEAD, ROWS_AHEAD, IN_VAIN = 4, 64, 0.2
+"""Queries that are asked at once of a slot, rows of a batch filled so, and about twice the share
+that may be asked in vain: a small batch costs little less than a larger one."""
+HALVED = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+
+
+def windows(queries: int, height: int, width: int) -> Array:
+    """(queries + 1,) int64: side of the window of each query, number 0 being the stripes.
+
+    >>> windows(5000, 28, 28)[[1, 100, 5000]].tolist()
+    [25, 13, 1]
+    """
+    number = np.arange(queries + 1) * 10_000 // max(queries, 1)
+    halved = np.searchsorted(np.array(HALVED), number, side="left")
+    sides = np.sqrt(SHARE * 0.5**halved * height * width)
+    least = min(height, width)
+    found: Array = np.clip(np.round(sides), 1, least).astype(np.int64)
+    return found
+
+
+class Square:
+    """`queries` squares after the stripes, on images (N, C, H, W).
+
+    One forward row-pass a query; where slots are few, queries that follow one which changed a thing
+    have been asked in vain, about 6 in 100. None of that changes what is found.
+    """
+
+    def __init__(self, slope: Slope, queries: int, seed: int, stream: str) -> None:
+        self.slope, self.steps = slope, queries + 1
+        self.seed, self.stream = seed, stream
+        self.sides: Array | None = None
+        self.rate = 1.0  # of queries that changed a thing, lately
+
+    def begin(self, state: State) -> None:
+        """Slots before their first query."""
+        height, width = state["x"].shape[2:]
+        if self.sides is None:
+            self.sides = windows(self.steps - 1, height, width)
+        n, device = len(state["row"]), state["x"].device
+        state["least"] = torch.full((n,), torch.inf, dtype=torch.float64, device=device)
+        column = ball_of(state, "Linf").column
+        state["bottom"] = (state["image"] - column).clamp_(0, 1)
+        state["top"] = (state["image"] + column).clamp_(0, 1)
+
+    def advance(self, state: State, age: Array) -> tuple[Tensor, Tensor]:
+        """One query of every slot; of few slots several, as long as none of them changes a thing."""
+        n, ahead = len(age), self._ahead(state, age)
+        if ahead < 2:
+            points = self._proposed(state, age)
+            seen = self.slope.look(points)
+            self._take(state, points, self._margin(seen, state["label"]), n)
+            return points, seen
+        number = age + np.arange(ahead)[:, None]
+        points = self._squares(state, number).flatten(0, 1)
+        seen = self.slope.look(points)
+        labels = state["label"].repeat(ahead)
+        margin = self._margin(seen, labels).reshape(ahead, n)
+        wrong = (seen.argmax(1) != labels).reshape(ahead, n)
+        stop = (margin < state["least"]) | wrong
+        stop[-1] = True
+        which = stop.long().argmax(0)  # the first query after which the next is another
+        place = which * n + torch.arange(n, device=which.device)
+        points, seen = points[place], seen[place]
+        more = which.cpu().numpy()
+        self._take(state, points, margin.flatten()[place], n + int(more.sum()))
+        age += more
+        return points, seen
+
+    def _ahead(self, state: State, age: Array) -> int:
+        """How many queries at once; one on a device that is not the host, which would wait."""
+        few = len(age) <= ROWS_AHEAD // 2 and bool(age.all())
+        if not few or state["x"].device.type != "cpu":
+            return 1
+        worth = 1 + int(IN_VAIN / max(self.rate, 1e-6))
+        most = min(MOST_AHEAD, ROWS_AHEAD // len(age))
+        return max(1, min(most, worth, self.steps - int(age.max())))
+
+    def _margin(self, seen: Tensor, labels: Tensor) -> Tensor:
+        margin = margins(seen, labels).double()
+        return torch.where(is_scored(seen, labels), margin, -torch.inf)
+
+    def _take(self, state: State, points: Tensor, margin: Tensor, asked: int) -> None:
+        """Slots go to their points where the margin falls, in one of so many queries."""
+        falls = margin < state["least"]
+        if len(falls) <= ROWS_AHEAD and falls.device.type == "cpu":
+            self.rate += 0.05 * (int(falls.sum()) / asked - self.rate)
+        state["least"] = torch.where(falls, margin, state["least"])
+        state["x"] = torch.where(per_row(falls, points), points, state["x"])
+
+    def _proposed(self, state: State, age: Array) -> Tensor:
+        first = age == 0
+        if first.all():
+            return self._stripes(state)
+        points = self._squares(state, age[None])[0]
+        if first.any():
+            new = per_row(torch.from_numpy(first).to(points.device), points)
+            points = torch.where(new, self._stripes(state), points)
+        return points
+
+    def _stripes(self, state: State) -> Tensor:
+        n, c, _, w = state["image"].shape
+        numbers = uniform(self.seed, state["id"], f"{self.stream}/stripes", 0, c * w)
+        sign = numbers.reshape(n, c, 1, w) < 0.5
+        return torch.where(sign, state["bottom"], state["top"])
+
+    def _squares(self, state: State, number: Array) -> Tensor:
+        """Queries number (a, n) of the slots, (a, n, ...), each from where its slot stands."""
+        assert self.sides is not None
+        a, (n, c, h, w) = len(number), state["x"].shape
+        draws = torch.from_numpy(number.ravel()).to(state["x"].device)
+        ids = state["id"].repeat(a)
+        numbers = uniform(self.seed, ids, self.stream, draws, 2 + c).view(a, n, 2 + c)
+        side = torch.from_numpy(self.sides[number]).to(draws.device)[:, :, None]
+        down, across = (
+            _span(numbers[:, :, i : i + 1], side, size) for i, size in ((0, h), (1, w))
+        )
+        window = (down[:, :, :, None] & across[:, :, None, :])[:, :, None]
+        sign = numbers[:, :, 2:, None, None] < 0.5
+        edge = torch.where(sign, state["bottom"], state["top"])
+        return torch.where(window, edge, state["x"])
+
+    def last(self, state: State) -> None:
+        """Every point was asked."""
+        return None
+
+
+def _span(number: Tensor, side: Tensor, size: int) -> Tensor:
+    """(a, n, size) bool: which rows, or columns, each window covers; number, side (a, n, 1)."""
+    start = (number.double() * (size - side + 1)).long()
+    place = torch.arange(size, device=number.device)
+    return (place >= start) & (place < start + side)
+
+
+def misfit(images: Tensor) -> str:
+    """Why Square cannot run on such images; empty where it can.
+
+    >>> misfit(torch.zeros(2, 5))
+    'square needs images (N, C, H, W)'
+    """
+    return "" if images.ndim == 4 else "square needs images (N, C, H, W)"
