@@ -41,8 +41,10 @@ from .results import ProbRobustness as ProbRobustness
 from .results import Result as Result
 from .results import Sensitivity as Sensitivity
 from .results import SilBand as SilBand
+from .results import Stress as Stress
 from .samplers import Affine as Affine
 from .samplers import Compose as Compose
+from .samplers import Corruption as Corruption
 from .samplers import EightBit as EightBit
 from .samplers import Gaussian as Gaussian
 from .samplers import L1Ball as L1Ball
@@ -69,6 +71,7 @@ __all__ = [
     # models and samplers
     "Affine",
     "Compose",
+    "Corruption",
     "EightBit",
     "Gaussian",
     "L1Ball",
@@ -87,6 +90,7 @@ __all__ = [
     "Result",
     "Sensitivity",
     "SilBand",
+    "Stress",
     # words
     "NORMS",
     "Norm",

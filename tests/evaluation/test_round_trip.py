@@ -29,6 +29,7 @@ STAGE: dict[str, dict[str, Any]] = {
     "prtest": {"n_max": 100, "tolerance": 0.3, "significance": 0.05, "n_mean": 2},
     "fim": {},
     "certified": {},
+    "stress": {"corruptions": ["fog", "rotation"], "severities": [1, 5]},
     "msa": MIXED,
     "autoattack": {},
     "attack": {"attack": "FGSM"},

@@ -244,5 +244,5 @@ def default_plan(eps: Any, **changes: Any) -> Plan:
 
 def known_stages() -> tuple[str, ...]:
     """Names that a stage may have: own stages, then every registered attack."""
-    own = "clean", "prtest", "fim", "certified", "msa", "autoattack", "attack"
+    own = "clean", "prtest", "fim", "certified", "stress", "msa", "autoattack", "attack"
     return (*own, *attack_names())

@@ -13,6 +13,7 @@ from ..results.certificates import Certificates
 from ..results.evaluation import EvaluationReport, StageReport
 from ..results.prob_robustness import ProbRobustness
 from ..results.sensitivity import Sensitivity
+from ..results.stress import Stress
 from .laws import ball_text as ball_text
 from .laws import law_ball, law_of
 from .laws import law_text as law_text
@@ -90,6 +91,16 @@ def is_score(stage: StageReport) -> bool:
 def is_certified(stage: StageReport) -> bool:
     """Whether the stage gives radii within which an answer cannot change."""
     return stage.kind == "certified" or isinstance(stage.result, Certificates)
+
+
+def is_stress(stage: StageReport) -> bool:
+    """Whether the stage measures corrupted images."""
+    return stage.kind == "stress" or isinstance(stage.result, Stress)
+
+
+def stressed(report: EvaluationReport) -> bool:
+    """Whether a stage of corruptions has a result."""
+    return any(is_stress(stage) and usable(stage) for stage in report.stages)
 
 
 def usable(stage: StageReport) -> bool:

@@ -1,8 +1,8 @@
 """Results: frozen per-sample tables that travel as JSON.
 
 `base` is what each is made of. A family a file: `accuracy`, `attack`, `prob_robustness` (with
-`claims` about the whole data set), `sensitivity` (with `correlation`), `certificates`; `evaluation`
-holds one result a stage, `gallery` its pictures.
+`claims` about the whole data set), `sensitivity` (with `correlation`), `certificates`, `stress`;
+`evaluation` holds one result a stage, `gallery` its pictures.
 """
 
 from .accuracy import Accuracy as Accuracy
@@ -20,3 +20,4 @@ from .evaluation import EvaluationReport as EvaluationReport
 from .evaluation import StageReport as StageReport
 from .prob_robustness import ProbRobustness as ProbRobustness
 from .sensitivity import Sensitivity as Sensitivity
+from .stress import Stress as Stress

@@ -24,11 +24,19 @@ from .gallery import GalleryItem as GalleryItem
 from .prob_robustness import ProbRobustness
 from .sample import Sample
 from .sensitivity import Sensitivity
+from .stress import Stress
 from .worst import leaves_the_ball, worst_stages
 
 FAMILIES: dict[str, type[Result]] = {
     family.schema: family
-    for family in (Accuracy, AttackResult, Certificates, ProbRobustness, Sensitivity)
+    for family in (
+        Accuracy,
+        AttackResult,
+        Certificates,
+        ProbRobustness,
+        Sensitivity,
+        Stress,
+    )
 }
 """Every family that a stage may give, so that what is written can be read."""
 

@@ -40,6 +40,13 @@ _ELLIPS = (
     "arXiv:2605.25352 (Gaussian-mixture certificate); exact latent radius by the Lagrange dual, "
     "Lipschitz constant by the rules of this package"
 )
+_STRESS = (
+    "Hendrycks and Dietterich 2019, arXiv:1903.12261 (the corruptions of CIFAR-10-C and "
+    "ImageNet-C, by the parameters of their code)"
+)
+_BETTING = (
+    "Waudby-Smith and Ramdas 2024, arXiv:2010.09686 (interval of a mean accuracy)"
+)
 _TORCHATTACKS = "Kim 2020, arXiv:2010.01950 (torchattacks)"
 
 HOW_TO_READ = (
@@ -112,8 +119,11 @@ def not_tested(report: EvaluationReport) -> list[str]:
         )
     ran = [s for s in report.stages if stages.is_test(s) and stages.usable(s)]
     known = {kind for stage in ran for kind in kinds(stages.settings_of(stage))}
-    kept = [kind for kind in ("rotation", "translation", "blur") if kind not in known]
-    others = ", ".join([*kept, "weather, compression, other cameras, printed patches"])
+    stressed = stages.stressed(report)
+    usual = ("rotation", "translation", "blur")[: 2 if stressed else 3]
+    kept = [kind for kind in usual if kind not in known]
+    weather = [] if stressed else ["weather", "compression"]
+    others = ", ".join([*kept, *weather, "other cameras", "printed patches"])
     return [
         *found,
         f"Other perturbations: {others}.",
@@ -142,6 +152,8 @@ def methods(report: EvaluationReport) -> list[tuple[str, str]]:
             found[one_line(stage.name)] = "no citation is known for this attack"
         elif stages.is_certified(stage):
             found["Ellips"] = _ELLIPS
+        elif stages.is_stress(stage):
+            found["Corruptions"] = f"{_STRESS}; {_BETTING}"
         elif stages.is_test(stage):
             test = str(stages.settings_of(stage).get("test", "eprocess"))
             name = "PRTest" if test == "eprocess" else f"PRTest ({one_line(test, 40)})"

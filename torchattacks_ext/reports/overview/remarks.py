@@ -21,6 +21,8 @@ def question(stage: StageReport) -> str:
         return "How far do the outputs move for the worst tiny change?"
     if stages.is_certified(stage):
         return "How many are right and provably stay so?"
+    if stages.is_stress(stage):
+        return "How many are correct under noise, blur, weather and the like?"
     if stages.is_test(stage):
         return "How many are shown to fail rarely under random perturbations?"
     return "A stage of its own kind"
