@@ -27,7 +27,11 @@ PUBLIC = [
     "Check",
     "Compose",
     "ConfigError",
+<<<<<<< HEAD
     "Diagnosis",
+=======
+    "Corruption",
+>>>>>>> stress
     "EightBit",
     "Ellips",
     "EllipsHead",
@@ -59,6 +63,7 @@ PUBLIC = [
     "StateError",
     "Status",
     "StatusError",
+    "Stress",
     "TorchattacksExtError",
     "Verdict",
     "__version__",

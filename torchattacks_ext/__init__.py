@@ -44,8 +44,10 @@ from .results import ProbRobustness as ProbRobustness
 from .results import Result as Result
 from .results import Sensitivity as Sensitivity
 from .results import SilBand as SilBand
+from .results import Stress as Stress
 from .samplers import Affine as Affine
 from .samplers import Compose as Compose
+from .samplers import Corruption as Corruption
 from .samplers import EightBit as EightBit
 from .samplers import Gaussian as Gaussian
 from .samplers import L1Ball as L1Ball
@@ -73,6 +75,7 @@ __all__ = [
     # models and samplers
     "Affine",
     "Compose",
+    "Corruption",
     "EightBit",
     "Gaussian",
     "L1Ball",
@@ -93,6 +96,7 @@ __all__ = [
     "Result",
     "Sensitivity",
     "SilBand",
+    "Stress",
     # words
     "NORMS",
     "Norm",

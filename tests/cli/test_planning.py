@@ -162,7 +162,7 @@ def test_the_mixed_attack_and_the_real_autoattack_by_name() -> None:
     assert passes is not None and 8_000 < passes < 12_000
 
 
-@pytest.mark.parametrize("name", ["fim", "certified"])
+@pytest.mark.parametrize("name", ["fim", "certified", "stress"])
 def test_a_flag_adds_one_stage_that_searches_for_nothing(name: str) -> None:
     base = {"eps": 0.1, "stages": [{"name": name}, {"name": "PGD"}]}
     asked: Any = {name: True}

@@ -20,6 +20,7 @@ from torchattacks_ext.samplers import (
     Affine,
     CallableSampler,
     Compose,
+    Corruption,
     EightBit,
     Gaussian,
     L1Ball,
@@ -91,6 +92,18 @@ LAWS: dict[str, tuple[Any, str, str, str]] = {
         "uniform noise in the Linf ball of radius 8/255, rounded to 8 bits",
         "truncate: the law given that every value lies in [0, 1]",
         "8 bits: every draw is rounded to a level k/255",
+    ),
+    "corruption": (
+        Corruption("motion_blur", 3),
+        "motion blur of severity 3",
+        "clamp: a value outside [0, 1] is set to the nearer bound",
+        "8 bits: every draw is cut off to a level k/255",
+    ),
+    "corruption, turned": (
+        Corruption("rotation", 1),
+        "rotation of severity 1",
+        "clamp: a value outside [0, 1] is set to the nearer bound",
+        "none",
     ),
     "compose": (
         Compose([Affine(rotation=10), NOISE]),

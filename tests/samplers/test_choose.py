@@ -17,6 +17,7 @@ from torchattacks_ext.samplers import (
     Affine,
     CallableSampler,
     Compose,
+    Corruption,
     EightBit,
     Gaussian,
     L1Ball,
@@ -37,6 +38,7 @@ LAWS = [
     Affine(10, 0.1, 0.2, padding="border"),
     Photometric(0.1, 0.2, 0.3),
     Compose([Affine(10), Compose([Gaussian(0.1), L2Ball(0.3)])]),
+    Corruption("fog", 2, parameters="imagenet"),
     EightBit(LinfUniform(0.1)),
     EightBit(Compose([L2Ball(0.2), Photometric(0.1)])),
 ]
@@ -79,7 +81,8 @@ def test_settings_build_the_law_again(law: Sampler) -> None:
     for text in (json.loads(json.dumps(settings)), yaml.safe_load(yaml.dump(settings))):
         again = choose_sampler(text, eps, norm, (-5.0, 5.0))
         assert type(again) is type(law) and again.settings() == settings
-    ids, images = torch.arange(3), torch.full((3, 2, 4, 4), 0.25)
+    channels = 1 if isinstance(law, Corruption) else 2
+    ids, images = torch.arange(3), torch.full((3, channels, 4, 4), 0.25)
     draw = law.sample(images, keyed(0, ids, 0, law.name))
     assert torch.equal(draw, again.sample(images, keyed(0, ids, 0, again.name)))
 
@@ -109,6 +112,7 @@ def test_the_registry_has_each_law_by_its_name() -> None:
         "affine",
         "photometric",
         "compose",
+        "corruption",
         "eight_bit",
     }
     assert all(kind.name == name for name, kind in SAMPLERS.items())

@@ -87,6 +87,9 @@ def evaluate(
     certified: Annotated[
         bool, typer.Option("--certified", help="Radii, where the model is an Ellips.")
     ] = False,
+    stress: Annotated[
+        bool, typer.Option("--stress", help="Noise, blur, weather; severities 1 to 5.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Of all random numbers. [0]")] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Rows of one forward pass. [256]")
@@ -131,7 +134,7 @@ def evaluate(
         base = None if plan is None else read_plan(plan)
         radius = {"eps": _number(eps, "--eps")}
         checked = build_plan(
-            base, settings | radius, attacks, arguments, fim, certified
+            base, settings | radius, attacks, arguments, fim, certified, stress
         )
         for text in (lost := replaced(base, checked, attacks)):
             common.warn(text)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..evaluation.stages import RowStage
 
 _OWN = ("clean", "prtest")
-_SCORES = ("fim", "certified")
+_SCORES = ("fim", "certified", "stress")
 """Stages that search for nothing; a flag of the same name adds them."""
 _FLAGS = ("eps", "norm", "seed", "batch_size", "outputs", "output_key")
 """Keys of a plan that flags of the same name replace."""
@@ -84,6 +84,7 @@ def build_plan(
     test: Mapping[str, Any],
     fim: bool = False,
     certified: bool = False,
+    stress: bool = False,
 ) -> Plan:
     """The plan of a file (or the default one), changed by flags; None in a mapping
     changes nothing.
@@ -91,8 +92,8 @@ def build_plan(
     settings: eps, norm, seed, batch_size. attacks: names that replace the attack
     stages, msa and autoattack among them; FGSM and PGD have the arguments of the
     default plan, others those of their class. test: arguments of PRTest, for each of
-    its stages, or for a new one where there is none. fim, certified: a stage of FIMScore, of
-    certificates, where there is none yet. Raises ConfigError.
+    its stages, or for a new one where there is none. fim, certified, stress: a stage of FIMScore,
+    of certificates, of corruptions, where there is none yet. Raises ConfigError.
     """
     from ..evaluation.plan import check_plan, default_plan
 
@@ -112,7 +113,7 @@ def build_plan(
             + [s for s in stages if s["name"].lower() in ("prtest", *_SCORES)]
         )
     _set_test(stages, {key: value for key, value in test.items() if value is not None})
-    for name, asked in zip(_SCORES, (fim, certified)):
+    for name, asked in zip(_SCORES, (fim, certified, stress)):
         if asked and not any(stage["name"].lower() == name for stage in stages):
             stages.append({"name": name})
     return check_plan(plan | {"stages": stages})

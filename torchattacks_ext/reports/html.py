@@ -24,6 +24,7 @@ from .rates.claims import band_text, claims
 from .rates.histograms import spreads
 from .sensitivity.figures import score_figures
 from .stages import n_images
+from .stress import stress_told
 from .words import confidence_text, cost_text, count, one_line
 
 _LINK = re.compile(r"arXiv:(\d{4}\.\d{4,5})|doi:(10\.\d{4,9}/[\w.()/-]*\w)")
@@ -143,6 +144,7 @@ def _model(name: str, report: EvaluationReport, confidence: float) -> dict[str, 
         "breakdowns": breakdown.breakdowns(report),
         "scores": score_figures(report),
         "certified": certified.certified_told(report, confidence),
+        "stress": stress_told(report, confidence),
         "exhibits": exhibits(report.gallery),
         "not_tested": context.not_tested(report),
         "methods": context.methods(report),

@@ -9,6 +9,8 @@ from .words import NOT_KNOWN, exact, exact_rate, one_line, radius
 
 Facts = Mapping[str, Any]
 
+_MOVES = {"rotation", "translation"}
+
 _UNIFORM = {"linf": "Linf", "l2": "L2", "l1": "L1"}
 _PADDING = {
     "zeros": "black",
@@ -90,6 +92,8 @@ def boundary_text(settings: Facts) -> str:
     if name == "affine":
         edge = _PADDING.get(str(law.get("padding")), NOT_KNOWN)
         return f"what comes in from outside the image is {edge}"
+    if name == "corruption":
+        return "clamp: a value outside [0, 1] is set to the nearer bound"
     if name is None or not {"boundary", "bounds"} & set(law):
         return NOT_KNOWN
     kind = law.get("boundary", "clamp")  # photometric has one boundary only
@@ -116,6 +120,8 @@ def rounding_text(settings: Facts) -> str:
         return "8 bits between the laws, not at the end" if coarse else last
     if name == "eight_bit":
         return "8 bits: every draw is rounded to a level k/255"
+    if name == "corruption" and not kinds(settings) & _MOVES:
+        return "8 bits: every draw is cut off to a level k/255"
     return NOT_KNOWN if name is None else "none"
 
 
@@ -130,6 +136,9 @@ def kinds(settings: Facts) -> set[str]:
     if name in ("compose", "eight_bit"):
         parts = _laws(law) if name == "compose" else [law.get("law")]
         return {kind for one in parts for kind in kinds({"sampler": one})}
+    if name == "corruption":
+        kind = str(law.get("corruption"))
+        return {kind} & _MOVES or {"blur"} & {kind.rpartition("_")[2]}
     held = {"affine": ("rotation", "translation"), "photometric": ("blur",)}
     return {kind for kind in held.get(name or "", ()) if _amount(law, kind)}
 
@@ -213,10 +222,16 @@ def _eight_bit(law: Facts) -> str:
     return f"{_inner(law['law'], law_text)}, rounded to 8 bits"
 
 
+def _corruption(law: Facts) -> str:
+    kind = one_line(law.get("corruption", ""), 40).replace("_", " ")
+    return f"{kind} of severity {one_line(law.get('severity'), 5)}" if kind else ""
+
+
 _WORDS: dict[str, Callable[[Facts], str]] = {
     "gaussian": _gaussian,
     "affine": _affine,
     "photometric": _photometric,
     "compose": _compose,
     "eight_bit": _eight_bit,
+    "corruption": _corruption,
 }

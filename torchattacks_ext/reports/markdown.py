@@ -14,6 +14,7 @@ from .overview.scorecard import ScoreRow, scorecard
 from .overview.summary import plain_summary
 from .rates.claims import band_text, claims
 from .rates.histograms import spreads
+from .stress import stress_told
 from .words import confidence_text, cost_text, count, one_line
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~#$])")
@@ -91,6 +92,7 @@ def _model(report: EvaluationReport, confidence: float, mark: str) -> list[str]:
         _scorecard(scorecard(report, confidence), confidence),
         *_breakdowns(report, mark),
         *_certified(report, confidence, mark),
+        *_stress(report, confidence, mark),
         *_tests(report, confidence, mark),
         f"{mark} What was not tested",
         _bullets(context.not_tested(report)),
@@ -124,6 +126,18 @@ def _certified(report: EvaluationReport, confidence: float, mark: str) -> list[s
         blocks += [
             f"{mark} {escape(told.title)}",
             _table(certified.HEAD, rows, certified.ALIGN),
+            _bullets(told.notes),
+        ]
+    return blocks
+
+
+def _stress(report: EvaluationReport, confidence: float, mark: str) -> list[str]:
+    blocks = []
+    for told in stress_told(report, confidence):
+        head, *rows = [[escape(cell) for cell in row] for row in told.rows]
+        blocks += [
+            f"{mark} {escape(told.title)}",
+            _table(head, rows, told.align),
             _bullets(told.notes),
         ]
     return blocks

@@ -14,6 +14,7 @@ from ..results.diagnosis.diagnosis import Diagnosis
 from ..results.evaluation import EvaluationReport, StageReport
 from ..results.prob_robustness import ProbRobustness
 from ..results.sensitivity import Sensitivity
+from ..results.stress import Stress
 from .laws import ball_text as ball_text
 from .laws import law_ball, law_of
 from .laws import law_text as law_text
@@ -93,9 +94,20 @@ def is_certified(stage: StageReport) -> bool:
     return stage.kind == "certified" or isinstance(stage.result, Certificates)
 
 
+<<<<<<< HEAD
 def is_diagnosis(stage: StageReport) -> bool:
     """Whether the stage looks for masked gradients."""
     return stage.kind == "diagnostics" or isinstance(stage.result, Diagnosis)
+=======
+def is_stress(stage: StageReport) -> bool:
+    """Whether the stage measures corrupted images."""
+    return stage.kind == "stress" or isinstance(stage.result, Stress)
+
+
+def stressed(report: EvaluationReport) -> bool:
+    """Whether a stage of corruptions has a result."""
+    return any(is_stress(stage) and usable(stage) for stage in report.stages)
+>>>>>>> stress
 
 
 def usable(stage: StageReport) -> bool:

@@ -15,6 +15,7 @@ from .overview.scorecard import ScoreRow, scorecard
 from .overview.summary import plain_summary
 from .rates.claims import band_text, claims
 from .rates.histograms import spreads
+from .stress import stress_told
 from .words import confidence_text, count, seconds
 
 _NARROWEST = 60
@@ -131,6 +132,7 @@ def _model(report: EvaluationReport, confidence: float, width: int) -> list[str]
     lines += _scorecard(scorecard(report, confidence), confidence, width)
     lines += _breakdowns(report, width)
     lines += _certified(report, confidence, width)
+    lines += _stress(report, confidence, width)
     lines += _tests(report, confidence, width)
     lines += _section("What was not tested", context.not_tested(report), width)
     cited = [f"{name}: {text}" for name, text in context.methods(report)]
@@ -160,6 +162,16 @@ def _certified(report: EvaluationReport, confidence: float, width: int) -> list[
     for told in certified.certified_told(report, confidence):
         lines += ["", *_heading(told.title, "-", width)]
         lines += [*table([certified.HEAD, *told.rows], width, certified.ALIGN), ""]
+        for note in told.notes:
+            lines += _wrap(note, width, "* ", "  ")
+    return lines
+
+
+def _stress(report: EvaluationReport, confidence: float, width: int) -> list[str]:
+    lines = []
+    for told in stress_told(report, confidence):
+        lines += ["", *_heading(told.title, "-", width)]
+        lines += [*table(told.rows, width, told.align), ""]
         for note in told.notes:
             lines += _wrap(note, width, "* ", "  ")
     return lines

@@ -1,8 +1,13 @@
 """Results: frozen per-sample tables that travel as JSON.
 
 `base` is what each is made of. A family a file: `accuracy`, `attack`, `prob_robustness` (with
+<<<<<<< HEAD
 `claims` about the whole data set), `sensitivity` (with `correlation`), `certificates`; `evaluation`
 holds one result a stage, `gallery` its pictures. `heads` compares the heads of one trunk.
+=======
+`claims` about the whole data set), `sensitivity` (with `correlation`), `certificates`, `stress`;
+`evaluation` holds one result a stage, `gallery` its pictures.
+>>>>>>> stress
 """
 
 from .accuracy import Accuracy as Accuracy
@@ -22,3 +27,4 @@ from .evaluation import EvaluationReport as EvaluationReport
 from .evaluation import StageReport as StageReport
 from .prob_robustness import ProbRobustness as ProbRobustness
 from .sensitivity import Sensitivity as Sensitivity
+from .stress import Stress as Stress

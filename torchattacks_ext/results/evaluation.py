@@ -25,6 +25,7 @@ from .gallery import GalleryItem as GalleryItem
 from .prob_robustness import ProbRobustness
 from .sample import Sample
 from .sensitivity import Sensitivity
+from .stress import Stress
 from .worst import leaves_the_ball, worst_stages
 
 FAMILIES: dict[str, type[Result]] = {
@@ -33,9 +34,15 @@ FAMILIES: dict[str, type[Result]] = {
         Accuracy,
         AttackResult,
         Certificates,
+<<<<<<< HEAD
         Diagnosis,
         ProbRobustness,
         Sensitivity,
+=======
+        ProbRobustness,
+        Sensitivity,
+        Stress,
+>>>>>>> stress
     )
 }
 """Every family that a stage may give, so that what is written can be read."""

@@ -10,6 +10,8 @@ from .base import Uniforms as Uniforms
 from .choose import SAMPLERS as SAMPLERS
 from .choose import choose_sampler as choose_sampler
 from .compose import Compose as Compose
+from .corruptions import PUBLISHED as PUBLISHED
+from .corruptions import Corruption as Corruption
 from .eightbit import EightBit as EightBit
 from .gaussian import Gaussian as Gaussian
 from .l1 import L1Ball as L1Ball

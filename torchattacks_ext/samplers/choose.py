@@ -16,6 +16,7 @@ from ..numerics.norms import check_norm
 from .affine import Affine
 from .base import CallableSampler, Sampler
 from .compose import Compose
+from .corruptions import Corruption
 from .eightbit import EightBit
 from .gaussian import Gaussian
 from .l1 import L1Ball
@@ -32,6 +33,7 @@ _LAWS: tuple[type[Sampler], ...] = (
     Photometric,
     Compose,
     EightBit,
+    Corruption,
 )
 
 SAMPLERS: dict[str, type[Sampler]] = {law.name: law for law in _LAWS}

@@ -18,13 +18,18 @@ from .fim import FIMStage as FIMStage
 from .msa.stage import AutoAttackStage as AutoAttackStage
 from .msa.stage import MSAStage as MSAStage
 from .prtest import PRTestStage as PRTestStage
+from .stress import StressStage as StressStage
 
 STAGES: dict[str, type[RowStage]] = {
     "clean": CleanStage,
     "prtest": PRTestStage,
     "fim": FIMStage,
     "certified": CertifiedStage,
+<<<<<<< HEAD
     "diagnostics": DiagnosticsStage,
+=======
+    "stress": StressStage,
+>>>>>>> stress
     "msa": MSAStage,
     "autoattack": AutoAttackStage,
     "attack": AttackStage,

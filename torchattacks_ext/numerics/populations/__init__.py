@@ -1,1 +1,4 @@
-"""Claims about many images: `bounds` of counts, shares and means; `multiplicity` of claims."""
+"""Claims about many images.
+
+`bounds` of counts and shares, `means` of rows, `mce` beside a baseline, `multiplicity` of claims.
+"""

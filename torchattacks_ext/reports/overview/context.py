@@ -40,9 +40,18 @@ _ELLIPS = (
     "arXiv:2605.25352 (Gaussian-mixture certificate); exact latent radius by the Lagrange dual, "
     "Lipschitz constant by the rules of this package"
 )
+<<<<<<< HEAD
 _DIAGNOSTICS = (
     "Athalye et al. 2018, arXiv:1802.00420; Carlini et al. 2019, arXiv:1902.06705; Pintor et al. "
     "2022, arXiv:2106.09947 (indicators of masked gradients; each check names its own)"
+=======
+_STRESS = (
+    "Hendrycks and Dietterich 2019, arXiv:1903.12261 (the corruptions of CIFAR-10-C and "
+    "ImageNet-C, by the parameters of their code)"
+)
+_BETTING = (
+    "Waudby-Smith and Ramdas 2024, arXiv:2010.09686 (interval of a mean accuracy)"
+>>>>>>> stress
 )
 _TORCHATTACKS = "Kim 2020, arXiv:2010.01950 (torchattacks)"
 
@@ -116,8 +125,11 @@ def not_tested(report: EvaluationReport) -> list[str]:
         )
     ran = [s for s in report.stages if stages.is_test(s) and stages.usable(s)]
     known = {kind for stage in ran for kind in kinds(stages.settings_of(stage))}
-    kept = [kind for kind in ("rotation", "translation", "blur") if kind not in known]
-    others = ", ".join([*kept, "weather, compression, other cameras, printed patches"])
+    stressed = stages.stressed(report)
+    usual = ("rotation", "translation", "blur")[: 2 if stressed else 3]
+    kept = [kind for kind in usual if kind not in known]
+    weather = [] if stressed else ["weather", "compression"]
+    others = ", ".join([*kept, *weather, "other cameras", "printed patches"])
     return [
         *found,
         f"Other perturbations: {others}.",
@@ -148,6 +160,8 @@ def methods(report: EvaluationReport) -> list[tuple[str, str]]:
             found["Diagnostics"] = _DIAGNOSTICS
         elif stages.is_certified(stage):
             found["Ellips"] = _ELLIPS
+        elif stages.is_stress(stage):
+            found["Corruptions"] = f"{_STRESS}; {_BETTING}"
         elif stages.is_test(stage):
             test = str(stages.settings_of(stage).get("test", "eprocess"))
             name = "PRTest" if test == "eprocess" else f"PRTest ({one_line(test, 40)})"

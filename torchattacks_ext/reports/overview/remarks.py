@@ -23,6 +23,8 @@ def question(stage: StageReport) -> str:
         return "May the numbers of gradient attacks be believed?"
     if stages.is_certified(stage):
         return "How many are right and provably stay so?"
+    if stages.is_stress(stage):
+        return "How many are correct under noise, blur, weather and the like?"
     if stages.is_test(stage):
         return "How many are shown to fail rarely under random perturbations?"
     return "A stage of its own kind"

@@ -20,9 +20,11 @@ from ...results.evaluation import EvaluationReport, StageReport
 from ...results.grounds import LIMITS
 from ...results.prob_robustness import ProbRobustness
 from ...results.sensitivity import Sensitivity
+from ...results.stress import Stress
 from .. import stages
 from ..certified.words import WORTH, details, main_share
 from ..sensitivity.words import GUARANTEE, sensitivity_words
+from ..stress import stress_score
 from ..words import (
     count,
     exact_rate,
@@ -154,6 +156,8 @@ def _score(
         return _Score(0, 0, None, DOUBTS, details, words)
     if isinstance(result, Certificates):
         return _certified(result, plan, confidence)
+    if isinstance(result, Stress):
+        return _Score(*stress_score(result, confidence))
     facts = tuple(f"{one_line(k, 60)}: {one_line(v, 120)}" for k, v in summary.items())
     return _Score(
         0, 0, None, "see the documentation of this stage", facts, "see details"

@@ -19,8 +19,10 @@ from ..stages import (
     law_text,
     n_images,
     settings_of,
+    stressed,
     usable,
 )
+from ..stress import stress_sentences
 from ..words import (
     bounded,
     count,
@@ -54,6 +56,7 @@ def plain_summary(report: EvaluationReport) -> list[str]:
         _clean(report),
         _withstood(report),
         *_certified(report),
+        *stress_sentences(report),
         *_random(report),
         _not_tested(report),
         *_failed(report),
@@ -256,10 +259,11 @@ def _not_tested(report: EvaluationReport) -> str:
     larger = "larger changes, " if balls(report) else ""
     ran = [settings_of(s) for s in report.stages if is_test(s) and usable(s)]
     drawn = {kind for settings in ran for kind in kinds(settings)}
-    other = [kind for kind in ("rotation", "blur") if kind not in drawn]
+    usual = ("rotation",) if stressed(report) else ("rotation", "blur", "weather")
+    other = [kind for kind in usual if kind not in drawn]
     return (
         f"Not tested: {larger}other kinds of change (such as "
-        f"{', '.join([*other, 'weather'])} or other cameras), images from another source, hidden "
+        f"{', '.join(other) or 'patches'} or other cameras), images from another source, hidden "
         "backdoors, poisoned training data, and privacy."
     )
 
