@@ -21,6 +21,7 @@ from .certify import LipschitzBound as LipschitzBound
 from .certify.encoders import orthogonal_cnn as orthogonal_cnn
 from .certify.encoders import orthogonal_mlp as orthogonal_mlp
 from .certify.encoders import train_encoder as train_encoder
+from .data.audit.audit import data_audit as data_audit
 from .errors import BackendError as BackendError
 from .errors import ConfigError as ConfigError
 from .errors import InputError as InputError
@@ -41,6 +42,7 @@ from .results import ProbRobustness as ProbRobustness
 from .results import Result as Result
 from .results import Sensitivity as Sensitivity
 from .results import SilBand as SilBand
+from .results.datasets.audit import DataAudit as DataAudit
 from .samplers import Affine as Affine
 from .samplers import Compose as Compose
 from .samplers import EightBit as EightBit
@@ -57,6 +59,7 @@ __all__ = [
     "MSA",
     "PRTest",
     "Probe",
+    "data_audit",
     "evaluate",
     # certificates
     "Ellips",
@@ -81,6 +84,7 @@ __all__ = [
     "Accuracy",
     "AttackResult",
     "Certificates",
+    "DataAudit",
     "EvaluationReport",
     "Flag",
     "ProbRobustness",
