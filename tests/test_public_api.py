@@ -28,10 +28,14 @@ PUBLIC = [
     "Compose",
     "ConfigError",
 <<<<<<< HEAD
+<<<<<<< HEAD
     "Diagnosis",
 =======
     "Corruption",
 >>>>>>> stress
+=======
+    "DataAudit",
+>>>>>>> audit
     "EightBit",
     "Ellips",
     "EllipsHead",
@@ -67,7 +71,11 @@ PUBLIC = [
     "TorchattacksExtError",
     "Verdict",
     "__version__",
+<<<<<<< HEAD
     "diagnose",
+=======
+    "data_audit",
+>>>>>>> audit
     "evaluate",
     "orthogonal_cnn",
     "orthogonal_mlp",

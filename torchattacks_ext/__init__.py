@@ -21,6 +21,7 @@ from .certify import LipschitzBound as LipschitzBound
 from .certify.encoders import orthogonal_cnn as orthogonal_cnn
 from .certify.encoders import orthogonal_mlp as orthogonal_mlp
 from .certify.encoders import train_encoder as train_encoder
+from .data.audit.audit import data_audit as data_audit
 from .errors import BackendError as BackendError
 from .errors import ConfigError as ConfigError
 from .errors import InputError as InputError
@@ -44,7 +45,11 @@ from .results import ProbRobustness as ProbRobustness
 from .results import Result as Result
 from .results import Sensitivity as Sensitivity
 from .results import SilBand as SilBand
+<<<<<<< HEAD
 from .results import Stress as Stress
+=======
+from .results.datasets.audit import DataAudit as DataAudit
+>>>>>>> audit
 from .samplers import Affine as Affine
 from .samplers import Compose as Compose
 from .samplers import Corruption as Corruption
@@ -62,7 +67,11 @@ __all__ = [
     "MSA",
     "PRTest",
     "Probe",
+<<<<<<< HEAD
     "diagnose",
+=======
+    "data_audit",
+>>>>>>> audit
     "evaluate",
     # certificates
     "Ellips",
@@ -88,8 +97,12 @@ __all__ = [
     "Accuracy",
     "AttackResult",
     "Certificates",
+<<<<<<< HEAD
     "Check",
     "Diagnosis",
+=======
+    "DataAudit",
+>>>>>>> audit
     "EvaluationReport",
     "Flag",
     "ProbRobustness",

@@ -189,7 +189,7 @@ GOOD = np.zeros((2, 8, 8), np.uint8)
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
-        ({"x": GOOD, "y": [0, 1]}, r"holds the arrays \['x', 'y'\]; expected 'images'"),
+        ({"a": GOOD, "b": [0, 1]}, r"holds the arrays \['a', 'b'\]; expected 'images'"),
         ({"images": GOOD}, "expected 'images' and 'labels'"),
         ({"images": GOOD, "labels": [0]}, "2 images and 1 labels"),
         ({"images": GOOD[:0], "labels": []}, "0 images and 0 labels"),

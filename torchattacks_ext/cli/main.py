@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .audit import data_audit
 from .common import ReaderGone, one_line
 from .demo import demo
 from .doctor import doctor
@@ -39,7 +40,7 @@ app = typer.Typer(
     # The same text at any width of the terminal.
     context_settings={"help_option_names": ["-h", "--help"], "terminal_width": 80},
 )
-for _command in (demo, evaluate, methods, doctor):
+for _command in (demo, evaluate, data_audit, methods, doctor):
     app.command()(_command)
 
 

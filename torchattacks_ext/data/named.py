@@ -24,8 +24,9 @@ def load_data(
 
     "digits": scikit-learn's digits, the test split of :func:`.digits.load_digits`.
     "npz:PATH": a NumPy archive with `images` (uint8, or floats in [0, 1]; (N, H, W),
-    (N, C, H, W) or (N, H, W, C)) and `labels` (N,); MedMNIST's `test_images` and
-    `test_labels` are understood. Nothing pickled is ever read. "imagefolder:PATH": one
+    (N, C, H, W) or (N, H, W, C)) and `labels` (N,); `test_images` and `test_labels`
+    (MedMNIST), `x` and `y`, `x_test` and `y_test` are understood. Nothing pickled is ever
+    read. "imagefolder:PATH": one
     folder a class, as torchvision's ImageFolder; images are read when they are needed,
     as RGB, and taken in turn from all classes, so that the first n are not all of one.
     Of unequal size they need `resize`: the shorter side is scaled to it, then the

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,17 @@ from ..errors import InputError
 from .door import check_images, check_labels
 from .labelled import NamedData
 
-NPZ_KEYS = (("images", "labels"), ("test_images", "test_labels"))
+NPZ_KEYS = (
+    ("images", "labels"),
+    ("test_images", "test_labels"),
+    ("x", "y"),
+    ("x_test", "y_test"),
+)
 """Names of the arrays, in the order of preference; the second pair is MedMNIST's."""
+SPLITS = ("train", "val", "test")
 _CHANNELS = (1, 3, 4)
+
+Arrays = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 
 def load_npz(path: Path, n: int | None) -> NamedData:
@@ -46,8 +56,46 @@ def load_npz(path: Path, n: int | None) -> NamedData:
     )
 
 
-def _arrays(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def npz_splits(path: Path) -> dict[str, Arrays]:
+    """Images and labels as stored, by split: train_images or x_train, and so on for val, test.
+
+    An archive without such names is one split, "test". Raises InputError as :func:`load_npz`.
+    """
+    pairs = {
+        split: ((f"{split}_images", f"{split}_labels"), (f"x_{split}", f"y_{split}"))
+        for split in SPLITS
+    }
+    found = {}
+    with _opened(path) as archive:
+        for split, names in pairs.items():
+            for pair in names:
+                if split not in found and all(key in archive for key in pair):
+                    found[split] = archive[pair[0]], archive[pair[1]]
+    return found or {"test": _arrays(path)}
+
+
+def channels_last(shape: tuple[int, ...]) -> bool:
+    """Whether (N, H, W, C) is the only reading of a shape of four sides.
+
+    >>> channels_last((9, 32, 32, 3)), channels_last((9, 3, 32, 32)), channels_last((9, 3, 8, 3))
+    (True, False, False)
+    """
+    return shape[3] in _CHANNELS and shape[1] not in _CHANNELS
+
+
+def _arrays(path: Path) -> Arrays:
     """Images and labels as stored."""
+    with _opened(path) as archive:
+        for pair in NPZ_KEYS:
+            if all(key in archive for key in pair):
+                return archive[pair[0]], archive[pair[1]]
+        keys = sorted(archive)
+    raise InputError(f"{path} holds the arrays {keys}; expected 'images' and 'labels'")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The archive, nothing pickled. Raises InputError, also for what breaks while it is read."""
     if not path.is_file():
         raise InputError(f"{path} is not a file; give npz:PATH of a NumPy archive")
     try:
@@ -59,10 +107,7 @@ def _arrays(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
                     f"{path} holds one array; expected an archive with images and "
                     "labels (numpy.savez)"
                 )
-            for pair in NPZ_KEYS:
-                if all(key in archive for key in pair):
-                    return archive[pair[0]], archive[pair[1]]
-            keys = sorted(archive)
+            yield archive
     except InputError:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -70,7 +115,6 @@ def _arrays(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
             f"{path} is not a NumPy archive of plain arrays ({error}); "
             "write it with numpy.savez(PATH, images=..., labels=...)"
         ) from error
-    raise InputError(f"{path} holds the arrays {keys}; expected 'images' and 'labels'")
 
 
 def _pixels(raw: np.ndarray[Any, Any]) -> Tensor:

@@ -1,0 +1,42 @@
+"""What do the records of the data audit and of budgeted accuracy say as tables?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from markdown_table import origin, table
+
+
+def data_audit(data: dict[str, Any]) -> str:
+    """Exact copies by pair of splits; near copies found and others taken for copies."""
+    rows = []
+    for name, audit in data["audits"].items():
+        for one in audit["pairs"]:
+            other = "itself" if one["split"] == one["other"] else one["other"]
+            rows.append(
+                [name, one["split"], other, f"{one['exact']:,}", f"{one['near']:,}"]
+            )
+    exact = table(["data", "images of", "in", "exact copies", "near copies"], rows)
+    clashes = ", ".join(
+        f"{name} {audit['clashes']}, {audit['images']:,} images in {audit['seconds']:.1f} s"
+        for name, audit in data["audits"].items()
+    )
+    near = [
+        [
+            one["case"],
+            f"{one['own']:,} of {one['n']:,} ({100 * one['own'] / one['n']:.1f} %)",
+            f"{one['others']:,} of {one['n'] * (one['against'] - 1):,}",
+            f"{one['seconds']:.2f}",
+        ]
+        for one in data["near"]
+    ]
+    head = ["near copies", "own copy found", "other pairs taken for copies", "seconds"]
+    by = [
+        [f"{one['threshold']:g}", f"{one['pairs']:,}", f"{one['images']:,}"]
+        for one in data["thresholds"]
+    ]
+    chosen = ["threshold", "pairs among 10,000 MNIST digits", "images in them"]
+    return (
+        f"{exact}\nLabel clashes: {clashes} (one thread).\n\n"
+        f"{table(head, near)}\n{table(chosen, by)}{origin(data)}"
+    )
