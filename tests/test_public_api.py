@@ -27,15 +27,9 @@ PUBLIC = [
     "Check",
     "Compose",
     "ConfigError",
-<<<<<<< HEAD
-<<<<<<< HEAD
-    "Diagnosis",
-=======
     "Corruption",
->>>>>>> stress
-=======
     "DataAudit",
->>>>>>> audit
+    "Diagnosis",
     "EightBit",
     "Ellips",
     "EllipsHead",
@@ -71,11 +65,8 @@ PUBLIC = [
     "TorchattacksExtError",
     "Verdict",
     "__version__",
-<<<<<<< HEAD
-    "diagnose",
-=======
     "data_audit",
->>>>>>> audit
+    "diagnose",
     "evaluate",
     "orthogonal_cnn",
     "orthogonal_mlp",

@@ -45,11 +45,8 @@ from .results import ProbRobustness as ProbRobustness
 from .results import Result as Result
 from .results import Sensitivity as Sensitivity
 from .results import SilBand as SilBand
-<<<<<<< HEAD
 from .results import Stress as Stress
-=======
 from .results.datasets.audit import DataAudit as DataAudit
->>>>>>> audit
 from .samplers import Affine as Affine
 from .samplers import Compose as Compose
 from .samplers import Corruption as Corruption
@@ -67,11 +64,8 @@ __all__ = [
     "MSA",
     "PRTest",
     "Probe",
-<<<<<<< HEAD
     "diagnose",
-=======
     "data_audit",
->>>>>>> audit
     "evaluate",
     # certificates
     "Ellips",
@@ -97,12 +91,9 @@ __all__ = [
     "Accuracy",
     "AttackResult",
     "Certificates",
-<<<<<<< HEAD
     "Check",
     "Diagnosis",
-=======
     "DataAudit",
->>>>>>> audit
     "EvaluationReport",
     "Flag",
     "ProbRobustness",

@@ -29,11 +29,8 @@ STAGE: dict[str, dict[str, Any]] = {
     "prtest": {"n_max": 100, "tolerance": 0.3, "significance": 0.05, "n_mean": 2},
     "fim": {},
     "certified": {},
-<<<<<<< HEAD
     "diagnostics": {"steps": 20, "queries": 3, "draws": 1, "sweep_steps": 1},
-=======
     "stress": {"corruptions": ["fog", "rotation"], "severities": [1, 5]},
->>>>>>> stress
     "msa": MIXED,
     "autoattack": {},
     "attack": {"attack": "FGSM"},

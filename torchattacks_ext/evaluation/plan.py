@@ -244,10 +244,5 @@ def default_plan(eps: Any, **changes: Any) -> Plan:
 
 def known_stages() -> tuple[str, ...]:
     """Names that a stage may have: own stages, then every registered attack."""
-<<<<<<< HEAD
-    own = "clean", "prtest", "fim", "certified", "diagnostics", "msa", "autoattack"
-    return (*own, "attack", *attack_names())
-=======
-    own = "clean", "prtest", "fim", "certified", "stress", "msa", "autoattack", "attack"
-    return (*own, *attack_names())
->>>>>>> stress
+    own = "clean", "prtest", "fim", "certified", "diagnostics", "stress", "msa"
+    return (*own, "autoattack", "attack", *attack_names())

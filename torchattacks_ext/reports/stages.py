@@ -94,11 +94,11 @@ def is_certified(stage: StageReport) -> bool:
     return stage.kind == "certified" or isinstance(stage.result, Certificates)
 
 
-<<<<<<< HEAD
 def is_diagnosis(stage: StageReport) -> bool:
     """Whether the stage looks for masked gradients."""
     return stage.kind == "diagnostics" or isinstance(stage.result, Diagnosis)
-=======
+
+
 def is_stress(stage: StageReport) -> bool:
     """Whether the stage measures corrupted images."""
     return stage.kind == "stress" or isinstance(stage.result, Stress)
@@ -107,7 +107,6 @@ def is_stress(stage: StageReport) -> bool:
 def stressed(report: EvaluationReport) -> bool:
     """Whether a stage of corruptions has a result."""
     return any(is_stress(stage) and usable(stage) for stage in report.stages)
->>>>>>> stress
 
 
 def usable(stage: StageReport) -> bool:

@@ -1,13 +1,9 @@
 """Results: frozen per-sample tables that travel as JSON.
 
 `base` is what each is made of. A family a file: `accuracy`, `attack`, `prob_robustness` (with
-<<<<<<< HEAD
-`claims` about the whole data set), `sensitivity` (with `correlation`), `certificates`; `evaluation`
-holds one result a stage, `gallery` its pictures. `heads` compares the heads of one trunk.
-=======
 `claims` about the whole data set), `sensitivity` (with `correlation`), `certificates`, `stress`;
-`evaluation` holds one result a stage, `gallery` its pictures.
->>>>>>> stress
+`evaluation` holds one result a stage, `gallery` its pictures. `heads` compares the heads of one
+trunk.
 """
 
 from .accuracy import Accuracy as Accuracy

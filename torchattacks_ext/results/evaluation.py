@@ -34,15 +34,10 @@ FAMILIES: dict[str, type[Result]] = {
         Accuracy,
         AttackResult,
         Certificates,
-<<<<<<< HEAD
         Diagnosis,
         ProbRobustness,
         Sensitivity,
-=======
-        ProbRobustness,
-        Sensitivity,
         Stress,
->>>>>>> stress
     )
 }
 """Every family that a stage may give, so that what is written can be read."""

@@ -25,11 +25,8 @@ STAGES: dict[str, type[RowStage]] = {
     "prtest": PRTestStage,
     "fim": FIMStage,
     "certified": CertifiedStage,
-<<<<<<< HEAD
     "diagnostics": DiagnosticsStage,
-=======
     "stress": StressStage,
->>>>>>> stress
     "msa": MSAStage,
     "autoattack": AutoAttackStage,
     "attack": AttackStage,

@@ -40,18 +40,16 @@ _ELLIPS = (
     "arXiv:2605.25352 (Gaussian-mixture certificate); exact latent radius by the Lagrange dual, "
     "Lipschitz constant by the rules of this package"
 )
-<<<<<<< HEAD
 _DIAGNOSTICS = (
     "Athalye et al. 2018, arXiv:1802.00420; Carlini et al. 2019, arXiv:1902.06705; Pintor et al. "
     "2022, arXiv:2106.09947 (indicators of masked gradients; each check names its own)"
-=======
+)
 _STRESS = (
     "Hendrycks and Dietterich 2019, arXiv:1903.12261 (the corruptions of CIFAR-10-C and "
     "ImageNet-C, by the parameters of their code)"
 )
 _BETTING = (
     "Waudby-Smith and Ramdas 2024, arXiv:2010.09686 (interval of a mean accuracy)"
->>>>>>> stress
 )
 _TORCHATTACKS = "Kim 2020, arXiv:2010.01950 (torchattacks)"
 
