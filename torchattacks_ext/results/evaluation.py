@@ -28,17 +28,9 @@ from .sensitivity import Sensitivity
 from .stress import Stress
 from .worst import leaves_the_ball, worst_stages
 
+_FAMILIES = (Accuracy, AttackResult, Certificates, Diagnosis, ProbRobustness)
 FAMILIES: dict[str, type[Result]] = {
-    family.schema: family
-    for family in (
-        Accuracy,
-        AttackResult,
-        Certificates,
-        Diagnosis,
-        ProbRobustness,
-        Sensitivity,
-        Stress,
-    )
+    family.schema: family for family in (*_FAMILIES, Sensitivity, Stress)
 }
 """Every family that a stage may give, so that what is written can be read."""
 
