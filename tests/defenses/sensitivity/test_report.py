@@ -159,7 +159,7 @@ def test_any_attack_gives_the_change(hpm: HPMModel) -> None:
 
 
 def test_l2_and_other_batch_sizes(hpm: HPMModel) -> None:
-    images, labels = data(10, 6)
+    images, labels = data(8, 6)
     one = sensitivity_report(hpm, images, labels, eps=0.5, norm="L2")
     other = sensitivity_report(hpm, images, labels, eps=0.5, norm="L2", batch_size=3)
     for a, b in zip(one.heads, other.heads):
