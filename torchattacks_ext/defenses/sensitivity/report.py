@@ -35,8 +35,8 @@ def sensitivity_report(
     arXiv:2606.01746 compares a linear head with one by distances through the relative change of
     their scores (:mod:`.paper`) and says when the former exceeds the latter's supremum: eq. 8. Its
     probability is given for isotropic angles (:mod:`.angles`), for laws fitted to the angles
-    (:mod:`.laws`) and as it was counted. Beside it stand numbers that do not depend on how scores
-    are written (:mod:`.fair`). It measures; what a head withstands says MSA.
+    (:mod:`.laws`) and as it was counted. Beside it stand numbers that compare heads fairly
+    (:mod:`.fair`). It measures; what a head withstands says MSA.
 
     Args:
         model: an HPMModel (heads "fc", "l2" with the prototypes of the data set, "hpm" with those
