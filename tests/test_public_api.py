@@ -7,6 +7,7 @@ import configparser
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,16 @@ PUBLIC = [
     "train_encoder",
 ]
 
+DEFENSES = [
+    "BatchReport",
+    "HPMHead",
+    "HPMModel",
+    "HPMSettings",
+    "batch_report",
+    "finetune_hpm",
+    "sensitivity_report",
+]
+
 
 def settings() -> configparser.ConfigParser:
     """setup.cfg as setuptools reads it."""
@@ -108,6 +119,13 @@ def test_all_is_the_snapshot() -> None:
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_name_exists(name: str) -> None:
     assert getattr(torchattacks_ext, name) is not None
+
+
+def test_names_of_the_defenses() -> None:
+    from torchattacks_ext import defenses
+
+    names = {name for name, one in vars(defenses).items() if not inspect.ismodule(one)}
+    assert sorted(name for name in names if not name.startswith("_")) == DEFENSES
 
 
 def test_star_import_gives_exactly_all() -> None:

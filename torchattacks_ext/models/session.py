@@ -143,6 +143,16 @@ def first_tensor(model: object) -> torch.Tensor | None:
     return stores
 
 
+def on_device_of(model: object, images: torch.Tensor) -> torch.Tensor:
+    """The images where the model's first tensor lies; as they are where it has none.
+
+    >>> on_device_of(nn.Flatten(), torch.zeros(1, 2)).device.type
+    'cpu'
+    """
+    sample = first_tensor(model)
+    return images if sample is None else images.to(sample.device)
+
+
 def rounding_of(model: object) -> float:
     """What rounding alone may move: 0 for float32 and float64, some units of a shorter dtype.
 

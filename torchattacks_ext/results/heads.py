@@ -128,7 +128,8 @@ class HeadPair:
 
         "normalised" is (ii), "reach" (iii), "kept" the images that one head alone has right under
         attack. "for" or
-        "against" where an exact interval of the share of rows excludes one half, else "open".
+        "against" where an exact interval of the share of rows excludes one half, else "open";
+        each interval by itself.
         """
         both = self.only_linear + self.only_distance
         counts = {

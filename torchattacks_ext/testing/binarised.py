@@ -9,7 +9,7 @@ attack that cannot find what is there says nothing where it finds nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +22,7 @@ from ..numerics.norms import per_row, project
 from ..numerics.streams import uniform
 
 Trunk = Callable[[Tensor], Tensor]
+BATCH = 256
 ORDER = {"Linf": math.inf, "L2": 2.0, "L1": 1.0}
 RIDGE = 1e-2
 """Of the discriminators, in mean variances of a feature."""
@@ -120,37 +121,52 @@ def plant(
     the way from the highest inner score to that of the planted point; the score of the image is
     -1. M (inner + tries) row-passes.
     """
-    m, shape = len(images), images.shape[1:]
     ids = content_hashes(images, None, (0.0, 1.0)).to(images.device)
-    near = torch.stack(
-        [images]
-        + [
-            inner_point(images, ids, inside * eps, norm, seed, k)
-            for k in range(1, inner)
-        ],
-        1,
+    near = (
+        inner_point(images, ids, inside * eps, norm, seed, k) if k else images
+        for k in range(inner)
     )
-    corners = torch.stack(
-        [edge_point(images, ids, eps, norm, seed, k) for k in range(tries)], 1
+    edge = [edge_point(images, ids, eps, norm, seed, k) for k in range(tries)]
+    way, threshold, scale, chosen, apart = thresholds(
+        _stacked(trunk, near), _stacked(trunk, edge), closeness
     )
-    z = features_of(trunk, near.reshape(-1, *shape)).double().reshape(m, inner, -1)
-    far = features_of(trunk, corners.reshape(-1, *shape)).double().reshape(m, tries, -1)
-    ways = discriminants(z, far)  # (M, tries, d)
-    inner_scores = z @ ways.transpose(1, 2)  # (M, inner, tries)
-    top, own = inner_scores.amax(1), (far * ways).sum(2)
+    place, row = images.device, torch.arange(len(images))
+    weight = (way / scale.unsqueeze(1)).float().to(place)
+    bias = (-threshold / scale).float().to(place)
+    points = torch.stack(edge, 1)[row.to(place), chosen.to(place)]
+    model = Binarised(trunk, images, weight, bias, norm)
+    said = model(images).argmax(1), model(points).argmax(1)
+    return Planted(model, points, apart.to(place) & (said[0] == 0) & (said[1] == 1))
+
+
+def _stacked(trunk: Trunk, points: Iterable[Tensor]) -> Tensor:
+    """Features (M, n, d) of n points an image; on the CPU, as not every device has float64."""
+    found = []
+    for point in points:
+        parts = [features_of(trunk, x) for x in torch.split(point, BATCH)]
+        found.append(torch.cat(parts).cpu().double())
+    return torch.stack(found, 1)
+
+
+def thresholds(
+    inner: Tensor, far: Tensor, closeness: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """A head for each image from features of inner points (M, n, d) and candidates (M, t, d).
+
+    Returns its direction (M, d), threshold (M,), the gap (M,) from the first inner point to it, the
+    number of the candidate (M,) that is above all inner points, and whether there is one (M,).
+    """
+    ways = discriminants(inner, far)
+    scores, own = inner @ ways.transpose(1, 2), (far * ways).sum(2)
+    top = scores.amax(1)
     apart = own > top
     chosen = apart.to(torch.int64).argmax(1)  # the first, or 0 where there is none
-    row = torch.arange(m, device=images.device)
-    way, top, own = ways[row, chosen], top[row, chosen], own[row, chosen]
+    row = torch.arange(len(inner))
+    top, own = top[row, chosen], own[row, chosen]
     threshold = top + closeness * (own - top)
-    scale = threshold - inner_scores[row, 0, chosen]
-    scale = torch.where(scale > 0, scale, 1)
-    weight, bias = way / scale.unsqueeze(1), -threshold / scale
-    points = corners[row, chosen]
-    model = Binarised(trunk, images, weight.float(), bias.float(), norm)
-    said = torch.stack([model(images).argmax(1), model(points).argmax(1)])
-    usable = apart[row, chosen] & (said[0] == 0) & (said[1] == 1)
-    return Planted(model, points, usable)
+    gap = threshold - scores[row, 0, chosen]
+    gap = torch.where(gap > 0, gap, 1)
+    return ways[row, chosen], threshold, gap, chosen, apart[row, chosen]
 
 
 def discriminants(inner: Tensor, far: Tensor) -> Tensor:

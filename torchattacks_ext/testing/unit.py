@@ -13,7 +13,7 @@ from .._typing import Norm
 from ..data.door import check_images
 from ..defenses.hpm.splitting import split_classifier
 from ..errors import ConfigError, InputError
-from ..models.session import session
+from ..models.session import on_device_of, session
 from ..numerics.arguments import parse_number, parse_whole
 from ..numerics.ids import content_hashes
 from ..numerics.norms import check_norm, project
@@ -174,7 +174,7 @@ def attack_unit_test(
     )
     if not eps > 0 or not 0 < asked <= 1:
         raise ConfigError(f"eps={eps!r} must be > 0, asked={asked!r} in (0, 1]")
-    pixels = check_images(images, (0.0, 1.0), torch.float32)
+    pixels = on_device_of(model, check_images(images, (0.0, 1.0), torch.float32))
     if not len(pixels):
         raise InputError("there are no images; give at least one")
     trunk, words = _trunk(model, pixels, cut)
@@ -223,7 +223,7 @@ def _trunk(model: nn.Module, images: Tensor, cut: bool) -> tuple[Trunk, str]:
 def _groups(images: Tensor, eps: float, norm: Norm) -> list[Tensor]:
     """Row numbers in groups whose images are more than 2 eps apart, so that balls do not meet."""
     flat = images.flatten(1)
-    near = torch.cdist(flat, flat, p=ORDER[norm]) <= 2 * eps * (1 + 1e-4)
+    near = (torch.cdist(flat, flat, p=ORDER[norm]) <= 2 * eps * (1 + 1e-4)).cpu()
     groups: list[list[int]] = []
     for row in range(len(images)):
         for group in groups:
@@ -232,7 +232,7 @@ def _groups(images: Tensor, eps: float, norm: Norm) -> list[Tensor]:
                 break
         else:
             groups.append([row])
-    return [torch.tensor(group) for group in groups]
+    return [torch.tensor(group, device=images.device) for group in groups]
 
 
 def _found(

@@ -28,9 +28,14 @@ M = 16
         {"assign": "none"},
     ],
 )
-def test_two_columns_are_brute_force(make: Make, case: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "seeds", [range(1), pytest.param(range(1, 6), marks=pytest.mark.slow)]
+)
+def test_two_columns_are_brute_force(
+    make: Make, case: dict[str, Any], seeds: range
+) -> None:
     moved = 0
-    for seed in range(4):
+    for seed in seeds:
         hpm = make(seed, **case)
         clean, other = images_of(M, 3 + seed), images_of(M, 30 + seed)
         with torch.no_grad():
@@ -40,7 +45,7 @@ def test_two_columns_are_brute_force(make: Make, case: dict[str, Any]) -> None:
         moved += int((said[0] != said[1]).sum())
         assert torch.allclose(quick, brute, rtol=1e-4, atol=2e-5)
         assert torch.equal(quick.argmax(1), brute.argmax(1))
-    assert moved > M  # rows did change their class
+    assert moved > M * len(seeds) // 4  # rows did change their class
 
 
 def test_a_class_that_is_left_or_begun_is_empty_or_not(make: Make) -> None:

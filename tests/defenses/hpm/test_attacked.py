@@ -67,7 +67,10 @@ def test_a_batch_dependent_target_is_named_and_left_as_it_was(make: Make) -> Non
     before = {name: one.clone() for name, one in hpm.state_dict().items()}
     state = torch.get_rng_state()
     stand = hpm.surrogates((*STANDARD, "gmsa", "oracle", "mix"))
-    found = attacked(hpm, images, labels, surrogates=stand, deployed_batch=4)
+    lines = [{**LINES[0], "steps": 2}]
+    found = attacked(
+        hpm, images, labels, surrogates=stand, deployed_batch=4, plan=lines
+    )
     codes = {flag.code for flag in found.flags}
     assert {"batch_dependent_model", "batch_protocols"} <= codes
     assert "left_out" not in codes
@@ -113,7 +116,7 @@ def test_rows_alone_by_the_shortcut_are_those_by_whole_batches(
 def test_a_shortcut_that_lies_is_not_believed(make: Make) -> None:
     hpm, images = make(), images_of(3)
     lying, labels = Lying(hpm.trunk, hpm.head).eval(), answers(hpm, images)
-    size = {"deployed_batch": 3}
+    size = {"deployed_batch": 3, "plan": [{**LINES[0], "steps": 1}]}
     found = attacked(lying, images, labels, **size)
     assert found.protocols["clean"] == [1.0]
     (flag,) = [flag for flag in found.flags if flag.code == "left_out"]

@@ -47,12 +47,13 @@ def test_the_relative_changes_are_the_papers_angle_by_angle() -> None:
     assert bool((s_d <= top + 1e-12).all())  # a supremum
 
 
-def test_eq_8_suffices_where_row_and_centroid_are_one() -> None:
+def test_eq_8_suffices_whatever_row_and_centroid_are() -> None:
     held = 0
     for seed in range(20):
         z, e, w = rows(9, 3, seed), rows(9, 3, 50 + seed), rows(4, 3, 90 + seed)
-        holds = condition(angles(z, w), angles(z, w), angles(e, w))
-        larger = linear_change(z, e, w) >= distance_change(z, e, w)[1]
+        p = rows(4, 3, 130 + seed)
+        holds = condition(angles(z, w), angles(z, p), angles(e, w))
+        larger = linear_change(z, e, w) >= distance_change(z, e, p)[1]
         assert bool((larger | ~holds).all())
         held += int(holds.sum())
     assert held > 100
@@ -159,7 +160,7 @@ def test_any_attack_gives_the_change(hpm: HPMModel) -> None:
 
 
 def test_l2_and_other_batch_sizes(hpm: HPMModel) -> None:
-    images, labels = data(10, 6)
+    images, labels = data(8, 6)
     one = sensitivity_report(hpm, images, labels, eps=0.5, norm="L2")
     other = sensitivity_report(hpm, images, labels, eps=0.5, norm="L2", batch_size=3)
     for a, b in zip(one.heads, other.heads):

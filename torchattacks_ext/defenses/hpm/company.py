@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...data.door import check_images, check_label_range, check_labels
 from ...errors import InputError
-from ...models.session import session
+from ...models.session import on_device_of, session
 from ...numerics.arguments import parse_whole
 from ...numerics.rates.binomial import clopper_pearson
 from ...numerics.streams import uniform
@@ -174,7 +174,7 @@ def batch_report(
         >>> found.find(3, "copies").m
         3
     """
-    pixels = check_images(images, (0.0, 1.0), torch.float32)
+    pixels = on_device_of(model, check_images(images, (0.0, 1.0), torch.float32))
     whole = check_labels(labels, len(pixels)).to(pixels.device)
     check_label_range(whole, model.head.n_classes)
     if not len(pixels):

@@ -1,10 +1,12 @@
 """How far is a head from another answer, and how far does an attack move it? Three fair numbers.
 
 A nearest prototype by squared distance is a linear head, -||z - p||^2 = 2 p.z - ||p||^2 up to what
-all classes share; so what compares heads must not ask how their scores are written.
+all classes share; so what compares heads should not ask how their scores are written.
 (i) ||L(x + delta) - L(x)|| / ||delta||: in the head's own unit, not to be compared between kinds;
-(ii) (M - M') / M, M the margin of the label before and M' after: without a unit, 1 is an error;
-(iii) the distance to the nearest boundary over ||dz||, in the features that all heads share.
+(ii) (M - M') / M, M the margin of the label before and M' after: no unit, and 1 is an error; but
+-||z - p|| and its square, which decide alike, may differ in it;
+(iii) the distance to the nearest boundary over ||dz||: a matter of decisions alone, in the features
+that all heads share. It leaves out in which direction dz goes.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -63,9 +62,13 @@ def _log_mass(mean: float, deviation: float) -> float:
     return top + math.log1p(-math.exp(below - top))
 
 
-def _cut(mean: float, deviation: float) -> Any:
-    ends = (-mean / deviation, (math.pi - mean) / deviation)
-    return stats.truncnorm(*ends, loc=mean, scale=deviation)
+def _ends(mean: float, deviation: float) -> tuple[float, float, float, float]:
+    """Arguments of scipy's truncated normal; a frozen law costs more than its values."""
+    return -mean / deviation, (math.pi - mean) / deviation, mean, deviation
+
+
+def _share_below(at: FloatArray, mean: float, deviation: float) -> FloatArray:
+    return np.asarray(stats.truncnorm.cdf(at, *_ends(mean, deviation)))
 
 
 def largest_gap(angles: ArrayLike, mean: float, deviation: float) -> float:
@@ -74,7 +77,8 @@ def largest_gap(angles: ArrayLike, mean: float, deviation: float) -> float:
     >>> round(largest_gap([1.5], 1.5, 0.1), 6)
     0.5
     """
-    law = _cut(mean, deviation).cdf(np.sort(np.asarray(angles, dtype=np.float64)))
+    found = np.sort(np.asarray(angles, dtype=np.float64))
+    law = _share_below(found, mean, deviation)
     steps = np.arange(len(law) + 1) / len(law)
     return float(max((steps[1:] - law).max(), (law - steps[:-1]).max()))
 
@@ -104,8 +108,9 @@ def empirical_probability(
             away = np.arccos(np.minimum(reach, 1.0))
             inside = np.zeros_like(away)
             for weight, mean, deviation in feature:
-                law = _cut(mean, deviation)
-                inside += weight * (law.cdf(np.pi - away) - law.cdf(away))
+                ends = np.stack([np.pi - away, away])
+                high, low = _share_below(ends, mean, deviation)
+                inside += weight * (high - low)
             total += float(one @ inside @ other)
     return min(max(total, 0.0), 1.0)
 
@@ -117,11 +122,15 @@ def _nodes(
     at, share = np.polynomial.legendre.leggauss(_NODES)
     found = []
     for weight, mean, deviation in parts:
-        law = _cut(mean, deviation)
         # |cos| has a corner at the right angle: a panel on each side of it
-        corner = float(law.cdf(np.pi / 2))
+        corner = float(_share_below(np.array(np.pi / 2), mean, deviation))
         for low, high in ((0.0, corner), (corner, 1.0)):
             if high - low > 0:
                 u = low + (high - low) * (at + 1) / 2
-                found.append((weight * share * (high - low) / 2, of(law.ppf(u))))
+                found.append(
+                    (
+                        weight * share * (high - low) / 2,
+                        of(stats.truncnorm.ppf(u, *_ends(mean, deviation))),
+                    )
+                )
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ class Measured:
 
     Arguments:
         head (FlatHead): the head.
-        z, after (Tensor): (N, d), float64.
+        z, after (Tensor): (N, d), float64 on the CPU, as all that follows.
         labels (Tensor): (N,).
         far (Tensor): (N,) L2 lengths of the changes of the images.
     """
@@ -38,7 +39,7 @@ class Measured:
     ) -> None:
         self.head, self.z, self.step, self.labels = head, z, after - z, labels
         self.fair: Fair = fair_numbers(head, z, after, labels, far)
-        self.rows = head.rows.double()
+        self.rows = head.rows.cpu().double()
         own = torch.zeros(len(z), len(self.rows), dtype=torch.bool, device=z.device)
         self.own = own.scatter(1, labels[:, None], True)
         self.feature_angles = paper.angles(z, self.rows)
@@ -124,7 +125,7 @@ class Measured:
         return HeadPair(
             linear=linear.head.name,
             distance=self.head.name,
-            isotropic=isotropic_probability(d) if d > 1 else float("nan"),
+            isotropic=_isotropic(d) if d > 1 else float("nan"),
             isotropic_at=_at(cosine[known], d),
             own=by_laws("own"),
             other=by_laws("other"),
@@ -139,6 +140,11 @@ class Measured:
             only_linear=int((kept[0] & ~kept[1]).sum()),
             only_distance=int((kept[1] & ~kept[0]).sum()),
         )
+
+
+@lru_cache(maxsize=64)
+def _isotropic(d: int) -> float:
+    return isotropic_probability(d)
 
 
 def _at(cosines: Tensor, d: int) -> float:

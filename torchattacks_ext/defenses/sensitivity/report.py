@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ..._typing import Norm
 from ...data.door import check_images, check_label_range, check_labels
 from ...errors import InputError
-from ...models.session import session
+from ...models.session import on_device_of, session
 from ...numerics.arguments import parse_number, parse_whole
 from ...numerics.norms import check_norm
 from ...results.heads import HeadSensitivity
@@ -35,8 +35,8 @@ def sensitivity_report(
     arXiv:2606.01746 compares a linear head with one by distances through the relative change of
     their scores (:mod:`.paper`) and says when the former exceeds the latter's supremum: eq. 8. Its
     probability is given for isotropic angles (:mod:`.angles`), for laws fitted to the angles
-    (:mod:`.laws`) and as it was counted. Beside it stand numbers that do not depend on how scores
-    are written (:mod:`.fair`). It measures; what a head withstands says MSA.
+    (:mod:`.laws`) and as it was counted. Beside it stand numbers that compare heads fairly
+    (:mod:`.fair`). It measures; what a head withstands says MSA.
 
     Args:
         model: an HPMModel (heads "fc", "l2" with the prototypes of the data set, "hpm" with those
@@ -70,7 +70,7 @@ def sensitivity_report(
     check_norm(norm)
     eps = parse_number(eps, "eps")
     size = parse_whole(batch_size, "batch_size", 1)
-    pixels = check_images(images, (0.0, 1.0), torch.float32)
+    pixels = on_device_of(model, check_images(images, (0.0, 1.0), torch.float32))
     whole = check_labels(labels, len(pixels)).to(pixels.device)
     if len(pixels) < 2:
         raise InputError(f"{len(pixels)} images; a law needs at least two")
@@ -80,7 +80,7 @@ def sensitivity_report(
     with session(model), torch.no_grad():
         trunk, heads_of = trunk_and_heads(model, pixels, linear, centroids)
         z = _features(trunk, pixels, size)
-        heads = heads_of(z.float())
+        heads = heads_of(z.float().to(pixels.device))
         check_label_range(whole, len(heads[0].rows))
         found = []
         for head in heads:
@@ -90,9 +90,9 @@ def sensitivity_report(
                 ask = (OnTrunk(trunk, head), pixels[rows], whole[rows])
                 parts.append(changed_images(part, *ask, eps, norm, seed))
             moved = torch.cat(parts)
-            far = (moved - pixels).flatten(1).norm(dim=1).double()
+            far = (moved - pixels).flatten(1).norm(dim=1).cpu().double()
             after = _features(trunk, moved, size)
-            found.append(Measured(head, z, after, whole, far))
+            found.append(Measured(head, z, after, whole.cpu(), far))
     linear_head = found[0]
     return HeadSensitivity(
         n=len(pixels),
@@ -109,4 +109,5 @@ def sensitivity_report(
 
 
 def _features(trunk: nn.Module, images: Tensor, size: int) -> Tensor:
-    return torch.cat([trunk(part).double() for part in torch.split(images, size)])
+    parts = torch.split(images, size)
+    return torch.cat([trunk(part).cpu().double() for part in parts])
