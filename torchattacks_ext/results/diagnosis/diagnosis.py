@@ -153,7 +153,7 @@ class Diagnosis(Sample):
         )
 
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
-        """`masked`, `causes` and the names of all flagged checks."""
+        """`masked`, `causes` and the names of all flagged checks; with groups, the same of each."""
         flagged = [check.name for check in self.checks if check.flag]
         asked = sum(check.asked for check in self.checks)
         return {
@@ -163,6 +163,7 @@ class Diagnosis(Sample):
             "causes": list(self.causes),
             "flagged": flagged,
             "checks": asked,
+            **self.group_summaries(confidence),
         }
 
     def text(self, width: int = 100) -> str:
