@@ -247,8 +247,8 @@ class Stress(Sample):
         ours = self.settings.get("parameters"), self.settings.get("n_classes")
         if ours != ("imagenet", _IMAGENET):
             raise ConfigError(
-                f"no baseline: AlexNet's errors are of ImageNet-C ({_IMAGENET:,} classes), this run "
-                f"has {ours[1]} classes and the numbers of {ours[0]!r}"
+                f"no baseline: AlexNet's errors are of ImageNet-C ({_IMAGENET:,} classes), this "
+                f"run has {ours[1]} classes and the numbers of {ours[0]!r}"
             )
         return ALEXNET
 
