@@ -35,6 +35,8 @@ from .probing import origin_of, refuse_unknown
 
 ARGUMENTS = ("corruptions", "severities", "parameters", "textures", "folder")
 PROCEDURAL = "frost_procedural"
+PIECE = 2**21
+"""Features that are drawn at a time: a law works in float64."""
 COLUMNS = tuple(s.name for s in Stress.columns() if s.missing is not None)
 
 
@@ -204,8 +206,10 @@ class StressStage(RowStage):
         if self._folder is not None:
             return self._folder.images(name, severity, batch.index).to(batch.images)
         law = self._laws[name, severity]
-        u = keyed(self.plan.seed, batch.ids, 0, law.name)
-        return law.sample(batch.images, u)
+        size = max(1, PIECE // max(1, batch.images[0].numel()))
+        pairs = zip(batch.images.split(size), batch.ids.split(size))
+        seed = self.plan.seed
+        return torch.cat([law.sample(x, keyed(seed, i, 0, law.name)) for x, i in pairs])
 
 
 def _part(images: Tensor, labels: Tensor, part: slice) -> tuple[Tensor, Tensor]:
