@@ -21,12 +21,11 @@ def stress(data: dict[str, Any]) -> str:
                 f"{100 * case['mean_accuracy']:.1f} % [{low:.1f}, {high:.1f}]",
                 f"{100 * case['mean_corruption_error']:.1f} %",
                 f"{case['forward_row_passes']:,}",
-                f"{case['seconds']:.0f}",
             ]
         )
     n = len(next(iter(cases.values()))["over"])
     head = ["model", "images", "clean", f"mean over {n} (95 % interval)", "mean error"]
-    first = table([*head, "row-passes", "seconds"], rows)
+    first = table([*head, "row-passes"], rows)
     return f"{first}\n{_cells(cases)}{origin(data)}"
 
 
