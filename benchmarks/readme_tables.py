@@ -26,6 +26,7 @@ from readme_lipschitz import lipschitz_tightness
 from readme_models import fast_models, models_table
 from readme_msa import msa_anchor, msa_cost, msa_masks, msa_parity, msa_truth
 from readme_radii import ellips_speed, ellips_synthetic
+from readme_stress import stress
 
 FILES = (
     record.ROOT / "README.md",
@@ -238,6 +239,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "fisher_bounds": fisher_bounds,
     "bootstrap_coverage": bootstrap_coverage,
     "lipschitz_tightness": lipschitz_tightness,
+    "stress": stress,
     "ellips_speed": ellips_speed,
     "ellips_synthetic": ellips_synthetic,
     "hpm_batches": hpm_batches,

@@ -124,7 +124,9 @@ def test_rows_that_failed_widen_and_parts_say_nothing() -> None:
     assert part.mean_accuracy_interval() == (0.0, 1.0)
     assert "mean_accuracy_interval" in part.summary()["left_out"]
     flag = Flag("duplicates", "copies", 1, {"same": "pixels"})
-    assert fifteen().with_flags([flag]).mean_accuracy_interval() == (0.0, 1.0)
+    doubled = fifteen().with_flags([flag])
+    assert doubled.mean_accuracy_interval() == (0.0, 1.0)
+    assert "more than once" in doubled.summary()["left_out"]["mean_accuracy_interval"]
 
 
 def test_it_travels_as_json() -> None:

@@ -38,7 +38,10 @@ def methods(
             }
         )
     elif bibtex:
+        from ..evaluation.stages.stress import StressStage
+
         cited = [p["citation"] for p in [*probes, *certifiers] if p["citation"]]
+        cited.append(StressStage.citation)
         show("\n\n".join([*cited, TORCHATTACKS_BIBTEX]))
     else:
         show(_text([*probes, *certifiers], attacks))

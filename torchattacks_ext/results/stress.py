@@ -62,8 +62,13 @@ class Stress(Sample):
         status (Tensor): (N,) int8 codes of :class:`Status`.
         reference (Tensor): (N,) int64 labels.
         clean_correct (Tensor): (N,) int8, 1 or 0; -1 where the model raised.
-        gaussian_noise ... translation (Tensor): (N,) int16, one column a corruption: bit s - 1 says
-            whether the image is answered rightly at severity s; -1 where it was not run.
+        gaussian_noise, shot_noise, impulse_noise, speckle_noise (Tensor): (N,) int16, one column a
+            corruption: bit s - 1 says whether the image is answered rightly at severity s; -1
+            where it was not run.
+        defocus_blur, glass_blur, motion_blur, zoom_blur, gaussian_blur (Tensor): likewise.
+        snow, frost, fog, frost_procedural, spatter (Tensor): likewise.
+        brightness, contrast, saturate, pixelate, jpeg_compression (Tensor): likewise.
+        elastic_transform, rotation, translation (Tensor): likewise.
 
     Settings name the `corruptions` and `severities` that were run, whose `parameters`, and
     `n_classes`. Shares are over all rows, not only over those that are right when clean.
@@ -247,8 +252,8 @@ class Stress(Sample):
         ours = self.settings.get("parameters"), self.settings.get("n_classes")
         if ours != ("imagenet", _IMAGENET):
             raise ConfigError(
-                f"no baseline: AlexNet's errors are of ImageNet-C ({_IMAGENET:,} classes), this run "
-                f"has {ours[1]} classes and the numbers of {ours[0]!r}"
+                f"no baseline: AlexNet's errors are of ImageNet-C ({_IMAGENET:,} classes), this "
+                f"run has {ours[1]} classes and the numbers of {ours[0]!r}"
             )
         return ALEXNET
 
@@ -260,7 +265,8 @@ class Stress(Sample):
         `over`: the names in the mean. `accuracy`: name -> one value a severity. `left_out` says why
         there is no `mce`. Raises ConfigError for a confidence outside (0, 1).
         """
-        mean, doubt = self.mean_accuracy(), self.chosen
+        mean, copies = self.mean_accuracy(), "images that occur more than once"
+        doubt = self.chosen or (copies if self.n_copies else None)
         found: dict[str, Any] = {
             "n": len(self),
             "mean_accuracy": mean,

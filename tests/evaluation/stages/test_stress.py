@@ -15,6 +15,7 @@ import torchattacks_ext as tax
 from torchattacks_ext import ConfigError, EvaluationReport, Status
 from torchattacks_ext.data.named import load_data
 from torchattacks_ext.engines.judge.active import keyed
+from torchattacks_ext.evaluation.stages import stress
 from torchattacks_ext.reports import render_html, render_markdown, render_text
 from torchattacks_ext.results.stress import PUBLISHED, Stress
 from torchattacks_ext.samplers import Corruption
@@ -73,7 +74,10 @@ def test_each_cell_is_a_plain_loop(digits: Any, whole: EvaluationReport) -> None
     assert 0 < int((result.clean_correct == 0).sum())  # wrong rows are run as well
 
 
-def test_any_batch_size_gives_the_same(digits: Any, whole: EvaluationReport) -> None:
+def test_any_batch_size_gives_the_same(
+    digits: Any, whole: EvaluationReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stress, "PIECE", 5 * 64)
     again = run(digits, batch_size=13)
     assert found(again).digest() == found(whole).digest()
     assert found(again).flags == found(whole).flags
@@ -118,8 +122,9 @@ def test_a_model_that_raises_fails_rows(digits: Any) -> None:
         calls = 0
 
         def forward(self, images: Tensor) -> Tensor:
-            self.calls += len(images) == 20 and bool((images * 16 % 1 > 0).any())
-            if self.calls == 3:
+            odd = len(images) == 20 and bool((images * 16 % 1 > 0).any())
+            self.calls += odd
+            if odd and self.calls == 3:
                 raise RuntimeError("out of paper")
             answer: Tensor = digits[0](images)
             return answer

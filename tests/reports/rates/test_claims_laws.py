@@ -24,6 +24,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "affine": {"rotation": 10},
     "photometric": {"blur": 1.0},
     "compose": {"laws": ["linf", {"name": "affine", "scale": 0.1}]},
+    "corruption": {"corruption": "snow", "severity": 4},
     "eight_bit": {"law": "linf"},
 }
 

