@@ -20,6 +20,7 @@ from readme_bounds import fisher_bounds
 from readme_ellips import ellips_mnist
 from readme_fim import bootstrap_coverage, fim_blackbox, fim_cost, fim_validity
 from readme_lipschitz import lipschitz_tightness
+from readme_masking import masking
 from readme_models import models_table
 from readme_msa import msa_anchor, msa_cost, msa_masks, msa_parity, msa_truth
 from readme_radii import ellips_speed, ellips_synthetic
@@ -235,6 +236,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "lipschitz_tightness": lipschitz_tightness,
     "ellips_speed": ellips_speed,
     "ellips_synthetic": ellips_synthetic,
+    "masking": masking,
     "msa_anchor": msa_anchor,
     "msa_cost": msa_cost,
     "msa_masks": msa_masks,
