@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -124,6 +125,13 @@ def test_batches_and_order_do_not_matter(net: nn.Module, mask: Any) -> None:
     same = turned.select(whole.ids)
     for name in ("ce_zero_start", "margin_full", "black_box", "broken_x2", "flat"):
         assert torch.equal(getattr(same, name), getattr(whole, name)), name
+
+
+def test_half_precision_is_not_taken_for_a_mask(net: nn.Module) -> None:
+    half = copy.deepcopy(net).bfloat16()
+    found = tax.diagnose(half, IMAGES, LABELS, **CHEAP)
+    asked = [found[name].asked for name in ("flat_steps", "rounded_outputs")]
+    assert asked == [False, False] and "quantised_input" not in found.causes
 
 
 def test_a_surrogate_that_knows_more_is_heard(net: nn.Module) -> None:
