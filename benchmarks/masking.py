@@ -8,7 +8,7 @@ the clean accuracy, or the smallest. Each case again in batches of 10 and in ano
 
 Resumable: finished runs are kept.
 
-Run: python benchmarks/masking.py [--n 100] [--variants base,ten,shuffled] [--only NAME]
+Run: python benchmarks/masking.py [--n 100] [--variants base,ten,shuffled] [--only NAME] [--no-runs]
 """
 
 from __future__ import annotations
@@ -145,6 +145,8 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
             n = min(args.n, most)
             part = f"{name}-{variant}-{n}.json".replace(" ", "_").replace(":", "")
             path = args.kept / part
+            if not path.is_file() and args.no_runs:
+                continue
             if not path.is_file():
                 images, labels = tax_data.test_images(dataset, n)
                 if "order" in options:
@@ -209,6 +211,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=100)
     parser.add_argument("--variants", default=",".join(VARIANTS))
     parser.add_argument("--only", default="", help="cases with this in their name")
+    parser.add_argument("--no-runs", action="store_true", help="of kept ones only")
     parser.add_argument("--kept", type=Path, default=Path("masking_parts"))
     parser.add_argument("--out", type=Path, default=record.RESULTS / "masking.json")
     args = parser.parse_args()

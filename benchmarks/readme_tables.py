@@ -24,6 +24,8 @@ from readme_heads import hpm_batches, hpm_sensitivity
 from readme_hpm import hpm_table
 from readme_lipschitz import lipschitz_tightness
 from readme_models import fast_models, models_table
+from readme_masking import masking
+from readme_models import models_table
 from readme_msa import msa_anchor, msa_cost, msa_masks, msa_parity, msa_truth
 from readme_radii import ellips_speed, ellips_synthetic
 from readme_stress import stress
@@ -245,6 +247,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "hpm_batches": hpm_batches,
     "hpm_sensitivity": hpm_sensitivity,
     "hpm_table": hpm_table,
+    "masking": masking,
     "msa_anchor": msa_anchor,
     "msa_cost": msa_cost,
     "msa_masks": msa_masks,

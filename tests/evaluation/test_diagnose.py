@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ CHEAP: dict[str, Any] = {
     "steps": 20,
     "queries": 12,
     "draws": 2,
-    "sweep_steps": 2,
+    "sweep_steps": 1,
     "n_noise": 1,
 }
 IMAGES, LABELS = (side[:24] for side in load_digits("test"))
@@ -64,7 +65,7 @@ class Unlocked(nn.Module):
 
 
 def causes(model: Any, **changes: Any) -> tuple[str, ...]:
-    found = tax.diagnose(model, IMAGES, LABELS, **(CHEAP | changes))
+    found = tax.diagnose(model, IMAGES[:16], LABELS[:16], **(CHEAP | changes))
     assert found.masked == bool(found.causes)
     return found.causes
 
@@ -126,6 +127,13 @@ def test_batches_and_order_do_not_matter(net: nn.Module, mask: Any) -> None:
         assert torch.equal(getattr(same, name), getattr(whole, name)), name
 
 
+def test_half_precision_is_not_taken_for_a_mask(net: nn.Module) -> None:
+    half = copy.deepcopy(net).bfloat16()
+    found = tax.diagnose(half, IMAGES, LABELS, **CHEAP)
+    asked = [found[name].asked for name in ("flat_steps", "rounded_outputs")]
+    assert asked == [False, False] and "quantised_input" not in found.causes
+
+
 def test_a_surrogate_that_knows_more_is_heard(net: nn.Module) -> None:
     found = tax.diagnose(
         GradientKiller(net), IMAGES, LABELS, surrogates={"plain": net}, **CHEAP
@@ -136,12 +144,11 @@ def test_a_surrogate_that_knows_more_is_heard(net: nn.Module) -> None:
     assert found.settings["surrogates"] == ["plain"]
 
 
-def test_other_ranges_and_norms_work(net: nn.Module) -> None:
+def test_another_range_of_pixels_is_understood(net: nn.Module) -> None:
     grey = nn.Sequential(Scaled(1 / 255), net)
     settings = CHEAP | {"eps": 25.5}
     found = tax.diagnose(grey, IMAGES * 255, LABELS, bounds=(0, 255), **settings)
     assert not found.masked and found["flat_steps"].value == 0
-    assert causes(GradientKiller(net), norm="L2", eps=0.5)[0] == "gradient_killed"
 
 
 class Scaled(nn.Module):

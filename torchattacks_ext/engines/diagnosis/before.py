@@ -34,11 +34,13 @@ def before(
     labels: Tensor,
     ids: Tensor,
     fixed: bool,
+    short: bool = False,
 ) -> tuple[Columns, LossGradients]:
     """Columns of M right rows, and the gradients at the images.
 
     fixed: whether each image is answered by itself and always the same; of other models only
-    gradients are looked at. Two looks at gradients (2 M forward, 4 M backward row-passes), then
+    gradients are looked at. short: whether it computes in half precision, of which tiny steps say
+    nothing. Two looks at gradients (2 M forward, 4 M backward row-passes), then
     n_noise + 2 forward row-passes a row.
     """
     clean = loss_gradients(view, images, labels)
@@ -53,13 +55,14 @@ def before(
         "gradient_absent": torch.full_like(labels, clean.absent or there.absent),
     }
     columns = {name: flags.to(torch.int8) for name, flags in found.items()}
-    if fixed:
+    if fixed and not short:
         step = inward(start, ids, settings.seed, settings.bounds)
         # at the start: clean pixels may lie on the edges of a grid, as grey levels do
         seen = steps(view, start, labels, there.logits, there.margin, step)
         columns["flat"] = seen.flat.to(torch.int8)
         columns["moves"] = (there.logits != clean.logits).any(1).to(torch.int8)
         columns["rough"] = seen.rough
+    if fixed:
         columns["unstable"] = _unstable(settings, view, images, labels, ids, clean)
     return columns, clean
 

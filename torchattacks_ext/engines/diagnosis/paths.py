@@ -70,7 +70,7 @@ class Traced(nn.Module):
         """What was written down since `begin`."""
         none = torch.zeros(0, 0 if self.labels is None else len(self.labels))
         kept = (self._ce, self._margin, self._peer)
-        found = [torch.stack(one).double() if one else none.double() for one in kept]
+        found = [(torch.stack(one) if one else none).cpu().double() for one in kept]
         return Path(found[0], found[1], found[2], self.every)
 
 

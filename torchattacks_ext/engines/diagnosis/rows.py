@@ -22,8 +22,8 @@ LOSSES = ("ce", "margin")
 class Patient:
     """What is looked at: pixels to logits on the victim's random stream, and what is known of it.
 
-    fixed: whether it answers each image by itself and always the same. surrogates: name -> pixels
-    to logits, of any gradient.
+    fixed: whether it answers each image by itself and always the same. short: whether it computes
+    in half precision, which is a grid of its own. surrogates: name -> pixels to logits.
     """
 
     view: nn.Module
@@ -31,6 +31,7 @@ class Patient:
     fixed: bool
     meter: Meter
     surrogates: Mapping[str, nn.Module]
+    short: bool = False
 
 
 def diagnose_rows(
@@ -62,7 +63,9 @@ def _part(
     rows: Tensor,
 ) -> Columns:
     shown = images[rows].contiguous(), labels[rows], ids[rows]
-    columns, clean = before(settings, patient.view, *shown, patient.fixed)
+    columns, clean = before(
+        settings, patient.view, *shown, patient.fixed, patient.short
+    )
     if patient.fixed:
         k, meter = patient.n_classes, patient.meter
         runner = Runner(settings, patient.view, *shown, k, meter)

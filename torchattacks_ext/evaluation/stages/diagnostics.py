@@ -19,7 +19,7 @@ from ...engines.diagnosis.settings import DiagnosisSettings
 from ...engines.fork import ForkedRng
 from ...models.checks import ModelTraits
 from ...models.logits import LogitsView
-from ...models.session import session
+from ...models.session import rounding_of, session
 from ...numerics.losses import has_answer, unmasked
 from ...results.base.columns import Rows, Table
 from ...results.base.result import Result
@@ -81,7 +81,8 @@ class DiagnosticsStage(RowStage):
             view = fork.victim(shared.view)
             models = self._models(shared, stack, fork) if fixed else {}
             k, meter = shared.n_classes, shared.view.meter
-            patient = Patient(view, k, fixed, meter, models)
+            short = rounding_of(shared.view.model) > 0
+            patient = Patient(view, k, fixed, meter, models, short)
             with torch.no_grad():
                 logits = view(batch.images)
             shown = batch.images[place], labels[place], batch.ids[place]
@@ -89,6 +90,8 @@ class DiagnosticsStage(RowStage):
         columns = _whole(len(batch), right, found)
         good = has_answer(logits)
         said = answers(unmasked(logits[good]))
+        if short:  # scores of 16 bits meet by themselves
+            said.pop("repeated")
         columns |= _whole(len(batch), torch.nonzero(good).flatten().cpu(), said)
         columns |= {
             "ids": batch.ids.cpu(),

@@ -15,6 +15,7 @@ from ..._typing import Status
 from ...errors import InputError
 from ..base.columns import column
 from ..base.facts import Flag
+from ..base.shares import check_confidence, share
 from ..sample import Sample
 from .check import Check
 from .rules import checks_of
@@ -153,12 +154,13 @@ class Diagnosis(Sample):
         )
 
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
-        """`masked`, `causes` and the names of all flagged checks; with groups, the same of each."""
+        """`masked`, `causes` and the names of all flagged checks; with groups, of each as well."""
+        check_confidence(confidence)
         flagged = [check.name for check in self.checks if check.flag]
         asked = sum(check.asked for check in self.checks)
         return {
             "n": len(self),
-            "clean_accuracy": float((self.clean_correct == 1).double().mean()),
+            "clean_accuracy": share(self.clean_correct[self.clean_correct >= 0] == 1),
             "masked": self.masked,
             "causes": list(self.causes),
             "flagged": flagged,
