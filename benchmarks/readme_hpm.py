@@ -65,7 +65,7 @@ def _victims(data: dict[str, Any]) -> str:
                     last.append(_share(standard, "bystanders"))
                 else:
                     last = [_share(standard, "robust"), *[""] * len(PROTOCOLS)]
-                clean = _share(next((c for c in (aa, standard) if c), None), "clean")
+                clean = _share(standard or aa or paper, "clean")
                 rows.append([f"`{net}`", victim, str(seed), clean, *one, *last])
     head = ["net", "victim", "seed", "clean", "AutoAttack", "MSA paper"]
     head += ["MSA standard, ISO", "UNION", "REALISED", "bystanders"]
