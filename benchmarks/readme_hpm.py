@@ -67,7 +67,14 @@ def _victims(data: dict[str, Any]) -> str:
                     last = [_share(standard, "robust"), *[""] * len(PROTOCOLS)]
                 clean = _share(standard or aa or paper, "clean")
                 rows.append([f"`{net}`", victim, str(seed), clean, *one, *last])
-    head = ["net", "victim", "seed", "clean", "AutoAttack", "MSA paper"]
+    head = [
+        "net",
+        "victim",
+        "seed",
+        "clean",
+        "AutoAttack (reported)",
+        "MSA paper (reported)",
+    ]
     head += ["MSA standard, ISO", "UNION", "REALISED", "bystanders"]
     return table(head, rows)
 
