@@ -89,16 +89,18 @@ def cells(nets: list[str], seeds: int) -> Iterator[Cell]:
     """In the order in which they are run: one seed of digits, then first what verdicts need."""
     own = [name for name in nets if name == "digits"]
     rest = [name for name in nets if name != "digits"]
-    for part in (_verdict, _packed, _beside, _ablations):
-        for name in own:
-            yield from part(name)
-    for part in (_verdict, _packed):
-        for name in rest:
-            yield from part(name)
+    for names, parts in (
+        (own, (_verdict, _packed, _paper, _beside, _ablations)),
+        (rest, (_verdict, _packed)),
+    ):
+        for part in parts:
+            for name in names:
+                yield from part(name)
     for name in own:
         yield from _more(name, seeds)
-    for name in rest:
-        yield from _beside(name)
+    for part in (_paper, _beside):
+        for name in rest:
+            yield from part(name)
     for name in rest:
         yield from _more(name, seeds)
     for name in rest:
@@ -112,14 +114,18 @@ def _verdict(net: str) -> Iterator[Cell]:
 
 
 def _packed(net: str) -> Iterator[Cell]:
-    """Attacks on HPM that pack rows anew."""
-    yield from (Cell(net, HPM, attack, 0) for attack in ATTACKS[:2])
+    """AutoAttack as it is on HPM and on C_glob alone."""
+    yield from (Cell(net, victim, "autoattack", 0) for victim in (HPM, ONLY_GLOBAL))
+
+
+def _paper(net: str) -> Iterator[Cell]:
+    yield Cell(net, HPM, "paper", 0)
 
 
 def _beside(net: str) -> Iterator[Cell]:
-    """All attacks on C_glob alone, and the other ones on the static net."""
-    yield from (Cell(net, ONLY_GLOBAL, attack, 0) for attack in ATTACKS)
-    yield from (Cell(net, STATIC, attack, 0) for attack in ATTACKS[1:])
+    """Both versions of MSA on C_glob alone and on the static net."""
+    for victim in (ONLY_GLOBAL, STATIC):
+        yield from (Cell(net, victim, attack, 0) for attack in ATTACKS[1:])
 
 
 def _ablations(net: str) -> Iterator[Cell]:

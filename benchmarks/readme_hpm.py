@@ -42,8 +42,12 @@ def _share(cell: Any, *names: str) -> str:
         if name in cell["right"]:
             pair = cell["right"][name]
             low, high = (100 * side for side in pair["interval"])
-            return f"{100 * pair['count'] / pair['n']:.0f} [{low:.0f}, {high:.0f}]"
+            return f"{_percent(pair)} [{low:.0f}, {high:.0f}]"
     return ""
+
+
+def _percent(pair: dict[str, Any]) -> str:
+    return f"{100 * pair['count'] / pair['n']:.0f}"
 
 
 def _victims(data: dict[str, Any]) -> str:
@@ -61,9 +65,16 @@ def _victims(data: dict[str, Any]) -> str:
                     last.append(_share(standard, "bystanders"))
                 else:
                     last = [_share(standard, "robust"), *[""] * len(PROTOCOLS)]
-                clean = _share(next((c for c in (aa, standard) if c), None), "clean")
+                clean = _share(standard or aa or paper, "clean")
                 rows.append([f"`{net}`", victim, str(seed), clean, *one, *last])
-    head = ["net", "victim", "seed", "clean", "AutoAttack", "MSA paper"]
+    head = [
+        "net",
+        "victim",
+        "seed",
+        "clean",
+        "AutoAttack (reported)",
+        "MSA paper (reported)",
+    ]
     head += ["MSA standard, ISO", "UNION", "REALISED", "bystanders"]
     return table(head, rows)
 
@@ -100,27 +111,27 @@ def _ablations(data: dict[str, Any]) -> str:
 def verdict(data: dict[str, Any], net: str) -> str:
     """Whether a gain of HPM stands on a net: intervals that do not meet, for every seed run."""
     base = _cell(data, net, STATIC, "autoattack", 0)
-    runs = [
-        cell
-        for seed in range(data["nets"][net]["seeds"])
-        if (cell := _cell(data, net, HPM, "standard", seed)) is not None
-    ]
+    seeds = data["nets"][net]["seeds"]
+    found = [_cell(data, net, HPM, "standard", seed) for seed in range(seeds)]
+    runs = [cell["right"] for cell in found if cell is not None]
     if base is None or not runs:
         return f"`{net}`: {MISSING}, so no gain is claimed."
     low, high = base["right"]["robust"]["interval"]
-    words = []
+    words, gains = [], []
     for name in PROTOCOLS:
-        pairs = [cell["right"][name]["interval"] for cell in runs]
+        pairs = [right[name]["interval"] for right in runs]
+        said = "intervals meet"
         if min(pair[0] for pair in pairs) > high:
-            words.append(f"a gain stands under {name.upper()}")
+            said = "above it"
+            gains.append(name.upper())
         elif max(pair[1] for pair in pairs) < low:
-            words.append(f"a loss stands under {name.upper()}")
-        else:
-            words.append(f"neither stands under {name.upper()}")
-    seeds = f"{len(runs)} of {data['nets'][net]['seeds']} seeds run"
+            said = "below it"
+        counts = ", ".join(_percent(right[name]) for right in runs)
+        words.append(f"{name.upper()} {counts} ({said})")
+    stands = f"a gain stands under {', '.join(gains)}" if gains else "no gain stands"
     return (
-        f"`{net}`: AutoAttack leaves {_share(base, 'robust')} of the static net; with HPM "
-        f"{', '.join(words)} ({seeds})."
+        f"`{net}`: **{stands}**. AutoAttack leaves {_share(base, 'robust')} of the static net, MSA "
+        f"standard of HPM {'; '.join(words)}. {len(runs)} of {seeds} seeds run."
     )
 
 
