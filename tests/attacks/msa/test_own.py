@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +28,9 @@ from torchattacks_ext.testing.props import balanced_net, example_images
 NET, IMAGES = balanced_net().double(), example_images(12)
 LABELS = NET(IMAGES.double()).argmax(1)
 EPS = 0.01
+RECORD = (
+    Path(__file__).resolve().parents[3] / "benchmarks/results/own_vs_autoattack.json"
+)
 PLAN = [
     AttackSpec("apgd", loss="pm-t", steps=6),
     AttackSpec("malt", loss="pm-t", steps=5, targets=2, gate=0.5),
@@ -240,3 +245,39 @@ def test_every_falsified_row_is_broken(real: ModuleType) -> None:
 @pytest.mark.slow
 def test_no_proved_row_is_broken(real: ModuleType) -> None:
     assert not any(broken(real, real.verified_rows("robust"), "standard"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name, share", [("cifar10_resnet2b_at2", 0.04), ("mnist_fast_pgd", 0.06)]
+)
+def test_no_row_of_autoattack_is_left(
+    real: ModuleType, name: str, share: float
+) -> None:
+    """The flags of AutoAttack's own code as recorded; before Square a few of its passes."""
+    case = json.loads(RECORD.read_text(encoding="utf-8"))["models"][name]
+    truth, n = case["autoattack/0"], case["n"]
+    images, labels = real.test_images(name.partition("_")[0], n)
+    eps = {"2/255": 2 / 255, ".3": 0.3}[case["eps"]]
+    attack = MSA(real.model(name), eps=eps, engine="own", batch_size=n)
+    found = measure(attack, images, labels, ids=list(range(n)))
+    fallen = set((found.first_breaker >= 0).nonzero().flatten().tolist())
+    assert set(truth["broken"]) <= fallen
+    books = [book for key, book in found.breakdown.items() if "square" not in key]
+    passes = sum(book["forward"] + book["backward"] for book in books)
+    assert passes <= share * (truth["forward"] + truth["backward"])
+
+
+@pytest.mark.slow
+def test_late_stages_break_what_a_masked_net_hides(real: ModuleType) -> None:
+    """mnist_mmr_universal: noise and squares break 14 rows of 128 that A and B did not."""
+    images, labels = real.test_images("mnist", 128)
+    attack = MSA(real.model("mnist_mmr_universal"), eps=51 / 255, engine="own")
+    found = measure(attack, images, labels)
+    late = sum(
+        b["broken"]
+        for k, b in found.breakdown.items()
+        if "smooth" in k or "square" in k
+    )
+    assert late >= 14
+    assert "unreliable_gradients" in {flag.code for flag in found.flags}
