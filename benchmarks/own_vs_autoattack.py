@@ -166,7 +166,8 @@ def cells(
     for name in models:
         found.append((name, "autoattack", 0))
         found += [(name, plan, seed) for plan in plans for seed in seeds]
-    return found + [(name, "autoattack", 1) for name in models if name in TWICE]
+    again = [(name, "autoattack", 1) for name in models if name in TWICE]
+    return found + (again if len(seeds) > 1 else [])
 
 
 def main() -> None:

@@ -162,6 +162,13 @@ def test_the_mixed_attack_and_the_real_autoattack_by_name() -> None:
     assert passes is not None and 8_000 < passes < 12_000
 
 
+def test_fast_is_short_for_a_plan_of_the_own_engine() -> None:
+    built = build_stages(build_plan(None, {"eps": 0.1}, "Fast", {}))
+    assert [stage.label for stage in built] == ["clean", "fast", "prtest"]
+    assert built[1].settings["engine"] == "own"
+    assert built[1].settings["version"] == "fast"
+
+
 @pytest.mark.parametrize("name", ["fim", "certified", "stress"])
 def test_a_flag_adds_one_stage_that_searches_for_nothing(name: str) -> None:
     base = {"eps": 0.1, "stages": [{"name": name}, {"name": "PGD"}]}

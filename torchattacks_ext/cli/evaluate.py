@@ -49,7 +49,9 @@ def evaluate(
     norm: Annotated[str | None, typer.Option(help="Linf, L2 or L1. [Linf]")] = None,
     attacks: Annotated[
         str | None,
-        typer.Option(help="NAME,NAME, also msa, autoattack; see `methods`. [FGSM,PGD]"),
+        typer.Option(
+            help="NAME,NAME, also msa, autoattack, fast; see `methods`. [FGSM,PGD]"
+        ),
     ] = None,
     n: Annotated[int | None, typer.Option(help="At most so many images. [all]")] = None,
     tolerance: Annotated[

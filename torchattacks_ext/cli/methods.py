@@ -168,8 +168,9 @@ def _text(probes: list[dict[str, str]], attacks: list[dict[str, Any]]) -> str:
     lines.append(table([head, *rows]))
     lines += [
         "",
-        "--attacks also takes msa and autoattack. The name autoattack, in any mixture of cases, is",
-        "the real AutoAttack; the class of torchattacks is attack=AutoAttack of a stage 'attack'.",
+        "--attacks also takes msa, autoattack and fast (msa, engine own, version fast). The name",
+        "autoattack, in any mixture of cases, is the real AutoAttack; the class of torchattacks is",
+        "attack=AutoAttack of a stage 'attack'.",
     ]
     lines += ["", f"torchattacks: {paper_of(TORCHATTACKS_BIBTEX)}; BibTeX: --bibtex"]
     return "\n".join(lines)

@@ -19,8 +19,10 @@ _SCORES = ("fim", "certified", "stress")
 """Stages that search for nothing; a flag of the same name adds them."""
 _FLAGS = ("eps", "norm", "seed", "batch_size", "outputs", "output_key")
 """Keys of a plan that flags of the same name replace."""
-_MIXED = ("msa", "autoattack", "diagnostics")
+_MIXED = ("msa", "autoattack", "diagnostics", "fast")
 """Stages of this package that --attacks may name; "autoattack" is the real one in any case."""
+_FAST = {"name": "msa", "label": "fast", "version": "fast", "engine": "own"}
+"""What "fast" is short for."""
 
 
 def read_plan(path: Path) -> dict[str, Any]:
@@ -90,7 +92,7 @@ def build_plan(
     changes nothing.
 
     settings: eps, norm, seed, batch_size. attacks: names that replace the attack
-    stages, msa and autoattack among them; FGSM and PGD have the arguments of the
+    stages, msa, autoattack and fast among them; FGSM and PGD have the arguments of the
     default plan, others those of their class. test: arguments of PRTest, for each of
     its stages, or for a new one where there is none. fim, certified, stress: a stage of FIMScore,
     of certificates, of corruptions, where there is none yet. Raises ConfigError.
@@ -106,6 +108,7 @@ def build_plan(
     stages = [dict(stage) for stage in check_plan(plan).model_dump()["stages"]]
     if attacks is not None:
         known = {stage["name"]: stage for stage in default if stage["name"] not in _OWN}
+        known["fast"] = _FAST
         named = [known.get(name, {"name": name}) for name in _attack_names(attacks)]
         stages = (
             [s for s in stages if s["name"].lower() == "clean"]

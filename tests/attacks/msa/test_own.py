@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import warnings
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -20,12 +23,16 @@ from torchattacks_ext import (
 from torchattacks_ext.attacks.msa.settings import MSASettings
 from torchattacks_ext.engines.judge.spec import AttackSpec
 from torchattacks_ext.engines.own.plans import PLANS as OWN_PLANS
+from torchattacks_ext.models import SharedTrunk
 from torchattacks_ext.testing import GradientKiller
 from torchattacks_ext.testing.props import balanced_net, example_images
 
 NET, IMAGES = balanced_net().double(), example_images(12)
 LABELS = NET(IMAGES.double()).argmax(1)
 EPS = 0.01
+RECORD = (
+    Path(__file__).resolve().parents[3] / "benchmarks/results/own_vs_autoattack.json"
+)
 PLAN = [
     AttackSpec("apgd", loss="pm-t", steps=6),
     AttackSpec("malt", loss="pm-t", steps=5, targets=2, gate=0.5),
@@ -128,7 +135,7 @@ def test_images_are_inside_and_wrong_by_a_fresh_pass(whole: AttackResult) -> Non
     assert wrong.tolist() == (whole.first_breaker >= 0).tolist()
 
 
-@pytest.mark.parametrize("size", [1, 5])
+@pytest.mark.parametrize("size", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_any_batch_size_and_order(whole: AttackResult, size: int) -> None:
     order = torch.randperm(12, generator=torch.Generator().manual_seed(size))
     attack = MSA(NET, **CUSTOM, batch_size=size, keep="memory")
@@ -191,6 +198,21 @@ def test_a_surrogate_helps_where_the_target_has_no_gradient() -> None:
     }
 
 
+def test_a_shared_trunk_is_asked_once_for_surrogate_and_target() -> None:
+    """Every point on the way is the target's to judge; of one trunk that costs nothing."""
+    net = balanced_net()
+    trunk, head = net[:-1], net[-1]
+    shared = SharedTrunk(trunk, {"t": head, "s": copy.deepcopy(head)})
+    images, mine = IMAGES[:6], CUSTOM | {"eps": 1e-6}
+    labels = net(images).argmax(1)
+    mine["plan"] = [AttackSpec("apgd", on="s", loss="pm-t", steps=10)]
+    for surrogate, each in ((shared.head("s"), 1), (nn.Sequential(trunk, head), 2)):
+        attack = MSA(shared.head("t"), {"s": surrogate}, **mine)
+        book = measure(attack, images, labels).breakdown["s/apgd-pm-t-10"]
+        assert book["backward"] == 60
+        assert 60 * each <= book["forward"] <= 60 * each + 3 * 6
+
+
 def test_it_is_a_stage_of_an_evaluation() -> None:
     lines = [line.facts() for line in PLAN]
     stages = [{"name": "msa", "version": "custom", "engine": "own", "plan": lines}]
@@ -240,3 +262,58 @@ def test_every_falsified_row_is_broken(real: ModuleType) -> None:
 @pytest.mark.slow
 def test_no_proved_row_is_broken(real: ModuleType) -> None:
     assert not any(broken(real, real.verified_rows("robust"), "standard"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name, share", [("cifar10_resnet2b_at2", 0.04), ("mnist_fast_pgd", 0.06)]
+)
+def test_no_row_of_autoattack_is_left(
+    real: ModuleType, name: str, share: float
+) -> None:
+    """The flags of AutoAttack's own code as recorded; before Square a few of its passes."""
+    case = json.loads(RECORD.read_text(encoding="utf-8"))["models"][name]
+    truth, n = case["autoattack/0"], case["n"]
+    images, labels = real.test_images(name.partition("_")[0], n)
+    eps = {"2/255": 2 / 255, ".3": 0.3}[case["eps"]]
+    attack = MSA(real.model(name), eps=eps, engine="own", batch_size=n)
+    found = measure(attack, images, labels, ids=list(range(n)))
+    fallen = set((found.first_breaker >= 0).nonzero().flatten().tolist())
+    assert set(truth["broken"]) <= fallen
+    books = [book for key, book in found.breakdown.items() if "square" not in key]
+    passes = sum(book["forward"] + book["backward"] for book in books)
+    assert passes <= share * (truth["forward"] + truth["backward"])
+
+
+@pytest.mark.slow
+def test_a_real_net_gives_the_same_flags_in_any_batch(real: ModuleType) -> None:
+    """Batches of 32, 100 and 200, shuffled, and some rows alone."""
+    images, labels = real.test_images("cifar10", 200)
+    model, ids = real.model("cifar10_resnet2b_at2"), torch.arange(200)
+
+    def flags(rows: Tensor, size: int) -> list[bool]:
+        attack = MSA(model, eps=2 / 255, version="fast", engine="own", batch_size=size)
+        found = measure(attack, images[rows], labels[rows], ids=rows.tolist())
+        return list((found.first_breaker >= 0).tolist())
+
+    want = torch.tensor(flags(ids, 200))
+    shuffled = torch.randperm(200, generator=torch.Generator().manual_seed(0))
+    for rows, size in ((ids, 32), (ids, 100), (shuffled, 100)):
+        assert flags(rows, size) == want[rows].tolist()
+    for row in range(0, 200, 20):
+        assert flags(ids[row : row + 1], 200) == [bool(want[row])]
+
+
+@pytest.mark.slow
+def test_late_stages_break_what_a_masked_net_hides(real: ModuleType) -> None:
+    """mnist_mmr_universal: noise and squares break 14 rows of 128 that A and B did not."""
+    images, labels = real.test_images("mnist", 128)
+    attack = MSA(real.model("mnist_mmr_universal"), eps=51 / 255, engine="own")
+    found = measure(attack, images, labels)
+    late = sum(
+        b["broken"]
+        for k, b in found.breakdown.items()
+        if "smooth" in k or "square" in k
+    )
+    assert late >= 14
+    assert "unreliable_gradients" in {flag.code for flag in found.flags}

@@ -173,7 +173,9 @@ def test_few_classes(run_own: RunOwn, k: int, name: str) -> None:
 
 
 # ---------------------------------------------------------------- scale, monotone, budget
-@pytest.mark.parametrize("scale", [2.0**-10, 2.0**10])
+@pytest.mark.parametrize(
+    "scale", [pytest.param(2.0**-10, marks=pytest.mark.slow), 2.0**10]
+)
 def test_the_scale_of_the_logits_changes_nothing(run_own: RunOwn, scale: float) -> None:
     """Stages A and B, the same rows and images; with the published loss it would fail."""
 

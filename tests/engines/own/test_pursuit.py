@@ -61,7 +61,14 @@ def same(found: Any, want: Any, rows: Any = slice(None)) -> None:
     assert found.prediction.tolist() == want.prediction[rows].tolist()
 
 
-@pytest.mark.parametrize("size", [3, 10, 16])
+@pytest.mark.parametrize(
+    "size",
+    [
+        10,
+        pytest.param(3, marks=pytest.mark.slow),
+        pytest.param(16, marks=pytest.mark.slow),
+    ],
+)
 def test_any_batch_size(run_own: RunOwn, whole: Any, size: int) -> None:
     ledger, _ = run_own(NET, IMAGES, LINES, EPS, size=size)
     same(ledger, whole)
@@ -74,7 +81,7 @@ def test_any_order(run_own: RunOwn, whole: Any) -> None:
 
 
 def test_alone(run_own: RunOwn, whole: Any) -> None:
-    for row in range(0, N, 4):
+    for row in range(0, N, 8):
         one = slice(row, row + 1)
         ids = torch.tensor([row])
         ledger, _ = run_own(NET, IMAGES[one], LINES, EPS, ids=ids)

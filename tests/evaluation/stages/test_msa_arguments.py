@@ -40,7 +40,7 @@ def stage(plan: Any) -> Any:
     [
         ({"verson": "quick"}, "did you mean 'version'"),
         ({"eps": 0.1}, "has no argument 'eps'"),
-        ({"version": "fast"}, "version='fast' is not one of"),
+        ({"version": "best"}, "version='best' is not one of"),
         ({"version": "custom"}, "plan= goes with"),
         ({"plan": LINES}, "plan= goes with"),
         ({"version": "custom", "plan": [{"kind": "apdg"}]}, "kind='apdg'"),

@@ -47,6 +47,18 @@ def kind_of(settings: MSASettings, traits: ModelTraits | None) -> Kind:
     return kind
 
 
+def check_sweep(settings: MSASettings, traits: ModelTraits | None) -> None:
+    """Raises ConfigError where rows have no radius of their own: a sequence, an unfixed target.
+
+    >>> check_sweep(MSASettings(eps=0.1, norm="Linf", version="quick"), None)
+    """
+    if settings.is_sequence or kind_of(settings, traits) != "fixed":
+        raise ConfigError(
+            "a curve gives each row a radius of its own: that needs a target with a fixed answer "
+            f"to an image, and a plan that goes row by row, not version={settings.version!r} here"
+        )
+
+
 def batch_rows(
     scene: Scene, batch: Batch, traits: ModelTraits | None, keep: bool
 ) -> tuple[Rows, Told]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -11,6 +12,7 @@ from ..._typing import Norm
 from ...data.door import check_label_range
 from ...data.stream import Batch, Stream
 from ...engines.judge.ledger import AttackSpec, Ledger
+from ...engines.own.sweep import sweep
 from ...errors import InputError
 from ...models.checks import ModelTraits
 from ...models.fingerprint import model_sha256
@@ -20,11 +22,12 @@ from ...results.attack import AttackResult
 from ...results.base.columns import Rows
 from ...results.base.facts import Flag
 from ...results.base.result import Result
+from ...results.curve import Curve
 from ..base.probe import Probe
 from ..base.settings import Setting
-from .batch import batch_rows, best_images
+from .batch import batch_rows, best_images, check_sweep
 from .plans import EngineName, Headline, Version
-from .run import attack_fixed
+from .run import ledger_of
 from .scene import Scene
 from .settings import MSASettings
 from .told import Told
@@ -54,11 +57,10 @@ class MSA(Probe):
             them by name; "auto" asks the model's `.surrogates()`. (Default: ())
         eps (float): radius of the ball, in pixel units of [0, 1]. (Default: 8/255)
         norm (str): "Linf", "L2" or "L1". (Default: "Linf")
-        version (str): "standard", "autoattack", "paper", "rand", "quick" or "custom"; of
-            engine="own" also "fast" and "full", and no "autoattack". (Default: "standard")
+        version (str): "standard", "autoattack", "paper", "rand", "quick" or "custom"; by
+            engine="own" also "fast" and "full". (Default: "standard")
         engine (str): whose components run: "autoattack", "torchattacks" (at AutoAttack's settings;
-            no L1), or "own" (docs/engine.md: "standard" is then a cascade with gates, at about a
-            tenth of the cost; no L1; targets with a fixed answer). (Default: "autoattack")
+            no L1), or "own" (a cascade, docs/engine.md; no L1). (Default: "autoattack")
         seed (int): of every random number. (Default: 0)
         plan (list): of :class:`~torchattacks_ext.engines.judge.ledger.AttackSpec`, for "custom".
             (Default: None)
@@ -233,9 +235,7 @@ class MSA(Probe):
 
     # ------------------------------------------------------------------ verb two
     def _check_resume(self, resume: Any) -> None:
-        self._told = Told.before(
-            resume
-        )  # what its target's kind asked for is in its settings
+        self._told = Told.before(resume)  # its settings say what its kind asked for
         super()._check_resume(resume)
 
     def _rows(self, stream: Stream) -> Iterator[Rows]:
@@ -256,6 +256,20 @@ class MSA(Probe):
             scale=self.normalize if self._normalization_applied is False else None,
             budget=budget,
         )
+
+    def curve(self, data: Any, labels: Any, radii: Any, ids: Any = None) -> Curve:
+        """Robust accuracy at each of some ascending radii in one sweep (docs/engine.md).
+
+        data, labels, ids: as of `measure`. One run at the largest radius, and up to log2(R) on rows
+        that it breaks. Raises ConfigError for targets that are not fixed, sequences and radii.
+        """
+        stream, parts = self._stream(data, labels, ids, None), []
+        with self._session():
+            attack = partial(ledger_of, self._scene())
+            for batch in stream:
+                check_sweep(self.config, stream.traits)
+                parts.append(sweep(attack, batch, radii, self._meter.snapshot))
+        return Curve.joined(parts)
 
     # ------------------------------------------------------------------ for a runner
     def attack_rows(self, batch: Batch, traits: ModelTraits | None = None) -> Rows:
@@ -283,4 +297,4 @@ class MSA(Probe):
         None takes that of the attack. What is told is kept nowhere.
         """
         with self._session():
-            return attack_fixed(self._scene(), images, labels, ids, eps)[0]
+            return ledger_of(self._scene(), images, labels, ids, eps)

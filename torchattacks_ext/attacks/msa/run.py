@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -96,10 +97,12 @@ def attack_fixed(
     labels: Tensor,
     ids: Tensor,
     eps: float | Tensor | None = None,
+    first: Tensor | None = None,
 ) -> tuple[Ledger, Told]:
     """A ledger after the whole plan, for a target that answers each image by itself.
 
-    eps: (B,) gives each row a radius of its own; None takes that of the settings.
+    eps: (B,) gives each row a radius of its own; None takes that of the settings. first (B, ...):
+    candidates of an earlier attack, offered before.
     """
     settings = scene.settings
     radius = float(settings.eps) if eps is None else eps
@@ -107,8 +110,15 @@ def attack_fixed(
         judge = judge_of(settings, models)
         ball = radius, settings.norm, settings.bounds
         ledger = Ledger.open(judge, images, labels, *ball)
+        if first is not None:
+            ledger.offer(ledger.rows(), first[ledger.rows()], "first")
         left_out = attack(scene, models, ledger, ids)
     return ledger, Told(ledger.entries, ledger.n_odd, left_out)
+
+
+def ledger_of(scene: Scene, *rows: Any) -> Ledger:
+    """The ledger of :func:`attack_fixed` alone, with the same arguments."""
+    return attack_fixed(scene, *rows)[0]
 
 
 def attack(

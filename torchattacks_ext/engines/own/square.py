@@ -67,7 +67,7 @@ class Square:
         state["top"] = (state["image"] + column).clamp_(0, 1)
 
     def advance(self, state: State, age: Array) -> tuple[Tensor, Tensor]:
-        """One query of every slot; of few slots several, as long as none of them changes a thing."""
+        """One query of every slot; of few slots several, up to one that changes a thing."""
         n, ahead = len(age), self._ahead(state, age)
         if ahead < 2:
             points = self._proposed(state, age)

@@ -1,0 +1,81 @@
+"""What does the record of the own engine say as a table?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from markdown_table import origin, table
+
+PLANS = ("standard", "fast")
+
+
+def _cells(entry: dict[str, Any], what: str) -> list[dict[str, Any]]:
+    """The cells of a plan that were run, one a seed."""
+    return [cell for key, cell in entry.items() if key.partition("/")[0] == what]
+
+
+def _mean(numbers: list[float]) -> str:
+    found = sum(numbers) / len(numbers)
+    return f"{found:.1f}".removesuffix(".0")
+
+
+def _plan(cells: list[dict[str, Any]]) -> list[str]:
+    """broken, missed, beyond, times cheaper and faster; means over seeds."""
+    if not cells:
+        return ["not run", "", "", "", ""]
+    counts = [
+        _mean([len(cell[key]) for cell in cells])
+        for key in ("broken", "missed", "beyond")
+    ]
+    return [*counts, *(_mean([c[k] for c in cells]) for k in ("cheaper", "faster"))]
+
+
+def own_vs_autoattack(data: dict[str, Any]) -> str:
+    """Rows broken, missed and beyond, and the ratio of passes and seconds, model by model."""
+    rows, words = [], []
+    models = {k: e for k, e in data["models"].items() if "autoattack/0" in e}
+    for name, entry in models.items():
+        truth = entry["autoattack/0"]
+        for plan in PLANS:
+            rows.append(
+                [
+                    (
+                        f"`{name}`{' *' if entry['tuned'] else ''}"
+                        if plan == PLANS[0]
+                        else ""
+                    ),
+                    f"{entry['eps']}" if plan == PLANS[0] else "",
+                    (
+                        f"{len(truth['broken'])} of {truth['clean']}"
+                        if plan == PLANS[0]
+                        else ""
+                    ),
+                    plan,
+                    *_plan(_cells(entry, plan)),
+                ]
+            )
+        again = entry.get("autoattack/1")
+        if again is not None:
+            one, two = set(truth["broken"]), set(again["broken"])
+            words.append(f"`{name}` {len(one - two)} missed, {len(two - one)} beyond")
+    head = [
+        "model",
+        "eps (Linf)",
+        "AutoAttack breaks",
+        "plan",
+        "broken",
+        "missed",
+        "beyond",
+    ]
+    n = {entry["n"] for entry in models.values()}
+    tail = (
+        f"\n{', '.join(map(str, sorted(n)))} images; means over the seeds that were run. * rows of "
+        "this model had a say in the gates.\n"
+    )
+    if words:
+        tail += f"A second seed of AutoAttack beside its first: {'; '.join(words)}.\n"
+    return (
+        table([*head, "passes: times cheaper", "CPU s: times faster"], rows)
+        + tail
+        + origin(data)
+    )
