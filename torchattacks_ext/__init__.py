@@ -31,6 +31,7 @@ from .errors import ReliabilityWarning as ReliabilityWarning
 from .errors import StateError as StateError
 from .errors import StatusError as StatusError
 from .errors import TorchattacksExtError as TorchattacksExtError
+from .evaluation.budget import budgeted_accuracy as budgeted_accuracy
 from .evaluation.runner import evaluate as evaluate
 from .models.normalised import NormalizedModel as NormalizedModel
 from .results import Accuracy as Accuracy
@@ -43,6 +44,7 @@ from .results import Result as Result
 from .results import Sensitivity as Sensitivity
 from .results import SilBand as SilBand
 from .results.datasets.audit import DataAudit as DataAudit
+from .results.datasets.budget import BudgetedAccuracy as BudgetedAccuracy
 from .samplers import Affine as Affine
 from .samplers import Compose as Compose
 from .samplers import EightBit as EightBit
@@ -59,6 +61,7 @@ __all__ = [
     "MSA",
     "PRTest",
     "Probe",
+    "budgeted_accuracy",
     "data_audit",
     "evaluate",
     # certificates
@@ -83,6 +86,7 @@ __all__ = [
     # results
     "Accuracy",
     "AttackResult",
+    "BudgetedAccuracy",
     "Certificates",
     "DataAudit",
     "EvaluationReport",

@@ -1,1 +1,5 @@
-"""Claims about many images: `bounds` of counts, shares and means; `multiplicity` of claims."""
+"""Claims about many images: `bounds` of counts, shares and means; `multiplicity` of claims.
+
+Of a finite set of which a part was looked at: `finite` for one stratum, `strata` for several,
+`anytime` at every moment; `planning` says how many to look at, `spending` looks.
+"""
