@@ -40,3 +40,42 @@ def data_audit(data: dict[str, Any]) -> str:
         f"{exact}\nLabel clashes: {clashes} (one thread).\n\n"
         f"{table(head, near)}\n{table(chosen, by)}{origin(data)}"
     )
+
+
+def budgeted_accuracy(data: dict[str, Any]) -> str:
+    """Coverage of intervals from a number of full attacks, and what a half width costs."""
+    words = list(data["coverage"][0]["intervals"])
+    head = ["broken of survivors", "full attacks", *words]
+    rows = []
+    for one in data["coverage"]:
+        cells = [
+            f"{found['covers']:.3f} (±{100 * found['half_width']:.2f})"
+            for found in one["intervals"].values()
+        ]
+        rows.append([one["shape"], str(one["runs"]), *cells])
+    cost = [
+        [
+            one["shape"],
+            one["method"],
+            f"{one['runs']:,.0f}",
+            f"{one['simple_runs']:,.0f}",
+            f"{one['runs'] / one['simple_runs']:.2f}",
+            f"{100 * one['half_width']:.2f}",
+            f"{one['covers']:.3f}",
+            f"{one['replays']:,}",
+        ]
+        for one in data["cost"]
+    ]
+    names = [
+        "broken of survivors",
+        "method",
+        "full attacks",
+        "simple sampling",
+        "ratio",
+    ]
+    names += ["half width, points (asked 1.00)", "covers", "replays"]
+    return (
+        f"{table(head, rows)}\nShare of {data['replays']:,} replays in which the nominal "
+        f"{100 * data['confidence']:g} % interval holds the number of a full run (mean half "
+        f"width, in points of accuracy).\n\n{table(names, cost)}{origin(data)}"
+    )

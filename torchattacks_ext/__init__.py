@@ -31,6 +31,7 @@ from .errors import ReliabilityWarning as ReliabilityWarning
 from .errors import StateError as StateError
 from .errors import StatusError as StatusError
 from .errors import TorchattacksExtError as TorchattacksExtError
+from .evaluation.budget import budgeted_accuracy as budgeted_accuracy
 from .evaluation.diagnose import diagnose as diagnose
 from .evaluation.runner import evaluate as evaluate
 from .models.normalised import NormalizedModel as NormalizedModel
@@ -47,6 +48,7 @@ from .results import Sensitivity as Sensitivity
 from .results import SilBand as SilBand
 from .results import Stress as Stress
 from .results.datasets.audit import DataAudit as DataAudit
+from .results.datasets.budget import BudgetedAccuracy as BudgetedAccuracy
 from .samplers import Affine as Affine
 from .samplers import Compose as Compose
 from .samplers import Corruption as Corruption
@@ -65,6 +67,7 @@ __all__ = [
     "PRTest",
     "Probe",
     "diagnose",
+    "budgeted_accuracy",
     "data_audit",
     "evaluate",
     # certificates
@@ -90,6 +93,7 @@ __all__ = [
     # results
     "Accuracy",
     "AttackResult",
+    "BudgetedAccuracy",
     "Certificates",
     "Check",
     "Diagnosis",

@@ -19,7 +19,7 @@ from torch import Tensor
 from .features import bands, grey_copies, shifted_bands, spectra
 
 THRESHOLD, COARSE = 0.99, 0.93
-_ROWS, _OTHERS, _PAIRS = 512, 4096, 32768
+_ROWS, _OTHERS, _PAIRS = 512, 4096, 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,35 +70,33 @@ def near_pairs(
     other = ours if theirs is None else theirs
     for start in range(0, len(ours), _ROWS):
         stop = min(start + _ROWS, len(ours))
-        end = stop if theirs is None else len(other)
-        found = []
+        end, moved = stop if theirs is None else len(other), None
         for at in range(0, end, _OTHERS):
             part = other.spectra[at : min(at + _OTHERS, end)]
             close = ours.spectra[start:stop] @ part.T >= COARSE
             rows, columns = close.nonzero(as_tuple=True)
-            found.append(torch.stack([rows + start, columns + at]))
-        rows, columns = torch.cat(found, 1)
-        if theirs is None:
-            rows, columns = rows[columns < rows], columns[columns < rows]
-        if len(rows):
-            yield from _checked(ours, other, rows, columns, threshold)
+            if theirs is None:
+                earlier = columns + at < rows + start
+                rows, columns = rows[earlier], columns[earlier]
+            if not len(rows):
+                continue
+            if moved is None:
+                moved = shifted_bands(ours.copies[start:stop])
+            still = other.copies[at : at + _OTHERS]
+            for one, two, like in _checked(moved, still, rows, columns, threshold):
+                yield one + start, two + at, like
 
 
 def _checked(
-    ours: Portraits, other: Portraits, rows: Tensor, columns: Tensor, threshold: float
+    moved: Tensor, copies: Tensor, rows: Tensor, columns: Tensor, threshold: float
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Those of the candidates whose bands agree at the best shift."""
-    mine, place = torch.unique(rows, return_inverse=True)
-    moved = shifted_bands(ours.copies[mine])
+    against, at = torch.unique(columns, return_inverse=True)
+    still = bands(copies[against])
     for start in range(0, len(rows), _PAIRS):
-        part = slice(start, start + _PAIRS)
-        against, at = torch.unique(columns[part], return_inverse=True)
-        still = bands(other.copies[against])
-        like = torch.empty(len(at))
-        for low in range(0, len(at), 2048):
-            cut = slice(low, low + 2048)
-            products = torch.bmm(moved[place[part][cut]], still[at[cut]][:, :, None])
-            like[cut] = products[:, :, 0].amax(1)
+        cut = slice(start, start + _PAIRS)
+        products = torch.bmm(moved[rows[cut]], still[at[cut]][:, :, None])
+        like = products[:, :, 0].amax(1)
         near = like >= threshold
         if near.any():
-            yield rows[part][near], columns[part][near], like[near].clamp(max=1)
+            yield rows[cut][near], columns[cut][near], like[near].clamp(max=1)
