@@ -22,7 +22,7 @@ from ...results.attack import AttackResult
 from ...results.base.columns import Rows
 from ...results.base.facts import Flag
 from ...results.base.result import Result
-from ...results.curve import Curve
+from ...results.datasets.curve import Curve
 from ..base.probe import Probe
 from ..base.settings import Setting
 from .batch import batch_rows, best_images, check_sweep

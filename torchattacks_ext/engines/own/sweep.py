@@ -18,7 +18,7 @@ from ...errors import ConfigError
 from ...numerics.arguments import parse_number
 from ...numerics.norms import per_row
 from ...results.base.facts import Cost
-from ...results.curve import Curve
+from ...results.datasets.curve import Curve
 from ..judge.ledger import Ledger
 
 Attack = Callable[[Tensor, Tensor, Tensor, Tensor, "Tensor | None"], Ledger]

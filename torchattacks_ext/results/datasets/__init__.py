@@ -1,1 +1,1 @@
-"""What is said of a data set as a whole: `audit` of its images, `budget` of its robustness."""
+"""What is said of a data set as a whole: `audit` of its images, `budget` and `curve` of robustness."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .base.facts import Cost
+from ..base.facts import Cost
 
 
 @dataclass(frozen=True, eq=False)
