@@ -140,6 +140,7 @@ def test_torchattacks_and_msa_take_part(data: tuple[Tensor, Tensor]) -> None:
     options = {"eps": EPS, "half_width": 0.1, "pilot": 5, "exhaustive": 0.1}
     found = budgeted_accuracy(net, images, labels, cheap, full, **options)
     assert found.settings["cheap"] == "FGSM" and found.settings["full"] == "MSA"
+    assert found.settings["unit"] == "row"
     assert 0 < found.attacked < found.survivors and len(found.broken_rows) >= 1
 
 
