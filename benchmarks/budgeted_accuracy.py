@@ -5,7 +5,8 @@ are right, PGD-20 leaves 567, and AutoAttack breaks 7 more; or ten times as many
 break lie among the low scores as exp(-rank / (spread M)) says; without a spread anywhere. First
 the coverage of intervals from a given number of full attacks, then what `spend` uses for a half
 width of .01, against simple sampling of images that skips the wrong ones, planned with the same
-exact interval. Each line replays one fixed population.
+exact interval. Each line replays one fixed population. Goes on where it was ended, if the number
+of replays is the same.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from record import RESULTS, machine, write
+from record import RESULTS, machine, read, write
 from scipy import special
 
 from torchattacks_ext.numerics.populations.planning import sample_size
@@ -52,24 +53,33 @@ def main() -> None:
     parser.add_argument("--replays", type=int, default=2000)
     replays = parser.parse_args().replays
     torch.set_num_threads(1)
+    path = RESULTS / "budgeted_accuracy.json"
+    before = read(path)
+    if before.get("replays") != replays:
+        before = {}
     record: dict[str, Any] = {
         "machine": machine(),
         "versions": versions(),
         "confidence": LEVEL,
         "replays": replays,
         "shapes": SHAPES,
-        "coverage": [],
-        "cost": [],
+        "coverage": before.get("coverage", []),
+        "cost": before.get("cost", []),
     }
+    done = {(one["shape"], one["runs"]) for one in record["coverage"]}
     for name in COVERAGE:
         for n in (100, 200) if SHAPES[name][2] < 1000 else (200, 400):
-            record["coverage"].append(coverage(name, n, replays))
-            write(RESULTS / "budgeted_accuracy.json", record)
+            if (name, n) not in done:
+                record["coverage"].append(coverage(name, n, replays))
+                write(path, record)
+    done = {(one["shape"], one["method"]) for one in record["cost"]}
     for name in SHAPES:
         for method in ("planned", "anytime"):
-            few = replays if SHAPES[name][3] < 1000 else max(replays // 10, 1)
-            record["cost"].append(cost(name, method, few))
-            write(RESULTS / "budgeted_accuracy.json", record)
+            if (name, method) not in done:
+                slow = method == "anytime" and SHAPES[name][3] >= 200
+                few = max(replays // 10, 1) if slow else replays
+                record["cost"].append(cost(name, method, few))
+                write(path, record)
 
 
 def population(name: str) -> np.ndarray:

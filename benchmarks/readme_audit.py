@@ -64,7 +64,10 @@ def budgeted_accuracy(data: dict[str, Any]) -> str:
             f"{one['covers']:.3f}",
             f"{one['replays']:,}",
         ]
-        for one in data["cost"]
+        for one in sorted(
+            data["cost"],
+            key=lambda one: (list(data["shapes"]).index(one["shape"]), one["method"]),
+        )
     ]
     names = [
         "broken of survivors",

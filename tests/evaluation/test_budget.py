@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torchattacks
+from scipy.stats import binom
 from torch import Tensor, nn
 
 import torchattacks_ext as tax
@@ -139,6 +140,7 @@ def test_torchattacks_and_msa_take_part(data: tuple[Tensor, Tensor]) -> None:
     options = {"eps": EPS, "half_width": 0.1, "pilot": 5, "exhaustive": 0.1}
     found = budgeted_accuracy(net, images, labels, cheap, full, **options)
     assert found.settings["cheap"] == "FGSM" and found.settings["full"] == "MSA"
+    assert found.settings["unit"] == "row"
     assert 0 < found.attacked < found.survivors and len(found.broken_rows) >= 1
 
 
@@ -182,3 +184,24 @@ def test_bad_data_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=words):
         budgeted_accuracy(Halves(), images, labels, push(1), push(1), eps=EPS, **more)
+
+
+@pytest.mark.slow
+def test_samples_hold_what_a_full_run_of_pgd_says_of_a_real_net(real: Any) -> None:
+    """Fails by luck once in 1e6."""
+    net, eps = real.model("cifar10_resnet2b_at2"), 8 / 255
+    images, labels = real.test_images("cifar10", 300)
+    cheap = torchattacks.FGSM(net, eps=eps)
+    full = torchattacks.PGD(net, eps=eps, alpha=eps / 4, steps=10, random_start=False)
+    options = {"eps": "8/255", "half_width": 0.03, "pilot": 20}
+    whole = budgeted_accuracy(net, images, labels, cheap, full, eps=eps, exhaustive=1)
+    assert whole.full_run
+    held, replays = 0, 30
+    for seed in range(replays):
+        found = budgeted_accuracy(
+            net, images, labels, cheap, full, seed=seed, **options
+        )
+        held += found.lower <= whole.upper <= found.upper
+        assert set(found.broken_rows) <= set(whole.broken_rows)
+        assert found.attacked < found.survivors == whole.survivors
+    assert held >= binom.ppf(1e-6, replays, 0.95)

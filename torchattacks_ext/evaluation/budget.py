@@ -56,7 +56,8 @@ def budgeted_accuracy(
     probability at most ``1 - confidence`` over the draw, whatever the model and the attacks are.
     Both attacks only propose: candidates are clipped, projected and predicted again here. Attacks
     whose outcome for one image depends on the others in its batch (most that draw at random) would
-    not do quite the same in a full run; MSA and those without random starts do.
+    not do quite the same in a full run; MSA in its row versions, and attacks without random starts,
+    do. `settings["unit"]` is "row", "batch" or "not known" of `full`.
 
     Args:
         model: Module or callable, pixels (N, ...) to scores (N, K).
@@ -119,7 +120,8 @@ def budgeted_accuracy(
         spent = spend(order, names[left], len(pixels), strike, chosen)
     meter = scene.view.meter
     cost = Cost(meter.forward, meter.backward, time.perf_counter() - started)
-    facts = {"cheap": _name(cheap), "full": _name(full), "eps": scene.eps, "norm": norm}
+    facts: dict[str, Any] = {"eps": scene.eps, "norm": norm, "unit": _unit(full)}
+    facts |= {"cheap": _name(cheap), "full": _name(full)}
     counts = len(pixels), int((~right).sum()), int(seen.failed.sum())
     return _result(counts, spent, left, chosen, facts, cost)
 
@@ -228,6 +230,12 @@ def _ranks(values: Tensor) -> Tensor:
 def _name(attack: AttackFn) -> str:
     named = getattr(attack, "attack", None) or getattr(attack, "__name__", None)
     return str(named or type(attack).__name__)
+
+
+def _unit(attack: AttackFn) -> str:
+    """Whether what it finds for a row depends on its batch, where it says so."""
+    known = getattr(attack, "unit_is_batch", None)
+    return "not known" if known is None else "batch" if known else "row"
 
 
 def _result(

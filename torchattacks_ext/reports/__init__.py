@@ -1,5 +1,6 @@
 """How is an evaluation told? As text, Markdown, JSON or one HTML file: result in, str out."""
 
+from .audit import render_audit as render_audit
 from .html import render_html as render_html
 from .json import render_json as render_json
 from .markdown import render_markdown as render_markdown

@@ -29,8 +29,7 @@ def slow_bounds(k: int, n: int, m: int, a: float) -> tuple[int, int]:
     return low, max(t for t in totals if hypergeom.cdf(k, m, t, n) > a)
 
 
-@pytest.mark.parametrize("m", [1, 2, 5, 13, 24])
-@pytest.mark.parametrize("a", [0.025, 0.3])
+@pytest.mark.parametrize(("m", "a"), [(1, 0.3), (2, 0.3), (6, 0.3), (15, 0.025)])
 def test_each_limit_errs_at_most_at_its_level_for_every_total(m: int, a: float) -> None:
     for n in range(m + 1):
         limits = [hypergeometric_bounds(k, n, m, a) for k in range(n + 1)]
@@ -59,7 +58,7 @@ def test_what_was_drawn_whole_or_not_at_all_needs_no_level() -> None:
 
 
 # ---------------------------------------------------------------------- several strata
-CASES = (((7, 3), (9, 4)), ((5, 2), (12, 3)), ((6, 6), (8, 3), (5, 2)))
+CASES = (((7, 3), (9, 4)), ((5, 2), (12, 3)), ((3, 3), (6, 3), (4, 2)))
 Design = tuple[tuple[int, int], ...]
 
 
@@ -93,10 +92,10 @@ def limits(design: Design, error: float, combine: Combination) -> np.ndarray:
 
 @pytest.mark.parametrize("design", CASES)
 @pytest.mark.parametrize("combine", COMBINATIONS)
-@pytest.mark.parametrize("error", [0.05, 0.4])
 def test_the_total_is_covered_whatever_the_strata_hold(
-    design: Design, combine: Combination, error: float
+    design: Design, combine: Combination
 ) -> None:
+    error = 0.3  # so that limits do miss: 0.05 would leave most totals in all of them
     low, high = limits(design, error, combine).T
     for totals in product(*(range(m + 1) for m, _ in design)):
         chances, total = law(design, totals), sum(totals)

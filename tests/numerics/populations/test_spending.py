@@ -44,7 +44,7 @@ def check_coverage(broken: int, settings: Any, replays: int) -> None:
 
 @pytest.mark.parametrize("settings", [{}, {"method": "anytime"}])
 def test_the_interval_covers_at_its_level(settings: Any) -> None:
-    check_coverage(7, settings, 80)
+    check_coverage(7, settings, 50)
 
 
 @pytest.mark.slow
@@ -66,7 +66,7 @@ def test_the_interval_covers_at_its_level_often(broken: int, settings: Any) -> N
 @pytest.mark.parametrize("method", ["planned", "anytime"])
 def test_few_looks_are_enough_where_little_is_broken(method: str) -> None:
     truth = population(69, 0.05, m=5575)
-    spent = [run(truth, 10_000, method=method, seed=seed) for seed in range(12)]
+    spent = [run(truth, 10_000, method=method, seed=seed) for seed in range(8)]
     widths = [(one.upper - one.lower) / 2 / 10_000 for one in spent]
     assert np.mean(widths) <= 1.1 * 0.01
     assert (

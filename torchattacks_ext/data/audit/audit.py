@@ -34,7 +34,8 @@ def data_audit(
 
     Args:
         train, test, val: (images, labels), images, a Dataset, DataLoader or iterable of batches;
-            uint8 or floats, (N, H, W), (N, C, H, W) or (N, H, W, C). At least one.
+            uint8 or floats, (N, H, W), (N, C, H, W) or (N, H, W, C). At least one. Labels are
+            class numbers; of data with several labels an image give the images alone.
         near: correlation of the low frequencies from which on two images are near copies, in
             (0, 1]; None looks for exact copies only.
         batch_size: of arrays and data sets; loaders have their own.

@@ -174,7 +174,7 @@ def spend(
 
 
 _SHRUNK = 0.25
-"""Added to what the pilot saw; the mean half width is then the asked one, or up to 8 % more."""
+"""Added to what the pilot saw; the mean half width is then the asked one, or up to a tenth more."""
 Queues = list[tuple[IntArray, Stratum]]
 
 
