@@ -52,7 +52,8 @@ def _line(row: dict[str, Any]) -> list[str]:
     notes = [
         check["name"]
         for check in row["checks"]
-        if check["flag"] and check["name"] in ("unstable_predictions", "ce_above_margin")
+        if check["flag"]
+        and check["name"] in ("unstable_predictions", "ce_above_margin")
     ]
     kind, _, net = row["case"].rpartition(": ")
     name = f"{kind}: `{net}`" if kind else f"`{net}`"
@@ -72,7 +73,10 @@ def _again(data: dict[str, Any]) -> str:
     """How many cases were run again, and where the verdict was another."""
     score, said = data["score"], []
     base = {row["case"] for row in data["rows"] if row["variant"] == "base"}
-    for variant, words in (("ten", "in batches of 10"), ("shuffled", "in another order")):
+    for variant, words in (
+        ("ten", "in batches of 10"),
+        ("shuffled", "in another order"),
+    ):
         n = sum(r["variant"] == variant and r["case"] in base for r in data["rows"])
         said.append(f"{n} of {len(base)} {words}")
     moved = "; ".join(score["verdict_moved"]) or "no verdict moved"
