@@ -176,3 +176,19 @@ def test_a_model_that_raises_is_an_error(net: nn.Module) -> None:
 
     with pytest.raises(tax.ModelContractError, match="no such layer"):
         causes(broken)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "dataset", "eps", "cause"),
+    [
+        ("cifar10_cnna_adv", "cifar10", 2 / 255, ""),
+        ("mnist_mlp_point", "mnist", 0.1, "saturated_loss"),
+        ("mnist_wide_kw", "mnist", 0.2, "black_box_beats_gradient"),
+    ],
+)
+def test_real_nets(real: Any, name: str, dataset: str, eps: float, cause: str) -> None:
+    images, labels = real.test_images(dataset, 100)
+    found = tax.diagnose(real.model(name), images, labels, eps)
+    assert found.masked == bool(cause), found.text()
+    assert not cause or cause in found.causes

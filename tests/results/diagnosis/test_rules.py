@@ -136,6 +136,18 @@ def test_few_images_are_no_flag() -> None:
     assert not made({"ce_zero_clean": first(3)}).masked
 
 
+def test_what_another_start_would_do_as_well_is_no_doubling() -> None:
+    both = {"margin_full": first(5), "ce_half": first(10) - first(5)}
+    assert not made(both)["doubling_helps"].flag
+    assert made({"margin_full": first(5)})["doubling_helps"].value == 5 / 40
+
+
+def test_images_that_another_loss_broke_do_not_count_as_moving() -> None:
+    fell = {"margin_full": first(30), "margin_half": first(30), "ce_half": first(30)}
+    moving = {"late_move": torch.where(first(30) == 1, 0.9, 0.0)}
+    assert made(fell | moving)["still_moving"].value == 0.0
+
+
 def test_what_only_informs_names_no_cause() -> None:
     found = made({"unstable": 0.9, "silent": 1, "surrogate_right": 0})
     named = {check.name for check in found.checks if check.flag}

@@ -194,8 +194,18 @@ def _runs(seen: Seen) -> Iterator[Check]:
         "ce_above_margin", value, GAP, exceeds(margin & ~ce, GAP) and value > GAP
     )
     cause = "unfinished_optimisation"
-    yield _share("doubling_helps", full & ~half, CARLINI_POINTS, cause, asked)
-    late = _finite(seen.of("late_move"))
+    more, fewer = full & ~half, half & ~full  # runs start from other points
+    value = float(more.double().mean() - fewer.double().mean()) if asked else math.nan
+    yield _made(
+        "doubling_helps",
+        value,
+        CARLINI_POINTS,
+        value > CARLINI_POINTS and exceeds(more, CARLINI_POINTS),
+        cause,
+        a=int(more.sum()),
+        b=int(fewer.sum()),
+    )
+    late = _finite(seen.of("late_move")[~full])
     yield _share("still_moving", late > LATE, MOST, cause, asked and len(late) > 0)
     yield _share("silent_success", seen.yes("silent"), CARLINI_POINTS, "", asked)
 

@@ -109,8 +109,9 @@ WORDS: dict[str, tuple[str, str, str]] = {
     ),
     "doubling_helps": (
         CARLINI,
-        "twice the steps break {k} more of {n} images: the attack has not converged",
-        "twice the steps break {k} more of {n} images",
+        "twice the steps break {a} images that half of them do not, and miss {b}: the attack has "
+        "not converged",
+        "twice the steps break {a} images that half of them do not, and miss {b}",
     ),
     "still_moving": (
         PINTOR,
