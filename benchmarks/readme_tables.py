@@ -22,7 +22,7 @@ from readme_fim import bootstrap_coverage, fim_blackbox, fim_cost, fim_validity
 from readme_lipschitz import lipschitz_tightness
 from readme_models import models_table
 from readme_msa import msa_anchor, msa_cost, msa_masks, msa_parity, msa_truth
-from readme_own import own_vs_autoattack
+from readme_own import own_curves, own_vs_autoattack
 from readme_radii import ellips_speed, ellips_synthetic
 
 FILES = (
@@ -241,6 +241,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "msa_masks": msa_masks,
     "msa_parity": msa_parity,
     "msa_truth": msa_truth,
+    "own_curves": own_curves,
     "own_vs_autoattack": own_vs_autoattack,
     "prtest_laws": prtest_laws,
     "prtest_throughput": prtest_throughput,
