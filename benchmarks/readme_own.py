@@ -79,3 +79,25 @@ def own_vs_autoattack(data: dict[str, Any]) -> str:
         + tail
         + origin(data)
     )
+
+
+def own_curves(data: dict[str, Any]) -> str:
+    """Curves beside single runs: robust rows at each radius, and the price."""
+    rows = []
+    for name, case in data["cases"].items():
+        model, _, plan = name.partition(" ")
+        rows.append(
+            [
+                f"`{model}`",
+                plan,
+                f"{case['radii'][0]:.4g} to {case['radii'][-1]:.4g}",
+                " ".join(map(str, case["robust"])),
+                " ".join(str(one["robust"]) for one in case["single"]),
+                f"{case['passes']:,}",
+                f"{case['ratio']}",
+                f"{case['ratio_to_all']}",
+            ]
+        )
+    head = ["model", "plan", "radii", "robust, curve", "robust, single runs", "passes"]
+    head += ["over the largest radius alone", "over all single runs"]
+    return table(head, rows) + f"\n{data['n']} images, Linf.\n" + origin(data)
