@@ -28,10 +28,11 @@ from torch import Tensor, nn
 
 from torchattacks_ext import MSA, ReliabilityWarning
 from torchattacks_ext.engines.autoattack.upstream import package
+from torchattacks_ext.engines.own.plans import PLANS as OWN_PLANS
 from torchattacks_ext.results.base.facts import versions
 
 MODELS = {
-    # name: radius; those that engine.md calls in-sample first
+    # name[ norm]: radius
     "cifar10_resnet2b_at2": "2/255",
     "mnist_fast_pgd": ".3",
     "mnist_mmr_universal": "51/255",
@@ -48,6 +49,9 @@ MODELS = {
     "cifar10_mmr_universal": "2/255",
     "mnist_cvx_linf01": "20/255",
     "cifar10_wide_madry8": "8/255",
+    "cifar10_resnet2b_at2 L2": ".25",
+    "mnist_fast_pgd L2": "1.5",
+    "cifar10_vit_pgd L2": ".25",
 }
 TUNED = tuple(MODELS)[:6]
 """Models whose rows had a say in the gates of the plan."""
@@ -92,7 +96,7 @@ def spent(model: Counted, started: tuple[float, float]) -> dict[str, Any]:
 
 
 def autoattack(
-    net: nn.Module, images: Tensor, labels: Tensor, eps: float, seed: int
+    net: nn.Module, images: Tensor, labels: Tensor, ball: tuple[float, Any], seed: int
 ) -> dict[str, Any]:
     """Flags and cost of AutoAttack's own code, all images as one batch."""
     model = Counted(net)
@@ -100,7 +104,7 @@ def autoattack(
     with torch.no_grad():
         right = net(images).argmax(1) == labels
     started = time.perf_counter(), time.process_time()
-    run = kind(model, norm="Linf", eps=eps, seed=seed, device="cpu")
+    run = kind(model, norm=ball[1], eps=ball[0], seed=seed, device="cpu")
     found, _ = run.run_standard_evaluation(images, labels, batch_size=len(images))
     cost = spent(model, started)
     with torch.no_grad():
@@ -109,13 +113,22 @@ def autoattack(
 
 
 def own(
-    net: nn.Module, images: Tensor, labels: Tensor, eps: float, plan: str, seed: int
+    net: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    ball: tuple[float, Any],
+    plan: str,
+    seed: int,
 ) -> dict[str, Any]:
     """Flags, parts and cost of one plan."""
     model = Counted(net)
-    probe = MSA(
-        model, eps=eps, version=plan, engine="own", seed=seed, batch_size=len(images)
-    )
+    said: dict[str, Any] = {"version": plan}
+    if (
+        ball[1] == "L2" and plan != "full"
+    ):  # refused by name: its gates were set in Linf
+        said = {"version": "custom", "plan": OWN_PLANS[plan]}
+    settings = {"eps": ball[0], "norm": ball[1], "engine": "own", "seed": seed}
+    probe = MSA(model, batch_size=len(images), **settings, **said)
     started = time.perf_counter(), time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ReliabilityWarning)
@@ -196,11 +209,13 @@ def main() -> None:
         if key in entry or entry["n"] != args.n:
             continue
         images, labels = tax_data.test_images(name.partition("_")[0], args.n)
-        net, eps = tax_data.model(name).requires_grad_(False), radius(MODELS[name])
+        bare, _, norm = name.partition(" ")
+        net = tax_data.model(bare).requires_grad_(False)
+        ball = radius(MODELS[name]), norm or "Linf"
         if what == "autoattack":
-            entry[key] = autoattack(net, images, labels, eps, seed)
+            entry[key] = autoattack(net, images, labels, ball, seed)
         else:
-            cell = own(net, images, labels, eps, what, seed)
+            cell = own(net, images, labels, ball, what, seed)
             entry[key] = compared(cell, entry["autoattack/0"])
         record.write(args.out, found)
         sys.stdout.write(f"{name} {key} {len(entry[key]['broken'])} broken\n")

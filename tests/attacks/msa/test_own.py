@@ -65,7 +65,9 @@ def whole() -> AttackResult:
         ({"version": "fast"}, 'a plan of engine="own"'),
         ({"version": "full", "engine": "torchattacks"}, 'a plan of engine="own"'),
         ({"version": "custom", "plan": PLAN}, 'by engine="own" alone'),
-        ({"version": "fast", "engine": "own", "norm": "L1"}, "has no L1"),
+        ({"version": "full", "engine": "own", "norm": "L1"}, "has no L1"),
+        ({"version": "fast", "engine": "own", "norm": "L2"}, "set in Linf"),
+        ({"engine": "own", "norm": "L2"}, "set in Linf"),
         ({"version": "fast", "engine": "own", "bounds": None}, "bounds=None"),
     ],
 )
@@ -76,6 +78,15 @@ def test_what_does_not_go_together_is_refused(told: Any, words: str) -> None:
 
 def settings(engine: Any, version: Any = "standard") -> MSASettings:
     return MSASettings(eps=EPS, norm="Linf", version=version, engine=engine)
+
+
+def test_a_plan_without_gates_has_an_l2() -> None:
+    attack = MSA(NET, eps=0.1, norm="L2", version="full", engine="own")
+    assert all(line.gate == float("inf") for line in attack.plan)
+    found = measure(MSA(NET, **CUSTOM | {"norm": "L2", "eps": 0.1}))
+    assert (found.first_breaker >= 0).any() and float(found.norm.max()) <= 0.1 * (
+        1 + 1e-6
+    )
 
 
 def test_versions_of_other_engines_go_on() -> None:

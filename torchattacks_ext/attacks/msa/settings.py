@@ -72,9 +72,18 @@ class MSASettings(ProbeSettings):
             raise ConfigError(
                 'engine="torchattacks" has no L1: say engine="autoattack", or another norm'
             )
-        if self.engine == "own" and self.norm == "L1":
+        if self.engine == "own":
+            self._check_own()
+
+    def _check_own(self) -> None:
+        if self.norm == "L1":
             raise ConfigError(
                 'engine="own" has no L1 yet: say engine="autoattack", or another norm'
+            )
+        if self.norm == "L2" and self.version in ("fast", "standard"):
+            raise ConfigError(
+                f"the gates of version={self.version!r} were set in Linf, and in L2 they stop rows "
+                'that fall: say version="full", which has none, or engine="autoattack"'
             )
 
     @property
