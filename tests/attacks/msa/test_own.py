@@ -239,7 +239,7 @@ def test_it_is_a_stage_of_an_evaluation() -> None:
 def test_the_shop_window_knows_the_plans() -> None:
     assert set(OWN_PLANS) == {"fast", "standard", "full"}
     kinds = {line.kind for line in OWN_PLANS["full"]}
-    assert kinds == {"apgd", "malt", "smooth", "apgd-t", "fab-t", "square"}
+    assert kinds == {"apgd", "malt", "smooth", "warm", "apgd-t", "fab-t", "square"}
     assert all(line.gate == float("inf") for line in OWN_PLANS["full"])
 
 

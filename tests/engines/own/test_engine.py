@@ -125,7 +125,8 @@ def test_a_surrogate_is_left_when_the_target_falls(run_own: RunOwn) -> None:
 def test_late_stages_are_the_targets_alone() -> None:
     for plan in PLANS.values():
         for line in plan:
-            assert (line.on == "target") == (line.kind in ("smooth", "square"))
+            late = line.kind in ("smooth", "warm", "square")
+            assert (line.on == "target") == late
 
 
 # ---------------------------------------------------------------- bounds, radii, norms

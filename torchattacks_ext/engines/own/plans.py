@@ -15,6 +15,10 @@ def _smooth(sigma: float, gate: float) -> AttackSpec:
     return AttackSpec("smooth", on="target", steps=100, sigma=sigma, gate=gate)
 
 
+def _warm(gate: float) -> AttackSpec:
+    return AttackSpec("warm", on="target", loss="pm-t", steps=100, gate=gate)
+
+
 PLANS: Mapping[str, tuple[AttackSpec, ...]] = {
     "fast": (_A, _B, _smooth(2, 0.3)),
     "standard": (
@@ -23,6 +27,7 @@ PLANS: Mapping[str, tuple[AttackSpec, ...]] = {
         _smooth(2, 0.4),
         _smooth(1, 0.25),
         _D,
+        _warm(0.1),
         AttackSpec("square", on="target", steps=5000, gate=0.25),
     ),
     # no gates; and AutoAttack's components, which it contains
@@ -32,6 +37,7 @@ PLANS: Mapping[str, tuple[AttackSpec, ...]] = {
         _smooth(2, float("inf")),
         _smooth(1, float("inf")),
         AttackSpec("malt", loss="pm-t", steps=100, targets=3),
+        _warm(float("inf")),
         AttackSpec("apgd", loss="ce", steps=100),
         AttackSpec("apgd-t", steps=100),
         AttackSpec("fab-t", on="best", steps=100),
