@@ -205,3 +205,29 @@ def test_samples_hold_what_a_full_run_of_pgd_says_of_a_real_net(real: Any) -> No
         assert set(found.broken_rows) <= set(whole.broken_rows)
         assert found.attacked < found.survivors == whole.survivors
     assert held >= binom.ppf(1e-6, replays, 0.95)
+
+
+def test_a_label_beyond_the_classes_is_named(data: tuple[Tensor, Tensor]) -> None:
+    images, labels = data
+    with pytest.raises(InputError, match="labels run from 5 to 6, but the model has 2"):
+        budgeted_accuracy(Halves(), images, labels + 5, push(0), push(1), eps=EPS)
+
+
+class Noisy(Halves):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x + 0.05 * torch.randn_like(x))
+
+
+class Coupled(Halves):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) - super().forward(x).mean(0)
+
+
+@pytest.mark.parametrize(
+    "net, how", [(Noisy(), "at random"), (Coupled(), "by the batch")]
+)
+def test_a_model_without_one_answer_gets_no_interval(
+    data: tuple[Tensor, Tensor], net: nn.Module, how: str
+) -> None:
+    with pytest.raises(tax.ModelContractError, match=f"the model answers {how}"):
+        budgeted_accuracy(net, *data, push(0.5), push(1), eps=EPS)

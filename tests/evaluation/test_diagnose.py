@@ -192,3 +192,11 @@ def test_real_nets(real: Any, name: str, dataset: str, eps: float, cause: str) -
     found = tax.diagnose(real.model(name), images, labels, eps)
     assert found.masked == bool(cause), found.text()
     assert not cause or cause in found.causes
+
+
+def test_one_picture_many_times_is_no_mark_of_rounded_scores(net: nn.Module) -> None:
+    images = torch.cat([IMAGES[:1].repeat(6, 1, 1, 1), IMAGES[1:3]])
+    labels = net(images).argmax(1)
+    found = tax.diagnose(net, images, labels, **CHEAP)
+    assert not found["rounded_outputs"].flag
+    assert found.repeated.isnan().sum() == 5

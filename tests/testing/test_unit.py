@@ -9,7 +9,7 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
-from torchattacks_ext import MSA, ConfigError, InputError
+from torchattacks_ext import MSA, ConfigError, InputError, ModelContractError
 from torchattacks_ext.numerics.norms import norm_of
 from torchattacks_ext.testing import (
     AttackUnitTest,
@@ -229,3 +229,49 @@ def test_refusals() -> None:
         attack_unit_test(one_step(1), NET, images[:0])
     with pytest.raises(InputError, match="expected images"):
         attack_unit_test(lambda model: lambda x, y: x[:1], NET, images, EPS)
+
+
+def noisy(model: Any) -> Any:
+    return lambda images, labels: images + 0.1 * (2 * torch.rand_like(images) - 1)
+
+
+def test_an_attack_that_draws_is_repeated_by_its_seed_and_moves_no_generator() -> None:
+    images = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    seen = []
+
+    def spy(model: Any) -> Any:
+        def attack(images: Tensor, labels: Tensor) -> Tensor:
+            seen.append(noisy(model)(images, labels))
+            return seen[-1]
+
+        return attack
+
+    before = torch.get_rng_state()
+    for _ in range(2):
+        attack_unit_test(spy, small_net(), images, 0.1)
+    assert torch.equal(seen[0], seen[1]) and torch.equal(before, torch.get_rng_state())
+
+
+def test_inference_mode_and_double_nets_do_not_stop_an_attack_of_gradients() -> None:
+    def pgd(model: Any) -> Any:
+        return torchattacks.PGD(model, eps=0.1, alpha=0.02, steps=10)
+
+    with torch.inference_mode():
+        images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        assert attack_unit_test(pgd, small_net(), images, 0.1).passed
+    assert attack_unit_test(pgd, small_net().double(), images, 0.1).passed
+
+
+@pytest.mark.parametrize(
+    "make, net, error, words",
+    [
+        (lambda _: None, small_net(), InputError, "make_attack gave NoneType"),
+        (noisy, torch.flatten, ConfigError, "no last layer to take off"),
+        (noisy, small_net().half(), ModelContractError, "give model.float()"),
+    ],
+)
+def test_what_cannot_be_tested_is_named(
+    make: Any, net: Any, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        attack_unit_test(make, net, torch.rand(2, 1, 8, 8), 0.1)

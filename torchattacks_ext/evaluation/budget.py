@@ -14,10 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._typing import NORMS, Norm
-from ..data.door import as_bounds, as_tensor, check_images, check_labels
+from ..data.door import (
+    as_bounds,
+    as_tensor,
+    check_images,
+    check_label_range,
+    check_labels,
+)
 from ..engines.judge.active import Judge, Judged
 from ..engines.zoo.attack import run_attack
-from ..errors import ConfigError, InputError
+from ..errors import ConfigError, InputError, ModelContractError
+from ..models.checks import inspect_model
 from ..models.logits import LogitsView, Outputs, working_dtype
 from ..models.session import first_tensor, session
 from ..numerics.arguments import parse_number, parse_whole
@@ -53,7 +60,8 @@ def budgeted_accuracy(
     on a part of the survivors: those of the lowest margin after phase 1 one and all, of the others
     a random sample without replacement, whose exact interval is carried to those that were left
     out. The interval misses the number of a full run (wrong, or broken by one of the two) with
-    probability at most ``1 - confidence`` over the draw, whatever the model and the attacks are.
+    probability at most ``1 - confidence`` over the draw, whatever the attacks are and the model, as
+    long as it has one answer to an image.
     Both attacks only propose: candidates are clipped, projected and predicted again here. Attacks
     whose outcome for one image depends on the others in its batch (most that draw at random) would
     not do quite the same in a full run; MSA in its row versions, and attacks without random starts,
@@ -73,10 +81,12 @@ def budgeted_accuracy(
 
     Returns:
         A :class:`BudgetedAccuracy`, whose `sentence` says how many were attacked. Cost: two forward
-        row-passes an image and one an attacked image, beside the attacks' own.
+        row-passes an image and one an attacked image, beside the attacks' own and at most 65 that
+        look at the model.
 
     Raises:
         InputError: images or labels. ConfigError: settings. BackendError: an attack that raises.
+        ModelContractError: a model that answers at random or by the batch.
 
     Example:
         >>> net = torch.nn.Linear(2, 2)
@@ -105,6 +115,7 @@ def budgeted_accuracy(
         raise InputError(f"{len(pixels)} images but {len(names)} ids; one an image")
     extra = None if scores is None else _column(scores, len(pixels))
     with torch.inference_mode(False), session(model):
+        scene.check_model(model, pixels, wanted)
         right = ~scene.judged(pixels, wanted).failed
         rows = torch.from_numpy(np.flatnonzero(right))
         seen = scene.attacked(cheap, pixels, wanted, names, rows, chosen.seed)
@@ -164,6 +175,18 @@ class _Scene:
         device = torch.device("cpu") if sample is None else sample.device
         judge = Judge(view, targeted=False, batch_size=size)
         return cls(view, judge, parse_number(eps, "eps"), norm, box, size, device)
+
+    def check_model(self, model: Any, images: Tensor, labels: Tensor) -> None:
+        """Raises unless the model has one answer to an image, and a class for each label."""
+        few = images[: self.batch_size].to(self.device)
+        traits = inspect_model(model, self.view, few, (self.view.outputs, None))
+        if traits.randomised or traits.batch_dependent:
+            how = "at random" if traits.randomised else "by the batch"
+            raise ModelContractError(
+                f"the model answers {how}: a full run has no one number that an interval could "
+                "hold; measure it whole, by MSA"
+            )
+        check_label_range(labels, traits.n_classes)
 
     def judged(self, images: Tensor, labels: Tensor) -> Judged:
         """The answers to images, taken to the device batch by batch."""

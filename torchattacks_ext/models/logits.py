@@ -123,6 +123,23 @@ def working_dtype(model: object) -> torch.dtype:
     return torch.float64 if double else torch.float32
 
 
+def full_dtype(model: object) -> torch.dtype:
+    """The dtype of images that a model's own modules are given, past every view of it.
+
+    Raises ModelContractError for a model in half precision: its modules take no such images.
+
+    >>> full_dtype(nn.Linear(2, 2).double())
+    torch.float64
+    """
+    sample, found = first_tensor(model), working_dtype(model)
+    if sample is not None and sample.dtype != found:
+        raise ModelContractError(
+            f"the model has weights in {sample.dtype}, and here its parts are called with images "
+            f"in {found}: give model.float()"
+        )
+    return found
+
+
 def class_name(model: object) -> str:
     """The class of the model itself, below DataParallel, DDP and torch.compile."""
     inner = getattr(model, "_orig_mod", None)

@@ -153,6 +153,18 @@ def on_device_of(model: object, images: torch.Tensor) -> torch.Tensor:
     return images if sample is None else images.to(sample.device)
 
 
+def in_dtype_of(model: object, images: torch.Tensor) -> torch.Tensor:
+    """Images (N, ...) as a part of a model computes, for those that are called past every view.
+
+    >>> in_dtype_of(nn.Linear(2, 2).half(), torch.zeros(1, 2)).dtype
+    torch.float16
+    """
+    sample = first_tensor(model)
+    if sample is None or sample.element_size() < 2 or not images.is_floating_point():
+        return images
+    return images.to(sample.dtype)
+
+
 def rounding_of(model: object) -> float:
     """What rounding alone may move: 0 for float32 and float64, some units of a shorter dtype.
 

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from .._typing import Norm
 from ..data.door import check_images
 from ..defenses.hpm.splitting import split_classifier
+from ..engines.fork import ForkedRng
 from ..errors import ConfigError, InputError
+from ..models.logits import full_dtype
 from ..models.session import on_device_of, session
 from ..numerics.arguments import parse_number, parse_whole
 from ..numerics.ids import content_hashes
@@ -115,6 +117,7 @@ class AttackUnitTest(Document):
         return one_line(type(self).__name__, self.summary(), ())
 
 
+@torch.inference_mode(False)
 def attack_unit_test(
     make_attack: MakeAttack,
     model: nn.Module,
@@ -143,7 +146,8 @@ def attack_unit_test(
             from images to features.
         images: (N, ...) in [0, 1], right or wrong.
         eps, norm: the ball.
-        seed: of all random points. inner: points an image that the discriminator calls its class.
+        seed: of all random points, and of what the attack draws from the global generators.
+        inner: points an image that the discriminator calls its class.
         draws: random points an image, for the share that chance alone finds.
         asked: share that has to be found, in (0, 1].
 
@@ -154,6 +158,7 @@ def attack_unit_test(
         InputError: images that are none, or on none of which a discriminator can be made (the model
             may be random, or eps too small for its features). ConfigError: a model that cannot be
             cut, other settings.
+        ModelContractError: a model in half precision.
 
     Cost: N (inner + 4 + draws) forward row-passes, and the attack's.
 
@@ -172,9 +177,10 @@ def attack_unit_test(
         parse_whole(value, name, least)
         for value, name, least in ((inner, "inner", 2), (draws, "draws", 1))
     )
+    asked = parse_number(asked, "asked")
     if not eps > 0 or not 0 < asked <= 1:
         raise ConfigError(f"eps={eps!r} must be > 0, asked={asked!r} in (0, 1]")
-    pixels = on_device_of(model, check_images(images, (0.0, 1.0), torch.float32))
+    pixels = on_device_of(model, check_images(images, (0.0, 1.0), full_dtype(model)))
     if not len(pixels):
         raise InputError("there are no images; give at least one")
     trunk, words = _trunk(model, pixels, cut)
@@ -189,7 +195,7 @@ def attack_unit_test(
                 continue
             own = (built.model, part[keep], eps, norm)
             n += int(keep.sum())
-            n_found += int(_found(make_attack, *own).sum())
+            n_found += int(_found(make_attack, *own, seed).sum())
             chance += int(_by_chance(*own, seed, draws).sum())
     if not n:
         raise InputError(
@@ -213,6 +219,11 @@ def attack_unit_test(
 def _trunk(model: nn.Module, images: Tensor, cut: bool) -> tuple[Trunk, str]:
     if not cut:
         return model, "outputs"
+    if not isinstance(model, nn.Module):
+        raise ConfigError(
+            f"a {type(model).__name__} has no last layer to take off: give a Module, or say "
+            "cut=False for a trunk"
+        )
     try:
         trunk, _, name = split_classifier(model, images[:2])
     except ConfigError as error:
@@ -236,11 +247,22 @@ def _groups(images: Tensor, eps: float, norm: Norm) -> list[Tensor]:
 
 
 def _found(
-    make_attack: MakeAttack, model: Binarised, images: Tensor, eps: float, norm: Norm
+    make_attack: MakeAttack,
+    model: Binarised,
+    images: Tensor,
+    eps: float,
+    norm: Norm,
+    seed: int,
 ) -> Tensor:
     labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-    with torch.enable_grad():
-        found = make_attack(model)(images.clone(), labels)
+    with torch.enable_grad(), ForkedRng(seed):
+        attack = make_attack(model)
+        if not callable(attack):
+            raise InputError(
+                f"make_attack gave {type(attack).__name__}, expected an attack: a callable of "
+                "(images, labels)"
+            )
+        found = attack(images.clone(), labels)
     model.eval()  # torchattacks' own attacks leave training mode behind
     if not isinstance(found, Tensor) or found.shape != images.shape:
         shape = tuple(getattr(found, "shape", ()))

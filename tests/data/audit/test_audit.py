@@ -199,3 +199,21 @@ def test_archives_are_read_by_split_and_by_every_name(tmp_path: Path) -> None:
 
 def test_it_is_public() -> None:
     assert tax.data_audit is data_audit and tax.DataAudit is DataAudit
+
+
+def test_a_leak_between_splits_of_two_scales_is_not_called_sound() -> None:
+    pixels = torch.randint(
+        0, 256, (12, 1, 8, 8), generator=torch.Generator().manual_seed(0)
+    )
+    grey = pixels.to(torch.uint8)
+    found = data_audit(train=grey.float(), test=grey)
+    assert ("scales_differ", 1) in [(flag.code, flag.count) for flag in found.flags]
+    assert not found.sound
+    assert (
+        data_audit(train=grey.float() / 255, test=grey[:6] // 4).overlap("test").near
+        == 0
+    )
+    codes = [
+        flag.code for flag in data_audit(train=grey.float(), val=grey.float()).flags
+    ]
+    assert "scales_differ" not in codes and "leak" in codes

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from torchattacks_ext import MSA, ConfigError, ReliabilityWarning
+from torchattacks_ext import MSA, ConfigError, InputError, ReliabilityWarning
 from torchattacks_ext.engines.judge.spec import AttackSpec
 from torchattacks_ext.engines.own.sweep import ascending
+from torchattacks_ext.results.datasets.curve import Curve
 from torchattacks_ext.testing.props import balanced_net, example_images
 
 NET, IMAGES = balanced_net().double(), example_images(16)
@@ -93,3 +94,28 @@ def test_what_has_no_radius_of_its_own_is_refused() -> None:
     for target, version in ((Noisy(), "quick"), (NET, "autoattack"), (NET, "paper")):
         with pytest.raises(ConfigError, match="radius of its own"):
             MSA(target, version=version).curve(IMAGES[:4], LABELS[:4], RADII)
+
+
+def test_a_curve_comes_back_from_json_and_took_time() -> None:
+    curve = attack().curve(IMAGES[:4], LABELS[:4], RADII[:2])
+    assert curve.cost.seconds > 0
+    assert Curve.from_json(curve.to_json()).to_dict() == curve.to_dict()
+    for odd in ({"schema": "curve/1"}, {**curve.to_dict(), "breaks": "many"}):
+        with pytest.raises(InputError, match="not a whole curve/1"):
+            Curve.from_dict(odd)
+
+
+def test_a_curve_of_no_images_says_so() -> None:
+    with pytest.raises(InputError, match="there are no images"):
+        attack().curve(IMAGES[:0], LABELS[:0], RADII)
+
+
+def test_a_single_radius_is_no_list() -> None:
+    for radii in (0.1, "0.1"):
+        with pytest.raises(ConfigError, match="are to be several"):
+            attack().curve(IMAGES[:2], LABELS[:2], radii)
+
+
+def test_a_curve_does_not_run_past_a_budget_in_silence() -> None:
+    with pytest.raises(ConfigError, match="max_queries=50 .* end no curve"):
+        attack(max_queries=50).curve(IMAGES[:2], LABELS[:2], RADII)

@@ -50,8 +50,16 @@ def kind_of(settings: MSASettings, traits: ModelTraits | None) -> Kind:
 def check_sweep(settings: MSASettings, traits: ModelTraits | None) -> None:
     """Raises ConfigError where rows have no radius of their own: a sequence, an unfixed target.
 
+    So does a budget, of which a sweep keeps no account.
+
     >>> check_sweep(MSASettings(eps=0.1, norm="Linf", version="quick"), None)
     """
+    limits = settings.max_queries, settings.max_seconds
+    if limits != (None, None):
+        raise ConfigError(
+            f"max_queries={limits[0]} and max_seconds={limits[1]} end no curve: leave them out, or "
+            "measure one radius"
+        )
     if settings.is_sequence or kind_of(settings, traits) != "fixed":
         raise ConfigError(
             "a curve gives each row a radius of its own: that needs a target with a fixed answer "

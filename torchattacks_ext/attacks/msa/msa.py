@@ -261,7 +261,7 @@ class MSA(Probe):
         """Robust accuracy at each of some ascending radii in one sweep (docs/engine.md).
 
         data, labels, ids: as of `measure`. One run at the largest radius, and up to log2(R) on rows
-        that it breaks. Raises ConfigError for targets that are not fixed, sequences and radii.
+        that it breaks. Raises ConfigError for unfixed targets, sequences, budgets and radii.
         """
         stream, parts = self._stream(data, labels, ids, None), []
         with self._session():

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ...data.door import check_images, check_label_range, check_labels
-from ...errors import InputError
+from ...errors import ConfigError, InputError
+from ...models.logits import full_dtype
 from ...models.session import on_device_of, session
 from ...numerics.arguments import parse_whole
 from ...numerics.rates.binomial import clopper_pearson
@@ -20,7 +21,7 @@ from ...results.base.document import Document
 from ...results.base.unknown import known_fields
 from ...results.base.words import one_line
 from .head import HPMHead
-from .model import HPMModel
+from .model import HPMModel, check_hpm
 from .others import batch_answers
 
 Kind = Literal["mixed", "one class", "copies"]
@@ -163,6 +164,7 @@ def batch_report(
 
     Raises:
         InputError: images or labels that do not fit. ConfigError: sizes or counts below 1.
+        ModelContractError: a model that is no HPMModel, or in half precision.
 
     Cost: N row-passes of the trunk; the head sees all rows 6 times a size and partition.
 
@@ -174,14 +176,15 @@ def batch_report(
         >>> found.find(3, "copies").m
         3
     """
-    pixels = on_device_of(model, check_images(images, (0.0, 1.0), torch.float32))
+    check_hpm(model)
+    pixels = on_device_of(model, check_images(images, (0.0, 1.0), full_dtype(model)))
     whole = check_labels(labels, len(pixels)).to(pixels.device)
     check_label_range(whole, model.head.n_classes)
     if not len(pixels):
         raise InputError("there are no images; give at least one")
     count = parse_whole(partitions, "partitions", 1)
     n, k = len(pixels), model.head.n_classes
-    chosen = (1, 2, k, 10 * k, n) if sizes is None else tuple(sizes)
+    chosen = (1, 2, k, 10 * k, n) if sizes is None else _several(sizes)
     wanted = sorted({parse_whole(m, "sizes", 1) for m in chosen})
     with session(model), torch.no_grad():
         size = parse_whole(batch_size, "batch_size", 1)
@@ -202,6 +205,12 @@ def batch_report(
             of_all=there.by_data(),
             rows=tuple(rows),
         )
+
+
+def _several(sizes: Iterable[int]) -> tuple[int, ...]:
+    if not isinstance(sizes, Iterable):
+        raise ConfigError(f"sizes={sizes!r} are to be several, in a list")
+    return tuple(sizes)
 
 
 class _There:

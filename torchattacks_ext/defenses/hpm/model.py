@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...errors import InputError
+from ...errors import InputError, ModelContractError
 from ...models.adapters.shared_trunk import HeadView, SharedTrunk
-from ...models.session import session
+from ...models.session import in_dtype_of, session
 from . import surrogates as stand_ins
 from .alone import Alone
 from .head import HPMHead
@@ -80,15 +80,19 @@ class HPMModel(nn.Module):
     def fit_prototypes(self, batches: Pairs) -> HPMModel:
         """C_glob := the mean of the features of each class, in eval mode; returns the model.
 
-        batches: (images, labels) pairs, as a DataLoader gives them; clean training images. One
-        row-pass of the trunk a row. Raises InputError for classes without an image.
+        batches: (images, labels) pairs, as a DataLoader gives them, or one pair of tensors; clean
+        training images. One row-pass of the trunk a row. Raises InputError for classes without an
+        image.
         """
+        if isinstance(batches, tuple) and all(isinstance(x, Tensor) for x in batches):
+            pair: Any = batches  # both tensors, as finetune_hpm takes them
+            batches = [pair]
         k, place = self.head.n_classes, self.head.of_all.device
         total = torch.zeros(k, self.head.size, device=place, dtype=torch.float64)
         number = torch.zeros(k, device=place, dtype=torch.float64)
         with session(self), torch.no_grad():
             for images, labels in batches:
-                z = self.trunk(images.to(place)).double()
+                z = self.trunk(in_dtype_of(self.trunk, images.to(place))).double()
                 sums, n = class_sums(z, labels.to(place, torch.int64), k)
                 total, number = total + sums, number + n
         if not bool((number > 0).all()):
@@ -140,10 +144,10 @@ class HPMModel(nn.Module):
         :class:`.alone.Alone`. m row-passes of the trunk for the clean batch.
         """
         with torch.no_grad():
-            answers = Alone(self.head, self.trunk(clean))
+            answers = Alone(self.head, self.trunk(in_dtype_of(self.trunk, clean)))
 
         def ask(images: Tensor, places: Tensor) -> Tensor:
-            return answers(self.trunk(images), places)
+            return answers(self.trunk(in_dtype_of(self.trunk, images)), places)
 
         return ask
 
@@ -190,3 +194,17 @@ def _trunk(net: nn.Module, linear: str | None) -> nn.Module:
     import copy
 
     return copy.deepcopy(net) if linear is None else without(net, linear)
+
+
+def check_hpm(model: object) -> None:
+    """Raises ModelContractError for what is no HPMModel.
+
+    >>> check_hpm(nn.Flatten())
+    Traceback (most recent call last):
+    torchattacks_ext.errors.ModelContractError: the model is a Flatten, expected an HPMModel: ...
+    """
+    if not isinstance(model, HPMModel):
+        raise ModelContractError(
+            f"the model is a {type(model).__name__}, expected an HPMModel: make one by "
+            "HPMModel.from_classifier"
+        )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..._typing import Norm
 from ...data.door import check_images
+from ...engines.fork import ForkedRng
 from ...errors import ConfigError, InputError
 from ...numerics.ids import content_hashes
 from ...numerics.losses import margins
@@ -86,9 +87,14 @@ def changed_images(
         if norm == "L1":
             raise ConfigError('norm="L1" has no attack of its own here: give attack=')
         return ascend(model, images, labels, eps, norm, seed)
+    if not isinstance(attack, Tensor) and not callable(attack):
+        raise ConfigError(
+            f"attack={attack!r:.80} is none: give images, an attack of torchattacks, or a function "
+            "from a model to an attack"
+        )
     found: object = attack
     if not isinstance(attack, Tensor):
-        with torch.enable_grad():
+        with torch.enable_grad(), ForkedRng(seed):
             if isinstance(attack, torchattacks.attack.Attack):
                 found = attack(images, labels)
             else:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ..._typing import Norm
 from ...data.door import check_images, check_label_range, check_labels
 from ...errors import InputError
+from ...models.logits import full_dtype
 from ...models.session import on_device_of, session
 from ...numerics.arguments import parse_number, parse_whole
 from ...numerics.norms import check_norm
@@ -17,6 +18,7 @@ from .heads import OnTrunk, trunk_and_heads
 from .measured import Measured
 
 
+@torch.inference_mode(False)
 def sensitivity_report(
     model: nn.Module,
     images: Tensor,
@@ -57,6 +59,7 @@ def sensitivity_report(
 
     Raises:
         InputError: images, labels or centroids that do not fit. ConfigError: other settings.
+        ModelContractError: a model in half precision.
 
     Cost: N forward row-passes and, for each head, 22 forward and 20 backward (attack=None).
 
@@ -70,7 +73,7 @@ def sensitivity_report(
     check_norm(norm)
     eps = parse_number(eps, "eps")
     size = parse_whole(batch_size, "batch_size", 1)
-    pixels = on_device_of(model, check_images(images, (0.0, 1.0), torch.float32))
+    pixels = on_device_of(model, check_images(images, (0.0, 1.0), full_dtype(model)))
     whole = check_labels(labels, len(pixels)).to(pixels.device)
     if len(pixels) < 2:
         raise InputError(f"{len(pixels)} images; a law needs at least two")

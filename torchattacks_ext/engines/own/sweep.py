@@ -7,7 +7,8 @@ moved into a smaller ball, it is the first candidate there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ def ascending(radii: Sequence[float]) -> tuple[float, ...]:
     >>> ascending(["1/255", 0.1])
     (0.00392156862745098, 0.1)
     """
+    if isinstance(radii, str) or not isinstance(radii, Iterable):
+        raise ConfigError(f"radii={radii!r:.80} are to be several, in a list")
     found = tuple(parse_number(radius, "radii") for radius in radii)
     if not found or found[0] <= 0 or any(a >= b for a, b in zip(found, found[1:])):
         raise ConfigError(f"radii={list(radii)!r:.80} must ascend, from above 0")
@@ -46,7 +49,7 @@ def sweep(
     """
     known, images, labels, ids = ascending(radii), batch.images, batch.labels, batch.ids
     assert labels is not None
-    n, before = len(images), meter()
+    n, before, started = len(images), meter(), time.perf_counter()
     low, high = np.full(n, -1), np.full(n, len(known))
     best, right = images.clone(), np.ones(n, dtype=bool)
     asked = np.full(n, len(known) - 1)
@@ -78,6 +81,10 @@ def sweep(
         rows = np.flatnonzero(open_rows)
         asked = (low + high) // 2
     after = meter()
-    cost = Cost(after.forward - before.forward, after.backward - before.backward)
+    cost = Cost(
+        after.forward - before.forward,
+        after.backward - before.backward,
+        time.perf_counter() - started,
+    )
     breaks = torch.from_numpy(high.astype(np.int64))
     return Curve(known, breaks, torch.from_numpy(right), cost)

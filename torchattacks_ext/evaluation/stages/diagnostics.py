@@ -20,6 +20,7 @@ from ...engines.fork import ForkedRng
 from ...models.checks import ModelTraits
 from ...models.logits import LogitsView
 from ...models.session import rounding_of, session
+from ...numerics.ids import content_hashes
 from ...numerics.losses import has_answer, unmasked
 from ...results.base.columns import Rows, Table
 from ...results.base.result import Result
@@ -89,7 +90,8 @@ class DiagnosticsStage(RowStage):
             found = diagnose_rows(self._asked, patient, *shown)
         columns = _whole(len(batch), right, found)
         good = has_answer(logits)
-        said = answers(unmasked(logits[good]))
+        seen = content_hashes(batch.images[good], None, self.plan.box)
+        said = answers(unmasked(logits[good]), seen)
         if short:  # scores of 16 bits meet by themselves
             said.pop("repeated")
         columns |= _whole(len(batch), torch.nonzero(good).flatten().cpu(), said)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.weak import TensorWeakRef
 
 from ...errors import ConfigError, InputError, ModelContractError
+from ..session import in_dtype_of
 from .bpda import as_tensor
 
 
@@ -116,7 +117,7 @@ class SharedTrunk(nn.Module):
 
     def _run(self, images: Tensor) -> _Entry:
         kept = images.detach().clone()
-        features = as_tensor(self.trunk(images), "the trunk")
+        features = as_tensor(self.trunk(in_dtype_of(self.trunk, images)), "the trunk")
         self.trunk_rows += len(images)
         if features.ndim < 1 or len(features) != len(images):
             raise ModelContractError(

@@ -77,7 +77,14 @@ class Copy:
     of_label: int | None = None
 
 
-HARD = ("leak", "duplicates", "label_clash", "constant", "non_finite")
+HARD = (
+    "leak",
+    "duplicates",
+    "label_clash",
+    "constant",
+    "non_finite",
+    "scales_differ",
+)
 """Codes of findings that are facts; others are suspicions."""
 
 
@@ -182,6 +189,21 @@ def _read(row: Any) -> Any:
     return found
 
 
+SCALES = (
+    "splits hold larger numbers than another, so that their copies are not seen as exact; bring "
+    "all to [0, 1]"
+)
+_APART = 8
+"""Times the largest number of another split that an unscaled one exceeds; 255 for 8 bits."""
+
+
+def _of_another_scale(splits: tuple[SplitFacts, ...]) -> int:
+    """Splits whose largest number is far above that of another."""
+    tops = [max(abs(one.low), abs(one.high)) for one in splits]
+    known = [top for top in tops if 0 < top < float("inf")]
+    return sum(top > _APART * min(known) for top in known)
+
+
 def _findings(audit: DataAudit) -> list[Flag]:
     between = [one for one in audit.overlaps if one.split != one.other]
     within = [one for one in audit.overlaps if one.split == one.other]
@@ -193,6 +215,7 @@ def _findings(audit: DataAudit) -> list[Flag]:
         Flag("duplicates", "images occur again in their split", _sum(within, "exact")),
         Flag("non_finite", "images hold NaN or inf", _sum(splits, "non_finite")),
         Flag("constant", "images have one colour", _sum(splits, "constant")),
+        Flag("scales_differ", SCALES, _of_another_scale(splits)),
         Flag("near_copies", "images nearly repeat earlier ones", sum(near)),
         Flag("near_label_clash", "near copies have another label", inner),
     ]

@@ -21,11 +21,12 @@ from torch.nn.functional import cross_entropy
 
 from ....errors import StateError
 from ....models.fingerprint import model_sha256
+from ....models.logits import full_dtype
 from ....models.modes import give_back_modes, modes_of
 from ....numerics.arguments import parse_whole
 from ....numerics.norms import project
 from ....numerics.streams import uniform
-from ..model import HPMModel
+from ..model import HPMModel, check_hpm
 from ..storing import read_tensors, write_tensors
 from . import losses
 from .supply import Supply, make_supply
@@ -46,6 +47,7 @@ class Tuned:
         return self.steps == self.of
 
 
+@torch.inference_mode(False)
 def finetune_hpm(
     model: HPMModel,
     data: Any,
@@ -69,7 +71,8 @@ def finetune_hpm(
     given back. Cost: (steps + 2) forward and steps + 1 backward row-passes an image and epoch.
 
     Raises ConfigError for settings outside their domains, InputError for data that are none,
-    StateError for a checkpoint of other settings, another model or other data.
+    StateError for a checkpoint of other settings, another model or other data, ModelContractError
+    for a model that is no HPMModel, or in half precision.
 
     >>> from torch import nn
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
@@ -78,12 +81,13 @@ def finetune_hpm(
     >>> finetune_hpm(hpm, data, 0.1, steps=2, batch_size=6).done
     True
     """
-    tuning = Tuning(eps=eps, **options)
+    check_hpm(model)
+    dtype, tuning = full_dtype(model), Tuning(eps=eps, **options)
     most = None if max_steps is None else parse_whole(max_steps, "max_steps", 1)
     every = parse_whole(every, "every", 1)
     supply = make_supply(data, model.head.n_classes)
     with _training(model, tuning), torch.enable_grad():
-        run = _Run(model, supply, tuning)
+        run = _Run(model, supply, tuning, dtype)
         run.begin(checkpoint)
         last = run.total if most is None else min(run.total, run.t + most)
         with _bar(last - run.t, progress) as shown:
@@ -98,9 +102,12 @@ def finetune_hpm(
 class _Run:
     """One training: its state is (weights, Adam's moments, table of IKL, number of the step)."""
 
-    def __init__(self, model: HPMModel, supply: Supply, tuning: Tuning) -> None:
+    def __init__(
+        self, model: HPMModel, supply: Supply, tuning: Tuning, dtype: torch.dtype
+    ) -> None:
         self.model, self.supply = model, supply
         self.tuning, self.t, self.seen = tuning, 0, list[float]()
+        self.dtype = dtype
         self.per_epoch = -(-supply.n // tuning.batch_size)
         self.total = tuning.epochs * self.per_epoch
         self.weights = [p for p in model.parameters() if p.requires_grad]
@@ -149,7 +156,7 @@ class _Run:
 
     def step(self, rows: Tensor, images: Tensor, labels: Tensor) -> None:
         place = self.model.head.of_all.device
-        images, labels = images.to(place), labels.to(place)
+        images, labels = images.to(place, self.dtype), labels.to(place)
         shown = self._attacked(images, labels, rows)
         features = self.model.trunk(shown)
         attacked = self.model.head(features)

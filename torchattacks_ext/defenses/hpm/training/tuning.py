@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ....errors import ConfigError
-from ....numerics.arguments import parse_whole
+from ....numerics.arguments import parse_number, parse_whole
 
 Loss = Literal["ikl", "ce"]
 Part = Literal["mixer", "fc", "trunk"]
@@ -50,6 +50,8 @@ class Tuning:
         object.__setattr__(self, "train", tuple(self.train))
         for name in ("epochs", "steps", "batch_size"):
             object.__setattr__(self, name, parse_whole(getattr(self, name), name, 1))
+        for name in ("eps", "rate"):
+            object.__setattr__(self, name, parse_number(getattr(self, name), name))
         if not 0 <= self.eps <= 1 or not 0 < self.rate < float("inf"):
             raise ConfigError(
                 f"eps={self.eps!r} must lie in [0, 1] (8/255, not 8) and rate={self.rate!r} in "
