@@ -23,8 +23,8 @@ from readme_fim import bootstrap_coverage, fim_blackbox, fim_cost, fim_validity
 from readme_heads import hpm_batches, hpm_sensitivity
 from readme_hpm import hpm_table
 from readme_lipschitz import lipschitz_tightness
-from readme_models import fast_models, models_table
 from readme_masking import masking
+from readme_models import fast_models, models_table
 from readme_msa import msa_anchor, msa_cost, msa_masks, msa_parity, msa_truth
 from readme_own import own_curves, own_vs_autoattack
 from readme_radii import ellips_speed, ellips_synthetic
