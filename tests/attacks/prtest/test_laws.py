@@ -12,6 +12,7 @@ from torch import nn
 from torchattacks_ext import (
     Affine,
     Compose,
+    Corruption,
     EightBit,
     Gaussian,
     L1Ball,
@@ -36,6 +37,7 @@ LAWS: dict[str, Sampler] = {
     "photometric": Photometric(brightness=0.2, contrast=0.3, blur=0.8),
     "compose": Compose([Affine(rotation=10), Gaussian(0.05)]),
     "eight_bit": EightBit(LinfUniform(8 / 255)),
+    "corruption": Corruption("gaussian_noise", 3),
 }
 
 
