@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,3 +99,23 @@ def test_an_attack_that_draws_moves_no_generator_and_is_repeated(make: Make) -> 
     pgd = torchattacks.PGD(hpm, eps=0.1, alpha=0.05, steps=1)
     assert told(pgd) == told(pgd)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_one_name_is_not_taken_for_its_letters(make: Make) -> None:
+    assert list(make().surrogates("fc")) == ["fc"]
+    done = finetune_hpm(
+        copy.deepcopy(make()), (IMAGES, LABELS), 0.1, train="fc", steps=1, max_steps=1
+    )
+    assert done.steps == 1
+
+
+def test_a_loaded_model_has_its_precision_and_moves_no_generator(
+    make: Make, tmp_path: Path
+) -> None:
+    hpm, before = copy.deepcopy(make()).double().eval(), torch.get_rng_state()
+    hpm.save(tmp_path / "hpm")
+    net = small_net(n_classes=5).double()
+    torch.set_rng_state(before)
+    again = HPMModel.load(tmp_path / "hpm", net)
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(again(IMAGES.double()), hpm(IMAGES.double()))

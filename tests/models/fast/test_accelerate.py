@@ -347,3 +347,9 @@ def test_decisions_on_real_nets_are_those_of_the_model(
             left, right = net(images), fast(images)
         assert torch.equal(left.argmax(1), right.argmax(1)), each
         assert (left - right).abs().max() <= 1e-4 * left.abs().max(), each
+
+
+def test_a_double_copy_names_its_precision_as_the_others_do() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 3)).double().eval()
+    facts = accelerate(net, torch.rand(2, 1, 2, 2).double()).facts()
+    assert facts["precision"] == "fp64"

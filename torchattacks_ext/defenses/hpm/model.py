@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from ...errors import InputError, ModelContractError
 from ...models.adapters.shared_trunk import HeadView, SharedTrunk
@@ -118,7 +119,8 @@ class HPMModel(nn.Module):
         finds that out. Surrogates that were asked for before stay good, but share no more. Raises
         ConfigError for an unknown name; "dset" is left out where the head has no C_glob.
         """
-        names = stand_ins.available(self.head, dict.fromkeys(kinds))
+        wanted = [kinds] if isinstance(kinds, str) else kinds
+        names = stand_ins.available(self.head, dict.fromkeys(wanted))
         heads = {n: stand_ins.make_surrogate(self.head, n) for n in names}
         shared = self._kept["shared"] = SharedTrunk(
             self.trunk, {"target": self.head, **heads}
@@ -178,7 +180,11 @@ class HPMModel(nn.Module):
         if facts.get("kind") != "hpm":
             raise InputError(f"{str(path)!r} holds no HPM model: {facts.get('kind')!r}")
         d, k, bias = facts["fc"]
-        head = HPMHead(nn.Linear(d, k, bias), read_settings(facts["settings"]))
+        # draws nothing
+        fc: nn.Linear = skip_init(nn.Linear, d, k, bias)  # type: ignore[no-untyped-call]
+        head = HPMHead(fc, read_settings(facts["settings"]))
+        for name, own in head.state_dict(keep_vars=True).items():
+            own.data = own.data.to(tensors.get(f"head.{name}", own).dtype)
         model = cls(_trunk(net, facts["linear"]), head, facts["linear"])
         try:
             model.load_state_dict(tensors)

@@ -58,7 +58,8 @@ def accelerate(
 
     - `folded`, `pixels_folded`: how many batch normalisations, and whether that of the pixels;
       `kept`: path of each one that stays -> why; `not_folded`: why none was looked at, or None.
-    - `layout` ("contiguous", "channels_last"), `precision`, `compiled`, `asked`; `left_out`: what
+    - `layout` ("contiguous", "channels_last"), `precision` ("fp64" of a double model), `compiled`,
+      `asked`; `left_out`: what
       was asked for or tried and not kept -> why.
     - `max_logit_difference` and `largest_logit`, `changed_decisions` (0), `equal_gradient_signs`
       (share of the entries, None without a gradient), on `rows` images.

@@ -199,7 +199,7 @@ def _facts(trial: Trial, chosen: str) -> dict[str, Any]:
         "kept": dict(folds.kept),
         "not_folded": folds.unread,
         "layout": fast.form.layout,
-        "precision": names.get(dtype, str(dtype)),
+        "precision": "fp64" if dtype == torch.float64 else names.get(dtype, str(dtype)),
         "compiled": chosen == COMPILED,
         "left_out": dict(trial.left_out),
         "max_logit_difference": seen.difference,

@@ -47,7 +47,8 @@ class Tuning:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "train", tuple(self.train))
+        parts = (self.train,) if isinstance(self.train, str) else tuple(self.train)
+        object.__setattr__(self, "train", parts)
         for name in ("epochs", "steps", "batch_size"):
             object.__setattr__(self, name, parse_whole(getattr(self, name), name, 1))
         for name in ("eps", "rate"):
