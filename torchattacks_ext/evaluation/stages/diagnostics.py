@@ -17,6 +17,7 @@ from ...engines.diagnosis.before import Columns, answers
 from ...engines.diagnosis.rows import Patient, diagnose_rows
 from ...engines.diagnosis.settings import DiagnosisSettings
 from ...engines.fork import ForkedRng
+from ...models.checks.inside import differentiates
 from ...models.checks import ModelTraits
 from ...models.logits import LogitsView
 from ...models.session import rounding_of, session
@@ -64,6 +65,7 @@ class DiagnosticsStage(RowStage):
         if self._given != "auto":
             named_surrogates(None, self._given)  # refuses what is none
         self._surrogates: Mapping[str, nn.Module] | None = None
+        self._inside: bool | None = None
 
     @property
     def cost_per_image(self) -> float | None:
@@ -86,6 +88,8 @@ class DiagnosticsStage(RowStage):
             patient = Patient(view, k, fixed, meter, models, short)
             with torch.no_grad():
                 logits = view(batch.images)
+            if self._inside is None:  # once: a fact of the model, not of a batch
+                self._inside = differentiates(view, batch.images[:1])
             shown = batch.images[place], labels[place], batch.ids[place]
             found = diagnose_rows(self._asked, patient, *shown)
         columns = _whole(len(batch), right, found)
@@ -146,6 +150,7 @@ class DiagnosticsStage(RowStage):
             "randomised": traits is not None and (traits.randomised or traits.draws),
             "batch_dependent": traits is not None and traits.batch_dependent,
             "looks_like_probs": traits is not None and traits.looks_like_probs,
+            "differentiates": self._inside is True,
             "n_classes": k,
         }
         return {

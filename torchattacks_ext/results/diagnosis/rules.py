@@ -120,6 +120,7 @@ def _answers(seen: Seen) -> Iterator[Check]:
     )
     yield _trait(seen, "randomised_model", "randomised", "randomised")
     yield _trait(seen, "batch_dependent_model", "batch_dependent", "batch_dependent")
+    yield _trait(seen, "optimises_inside", "differentiates", "optimises_inside")
     hard = seen.yes("hard")
     yield _share("hard_outputs", hard, MOST, "hard_labels", seen.asked("hard"))
     again = _finite(seen.of("repeated"))

@@ -41,6 +41,12 @@ WORDS: dict[str, tuple[str, str, str]] = {
         "another model; MSA attacks deployed batches",
         "each image is answered by itself",
     ),
+    "optimises_inside": (
+        AUTOATTACK,
+        "the model differentiates while it answers: what it gives depends on an inner loop, which "
+        "needs an attack of its own",
+        "no derivative is taken while the model answers",
+    ),
     "hard_outputs": (
         OWN,
         "the scores of {k} of {n} images are no more than two numbers: there is nothing to follow",
