@@ -51,6 +51,21 @@ class Together(nn.Module):
         return found
 
 
+class Purified(nn.Module):
+    """Takes one step down a loss of its own before it answers."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.enable_grad():
+            shown = images.detach().requires_grad_()
+            (way,) = torch.autograd.grad(self.net(shown).logsumexp(1).sum(), shown)
+        found: Tensor = self.net((images - 0.01 * way.sign()).clamp(0, 1))
+        return found
+
+
 class Unlocked(nn.Module):
     """Pixel i counts once pixel i - 1 has moved: as many steps are needed as pixels."""
 
@@ -88,8 +103,9 @@ def test_an_honest_net_is_not_called_masked(net: nn.Module) -> None:
         (RandomisedInput, "randomised"),
         (Together, "batch_dependent"),
         (lambda net: nn.Sequential(net, nn.Softmax(1)), "probabilities_as_logits"),
+        (Purified, "optimises_inside"),
     ],
-    ids="killer saturated tied quantised nan hard random together probs".split(),
+    ids="killer saturated tied quantised nan hard random together probs inner".split(),
 )
 def test_masks_are_named(net: nn.Module, mask: Any, cause: str) -> None:
     # of two causes the plainer one comes first

@@ -169,7 +169,7 @@ def test_what_was_not_asked_is_nan_and_no_flag() -> None:
     }
     found = made(unknown)
     asked = [check.name for check in found.checks if check.asked]
-    assert asked == [*NAMES[:6]] and not found.masked
+    assert asked == [*NAMES[:7]] and not found.masked
     assert "not asked" in found["black_box_beats_gradient"].sentence
 
 

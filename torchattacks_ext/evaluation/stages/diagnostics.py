@@ -17,8 +17,8 @@ from ...engines.diagnosis.before import Columns, answers
 from ...engines.diagnosis.rows import Patient, diagnose_rows
 from ...engines.diagnosis.settings import DiagnosisSettings
 from ...engines.fork import ForkedRng
-from ...models.checks.inside import differentiates
 from ...models.checks import ModelTraits
+from ...models.checks.inside import differentiates
 from ...models.logits import LogitsView
 from ...models.session import rounding_of, session
 from ...numerics.ids import content_hashes
