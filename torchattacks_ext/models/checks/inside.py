@@ -57,4 +57,4 @@ def differentiates(view: LogitsFn, images: Tensor) -> bool:
     """
     with torch.no_grad(), _Listener() as listener:
         view(images)
-    return listener.heard
+    return bool(listener.heard)
