@@ -164,6 +164,8 @@ def test_refusals(make: Make, tmp_path: Path) -> None:
         finetune_hpm(model, data(), 8.0)
     with pytest.raises(ConfigError, match="is to be one of"):
         finetune_hpm(model, data(), loss="kl")
+    with pytest.raises(ConfigError, match=r"no \['lr'\]; its settings are .*'rate'"):
+        finetune_hpm(model, data(), lr=1e-3)
     with pytest.raises(InputError, match="labels run from"):
         finetune_hpm(model, (data()[0], data()[1] + 3))
     with pytest.raises(InputError, match="no images"):

@@ -30,7 +30,7 @@ from ..model import HPMModel, check_hpm
 from ..storing import read_tensors, write_tensors
 from . import losses
 from .supply import Supply, make_supply
-from .tuning import Tuning
+from .tuning import Tuning, tuning_of
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def finetune_hpm(
     True
     """
     check_hpm(model)
-    dtype, tuning = full_dtype(model), Tuning(eps=eps, **options)
+    dtype, tuning = full_dtype(model), tuning_of({"eps": eps, **options})
     most = None if max_steps is None else parse_whole(max_steps, "max_steps", 1)
     every = parse_whole(every, "every", 1)
     supply = make_supply(data, model.head.n_classes)

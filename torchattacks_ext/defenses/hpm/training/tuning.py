@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
 
 from ....errors import ConfigError
 from ....numerics.arguments import parse_number, parse_whole
@@ -63,3 +64,16 @@ class Tuning:
                 f"loss={self.loss!r} is to be one of {get_args(Loss)}, train={self.train!r} some "
                 f"of {get_args(Part)}"
             )
+
+
+def tuning_of(options: Mapping[str, Any]) -> Tuning:
+    """The settings of these names. Raises ConfigError for names that are none.
+
+    >>> tuning_of({"eps": 0.1}).loss
+    'ikl'
+    """
+    known = [f.name for f in fields(Tuning)]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ConfigError(f"fine-tuning has no {unknown}; its settings are {known}")
+    return Tuning(**options)
