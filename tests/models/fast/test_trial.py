@@ -83,7 +83,7 @@ def test_a_double_model_stays_double(settle: Settle, clock: dict[str, float]) ->
     net = settle(small()).double()
     fast = accelerate(net, IMAGES, precision="fp16")
     assert "float64" in fast.facts()["left_out"]["fp16"]
-    assert fast.facts()["precision"] == "torch.float64"
+    assert fast.facts()["precision"] == "fp64"
     assert fast(IMAGES).dtype == torch.float64
 
 
