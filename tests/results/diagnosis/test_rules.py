@@ -50,6 +50,9 @@ HONEST: dict[str, float] = {
     "surrogate_right": 1,
     "consistency": 0.9,
 }
+LOOKED = dict.fromkeys(
+    ("randomised", "batch_dependent", "looks_like_probs", "differentiates"), False
+)
 UNKNOWN = ("transfer", "surrogate_fooled", "surrogate_right", "consistency")
 
 
@@ -64,7 +67,7 @@ def made(
             value = torch.full((N,), value)
         columns[spec.name] = value.to(spec.dtype)
     ids = torch.arange(start, start + N)
-    return Diagnosis(ids=ids, settings={"traits": traits}, **columns)
+    return Diagnosis(ids=ids, settings={"traits": LOOKED | traits}, **columns)
 
 
 def first(k: int) -> Tensor:
@@ -171,6 +174,13 @@ def test_what_was_not_asked_is_nan_and_no_flag() -> None:
     asked = [check.name for check in found.checks if check.asked]
     assert asked == [*NAMES[:7]] and not found.masked
     assert "not asked" in found["black_box_beats_gradient"].sentence
+
+
+def test_a_trait_that_nobody_looked_at_is_not_said_to_be_absent() -> None:
+    old = made()
+    older = Diagnosis.from_dict(old.to_dict() | {"settings": {"traits": {}}})
+    assert old["optimises_inside"].asked and not older["optimises_inside"].asked
+    assert not older.masked
 
 
 def test_every_check_is_there_in_order_with_source_and_sentence() -> None:

@@ -103,7 +103,9 @@ def _share(
 
 
 def _trait(seen: Seen, name: str, key: str, cause: str) -> Check:
-    found = bool(seen.traits.get(key, False))
+    if key not in seen.traits:  # of an earlier version, which did not look
+        return _made(name, math.nan, 0.0, False, cause)
+    found = bool(seen.traits[key])
     return _made(name, float(found), 0.0, found, cause)
 
 

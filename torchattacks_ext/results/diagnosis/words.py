@@ -12,8 +12,8 @@ PINTOR = "Pintor et al. 2022, arXiv:2106.09947"
 TRAMER = "Tramer et al. 2020, arXiv:2002.08347"
 
 NOT_ASKED = (
-    "not asked: the model does not answer each image by itself and always the same, or no image "
-    "was left to ask about"
+    "not asked: the model does not answer each image by itself and always the same, no image was "
+    "left to ask about, or the version that measured did not look"
 )
 
 WORDS: dict[str, tuple[str, str, str]] = {
