@@ -2,7 +2,8 @@
 
 `bounds`: what may enter a certificate, and what may not; `estimates`: numbers that may not.
 `ellips`: Gaussian mixtures on an encoder. `encoders`: networks of Lipschitz constant 1 and their
-training. `fisher`: upper bounds of the Fisher score, which are no certificates of a label.
+training. `smoothing`: classifiers by the majority, or the mean, of noisy copies. `fisher`: upper
+bounds of the Fisher score, which are no certificates of a label.
 """
 
 from .bounds import Estimate as Estimate
@@ -14,3 +15,5 @@ from .estimates import sampled_gradients as sampled_gradients
 from .fisher import FisherBound as FisherBound
 from .fisher import fim_upper_bound as fim_upper_bound
 from .fisher import paper_bounds as paper_bounds
+from .smoothing import RandomizedSmoothing as RandomizedSmoothing
+from .smoothing import SmoothedEllips as SmoothedEllips

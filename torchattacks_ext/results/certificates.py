@@ -19,6 +19,7 @@ from .sample import Sample
 
 TIERS = (
     "certified",
+    "certified with confidence",
     "conditional: L assumed",
     "reproduction, not a certificate",
 )
@@ -58,7 +59,11 @@ class Certificates(Sample):
         radius (Tensor): (N,) float64 >= 0 in the norm of the settings; 0 where it abstains, inf
             where no input is answered otherwise.
         latent_radius (Tensor): (N,) float64 radius before the encoder, in latent units.
-        lipschitz (Tensor): (N,) float64 bound that took one to the other.
+        lipschitz (Tensor): (N,) float64 bound that took one to the other; of a smoothed classifier
+            1 / sigma, the latent radius being Phi^-1 of its lower bound.
+        n_samples (Tensor): (N,) int64 draws that bound the answer; 0 where none were made.
+        hits (Tensor): (N,) int64 draws that gave `prediction`, where they were counted.
+        n_close (Tensor): (N,) int64 answers to draws that were nearly ties, and asked again.
 
     Raises StateError for a radius that is negative, NaN, or not 0 where the row abstains.
 
@@ -84,6 +89,9 @@ class Certificates(Sample):
     radius: Tensor = column(torch.float64, "measurement")
     latent_radius: Tensor = column(torch.float64, "measurement")
     lipschitz: Tensor = column(torch.float64, "measurement")
+    n_samples: Tensor = column(torch.int64, "decision", missing=0)
+    hits: Tensor = column(torch.int64, "decision", missing=0)
+    n_close: Tensor = column(torch.int64, "provenance", missing=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -109,8 +117,21 @@ class Certificates(Sample):
 
     @property
     def answered(self) -> Tensor:
-        """(N,) bool: rows with an answer or an abstention; the model raised on the others."""
-        return self.status != int(Status.FAILED)
+        """(N,) bool: rows with an answer or an abstention.
+
+        The model raised on the others, or a budget ended before them.
+        """
+        late = int(Status.FAILED), int(Status.NOT_REACHED)
+        return (self.status != late[0]) & (self.status != late[1])
+
+    @property
+    def fixed_radius(self) -> float | None:
+        """The one radius that was asked for, where draws stopped when it was decided; else None.
+
+        Rows have that radius or 0 then, and say nothing of others.
+        """
+        found: float | None = self.settings.get("fixed_radius")
+        return found
 
     def converted(self, norm: Norm) -> Certificates:
         """The same claims in another norm, weaker and labelled "converted"; from L2 only.
@@ -134,6 +155,8 @@ class Certificates(Sample):
                 raise StatusError("settings['n_inputs'] is not known: certify again")
             scale = (1 - 2**-50) / math.sqrt(n)
         settings = {**self.settings, "norm": norm, "converted": "from L2"}
+        if self.fixed_radius is not None:
+            settings["fixed_radius"] = self.fixed_radius * scale
         return replace(self, radius=self.radius * scale, settings=settings)
 
     @classmethod
@@ -155,11 +178,19 @@ class Certificates(Sample):
         Raises ConfigError for eps < 0, InputError where labels are missing.
         """
         eps = parse_number(eps, "eps")
+        only = self.fixed_radius
+        if only is not None and eps != only:
+            raise StatusError(
+                f"these radii are {only:g} or 0: draws stopped when that was decided, and say "
+                f"nothing of {eps:g}; certify without eps="
+            )
         if bool((self.reference[self.answered] < 0).any()):
             raise InputError(
                 "certified accuracy needs labels; pass certify(images, labels)"
             )
-        return (self.clean_correct == 1) & (self.radius > eps)
+        # what was asked for is proved where p exceeds what it needs: for the closed ball
+        far = self.radius > eps if only is None else self.radius >= eps
+        return (self.clean_correct == 1) & far & (self.label >= 0)
 
     def certified_accuracy(
         self, eps: float, confidence: float = 0.95
@@ -181,7 +212,10 @@ class Certificates(Sample):
     def curve(
         self, eps_grid: Iterable[float], confidence: float = 0.95
     ) -> list[CertifiedShare]:
-        """:meth:`certified_accuracy` at each radius; the intervals hold one by one."""
+        """:meth:`certified_accuracy` at each radius; the intervals hold one by one.
+
+        Raises StatusError for other radii than the one that was asked for (`fixed_radius`).
+        """
         return [self.certified_accuracy(eps, confidence) for eps in eps_grid]
 
     @property
@@ -223,7 +257,8 @@ class Certificates(Sample):
         n, right = int(self.answered.sum()), int((self.clean_correct == 1).sum())
         said = self.chosen, self.n_copies
         _, interval = share_between(right, 0, n, confidence, *said)
-        points = self.curve(GRID[self.norm], confidence)
+        only = self.fixed_radius
+        points = self.curve(GRID[self.norm] if only is None else (only,), confidence)
         return {
             "clean_accuracy": self.clean_accuracy,
             "clean_accuracy_interval": interval,

@@ -23,7 +23,7 @@ def certified_rows(
     right = torch.full_like(label, -1)
     if batch.labels is not None:
         right = (label == batch.labels.cpu()).long()
-    return _rows(
+    return table_rows(
         batch,
         {
             "status": (~finite).long() * int(Status.NON_FINITE),
@@ -45,7 +45,7 @@ def nothing_known(batch: Batch) -> Rows:
     zeros = {name: torch.zeros(len(batch)) for name in ("radius", "latent_radius")}
     columns = {name: none for name in names} | zeros
     nan = torch.full((len(batch),), torch.nan)
-    return _rows(batch, {**columns, "status": 0 * none, "lipschitz": nan})
+    return table_rows(batch, {**columns, "status": 0 * none, "lipschitz": nan})
 
 
 def raised_on(batch: Batch, error: ModelContractError) -> Rows:
@@ -53,11 +53,17 @@ def raised_on(batch: Batch, error: ModelContractError) -> Rows:
     return nothing_known(batch).failed(models_own(error))
 
 
-def _rows(batch: Batch, columns: dict[str, Tensor]) -> Rows:
+def table_rows(batch: Batch, columns: dict[str, Tensor]) -> Rows:
+    """Columns (N,) as rows of :class:`Certificates`, with ids and labels of the batch.
+
+    Columns that are not given hold what a missing one does.
+    """
     none = torch.full((len(batch),), -1)
     labels = none if batch.labels is None else batch.labels
-    whole = {"ids": batch.ids, "reference": labels, **columns}
-    dtypes = {spec.name: spec.dtype for spec in Certificates.columns()}
+    specs = Certificates.columns()
+    absent = {s.name: 0 * none for s in specs if s.missing is not None}
+    whole = {**absent, "ids": batch.ids, "reference": labels, **columns}
+    dtypes = {spec.name: spec.dtype for spec in specs}
     return Rows(
         batch.index,
         {

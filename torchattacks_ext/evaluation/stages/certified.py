@@ -31,9 +31,13 @@ GUARANTEES = {
         "rounding of the encoder; in L2, whatever the plan's ball"
     ),
     TIERS[1]: (
+        "certificate with confidence: of the smoothed classifier, each radius too large with "
+        "probability at most `significance`; in L2, whatever the plan's ball"
+    ),
+    TIERS[2]: (
         "a certificate if the Lipschitz constant that was assumed is right, which nobody checked"
     ),
-    TIERS[2]: "none: a reproduction of published formulas, which may exceed the truth",
+    TIERS[-1]: "none: a reproduction of published formulas, which may exceed the truth",
 }
 """What a radius is worth, by what it rests on."""
 
@@ -110,7 +114,7 @@ class CertifiedStage(RowStage):
         shared.view.meter.forward += len(batch)
         self._margins += shared.clean.margin[~shared.clean.failed].tolist()
         settings = model.settings(shape, reach)
-        self.guarantee = GUARANTEES.get(settings["tier"], GUARANTEES[TIERS[2]])
+        self.guarantee = GUARANTEES.get(settings["tier"], GUARANTEES[TIERS[-1]])
         result: Result = Certificates.from_table(
             Table([rows]),
             settings=settings,

@@ -154,7 +154,23 @@ def boundaries(tolerance: float, significance: float, n_max: int) -> Boundaries:
     check_design(tolerance, significance, n_max)
     short = least_n_to_certify(np.arange(_N_SHORT), tolerance, significance)
     looks = np.union1d(geometric_looks(n_max), short[short <= n_max])
-    bar, start, end = bar_of(significance), np.full_like(looks, -1), looks + 1
+    certify_at, refute_at = limits_at(looks, tolerance, bar_of(significance))
+    for table in (looks, certify_at, refute_at):
+        table.flags.writeable = False
+    return Boundaries(
+        float(tolerance), float(significance), looks, certify_at, refute_at
+    )
+
+
+def limits_at(
+    looks: IntArray, tolerance: float, bar: float
+) -> tuple[IntArray, IntArray]:
+    """(certify_at, refute_at), both (L,) int64, of ascending looks where log E must reach `bar`.
+
+    >>> limits_at(np.array([8, 505]), 0.01, bar_of(0.01))
+    (array([-1,  0]), array([ 4, 15]))
+    """
+    start, end = np.full_like(looks, -1), looks + 1
 
     def certifies(s: IntArray) -> NDArray[np.bool_]:
         return log_e(looks, s, tolerance, tolerance, "below") >= bar
@@ -162,13 +178,7 @@ def boundaries(tolerance: float, significance: float, n_max: int) -> Boundaries:
     def leaves_open(s: IntArray) -> NDArray[np.bool_]:
         return log_e(looks, s, tolerance, tolerance, "above") < bar
 
-    certify_at = _bisect(certifies, start, end)
-    refute_at = _bisect(leaves_open, start, end) + 1
-    for table in (looks, certify_at, refute_at):
-        table.flags.writeable = False
-    return Boundaries(
-        float(tolerance), float(significance), looks, certify_at, refute_at
-    )
+    return _bisect(certifies, start, end), _bisect(leaves_open, start, end) + 1
 
 
 def geometric_looks(n_max: int) -> IntArray:

@@ -13,7 +13,7 @@ from ...results.evaluation import EvaluationReport
 from ..stages import settings_of, usable
 from ..words import interval, number, one_line, radius, share, things
 from .curve import certified_curve
-from .words import CERTIFIED, REPRODUCTION, WORTH
+from .words import CERTIFIED, CONFIDENT, REPRODUCTION, WORTH, noise_words
 
 HEAD = ("Radius (L2, pixel units)", "Right and certified beyond it", "Interval")
 ALIGN = "rll"
@@ -69,8 +69,10 @@ def _told(
     name: str, result: Certificates, settings: Mapping[str, Any], confidence: float
 ) -> CertifiedTold:
     n = len(result)
-    radii = settings.get("radii") or GRID["L2"]
-    points = result.curve([0.0, *(eps for eps in radii if eps > 0)], confidence)
+    only = result.fixed_radius
+    radii = settings.get("radii") or GRID["L2"] if only is None else (only,)
+    zero = [0.0] if only is None else []
+    points = result.curve([*zero, *(eps for eps in radii if eps > 0)], confidence)
     rows = tuple(
         (radius(p.eps), share(round(p.value * n), n), interval((p.low, p.high)))
         for p in points
@@ -86,15 +88,28 @@ def _told(
             if len(finite)
             else ""
         ),
-        f"Lipschitz constant of the encoder: {number(settings.get('L'), 6)} "
-        f"({one_line(settings.get('L_source', ''), 200) or 'no source given'}).",
+        _grounds(result.tier, settings),
         *NOTES,
     )
-    figure = certified_curve(
-        np.where(right, result.radius.numpy(), -1.0),
-        tier=result.tier,
-        marks=[float(eps) for eps in radii],
-        confidence=confidence,
-        title=f"Certified accuracy: {name}",
+    figure = (
+        ""
+        if only is not None
+        else certified_curve(
+            np.where(right, result.radius.numpy(), -1.0),
+            tier=result.tier,
+            marks=[float(eps) for eps in radii],
+            confidence=confidence,
+            title=f"Certified accuracy: {name}",
+        )
     )
     return CertifiedTold(name, result.tier, rows, tuple(filter(None, notes)), figure)
+
+
+def _grounds(tier: str, settings: Mapping[str, Any]) -> str:
+    """What the radii rest on, in a sentence."""
+    if tier == CONFIDENT:
+        return f"{noise_words(settings).capitalize()}."
+    source = one_line(settings.get("L_source", ""), 200) or "no source given"
+    return (
+        f"Lipschitz constant of the encoder: {number(settings.get('L'), 6)} ({source})."
+    )

@@ -12,9 +12,13 @@ from ...numerics.arguments import as_number
 from ...results.certificates import TIERS, Certificates, CertifiedShare
 from ..words import count, number, one_line, radius, share, things
 
-CERTIFIED, ASSUMED, REPRODUCTION = TIERS
+CERTIFIED, CONFIDENT, ASSUMED, REPRODUCTION = TIERS
 WORTH = {
     CERTIFIED: "certificate: holds for every change within the radius, up to encoder rounding",
+    CONFIDENT: (
+        "certificate of the smoothed classifier, not of the model: each radius is too large with "
+        "a small, stated probability"
+    ),
     ASSUMED: "a certificate only if the assumed Lipschitz constant is right; nobody checked it",
     REPRODUCTION: "none: a reproduction of published formulas, which may exceed the truth",
 }
@@ -63,22 +67,35 @@ def main_share(
 def details(result: Certificates, summary: Mapping[str, Any]) -> tuple[str, ...]:
     """What stands below the number: how it was found, on what it rests, how large the radii are."""
     facts = result.settings
-    rests = (
-        f"{one_line(facts.get('L_kind', ''), 40)} bound" if "L_kind" in facts else ""
-    )
+    kind = f"{one_line(facts.get('L_kind', ''), 40)} bound" if "L_kind" in facts else ""
     if result.tier == REPRODUCTION:
-        rests = "Lipschitz figure that may be too small"
+        kind = "Lipschitz figure that may be too small"
+    rests = f"{kind} L = {number(facts.get('L'), 4)}"
+    if result.tier == CONFIDENT:
+        rests = noise_words(facts)
     return tuple(
         filter(
             None,
             (
                 f"status: {result.tier}",
-                f"method {one_line(facts.get('method', ''), 40)}, {rests} "
-                f"L = {number(facts.get('L'), 4)}",
+                f"method {one_line(facts.get('method', ''), 40)}, {rests}",
                 f"median radius {number(summary.get('median_radius'))} (L2, pixel units)",
                 _abstained(int(summary.get("abstained", 0)), len(result)),
             ),
         )
+    )
+
+
+def noise_words(facts: Mapping[str, Any]) -> str:
+    """Noise, draws and level of a smoothed classifier.
+
+    >>> noise_words({"sigma": 0.25, "n": 1000, "significance": 0.001})
+    'noise sigma 0.25, at most 1,000 draws an image, each radius wrong with probability 0.001'
+    """
+    level = number(facts.get("significance"))
+    return (
+        f"noise sigma {number(facts.get('sigma'))}, at most {count(int(facts.get('n', 0)))} draws "
+        f"an image, each radius wrong with probability {level}"
     )
 
 
@@ -95,6 +112,11 @@ def sentence(result: Certificates, main: Main | None) -> str:
     within = f"no change of {main.norm} size {radius(main.at.eps)} or less"
     if result.tier == CERTIFIED:
         return f"It is proved for {said} that {within} makes the right answer wrong."
+    if result.tier == CONFIDENT:
+        return (
+            f"With noise added and the majority of answers taken, {said} keep the right answer "
+            f"under {within.removeprefix('no ')}; for each with a small, stated chance of error."
+        )
     if result.tier == ASSUMED:
         return (
             f"For {said} {within} makes the right answer wrong, if a number that was assumed for "
