@@ -3,11 +3,20 @@
 `bounds`: what may enter a certificate, and what may not; `estimates`: numbers that may not.
 `ellips`: Gaussian mixtures on an encoder. `encoders`: networks of Lipschitz constant 1 and their
 training. `smoothing`: classifiers by the majority, or the mean, of noisy copies. `fisher`: upper
-bounds of the Fisher score, which are no certificates of a label.
+bounds of the Fisher score, which are no certificates of a label. `audit`: does an attack contradict
+one? `distribution`: what certificates of some images say of their source.
 """
 
+from .audit import Audit as Audit
+from .audit import Bracket as Bracket
+from .audit import audit as audit
+from .audit import bracket as bracket
+from .audit import foreign_certificates as foreign_certificates
+from .audit import read_verdicts as read_verdicts
 from .bounds import Estimate as Estimate
 from .bounds import LipschitzBound as LipschitzBound
+from .distribution import DistributionReport as DistributionReport
+from .distribution import distribution_report as distribution_report
 from .ellips.certifier import Ellips as Ellips
 from .ellips.head import EllipsHead as EllipsHead
 from .estimates import clever as clever

@@ -21,9 +21,11 @@ TIERS = (
     "certified",
     "certified with confidence",
     "conditional: L assumed",
+    "claimed by another tool",
     "reproduction, not a certificate",
 )
 """What radii may be called, by what they rest on; one table has one of them."""
+FOREIGN = TIERS[3]
 GRID: dict[str, tuple[float, ...]] = {
     "L2": (0.25, 0.5, 1.0),
     "Linf": (1 / 255, 2 / 255, 4 / 255),

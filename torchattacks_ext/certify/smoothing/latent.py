@@ -73,8 +73,8 @@ class SmoothedEllips(SmoothedCertifier):
     With one covariance s_k - s_i = |a_i| (u_i - tau_i), u_i = a_i^T z / |a_i| in [-B, B], and each
     smoothed u_i stays above tau_i within sigma(Phi^-1((B + u_i) / 2B) - Phi^-1((B + tau_i) / 2B))
     (Salman et al. 2019, arXiv:1906.04584, Lemma 2); the radius is the least over the rivals i, with
-    a lower bound of u_i from n draws, all K - 1 together at `significance`. n0 other draws choose k.
-    What is certified is g, not the net without noise.
+    a lower bound of u_i from n draws, all K - 1 together at `significance`. n0 other draws choose
+    k. What is certified is g, not the net without noise.
 
     Arguments:
         encoder (nn.Module): maps images (N, ...) to latents (N, d), in eval mode.
@@ -149,7 +149,7 @@ class SmoothedEllips(SmoothedCertifier):
             raise ConfigError(f"bound={bound!r} must be > 0")
         super().__init__(encoder, config)
         self.head, self.bound, self.interval = head, bound, interval
-        self._latents = BoundedLatents(encoder, bound, self._meter)
+        self.latents = BoundedLatents(encoder, bound, self._meter)
         self._noise = Noise(config.sigma, config.seed)
 
     def settings(self, input_shape: tuple[int, ...]) -> dict[str, Any]:
@@ -211,7 +211,7 @@ class SmoothedEllips(SmoothedCertifier):
         self, part: Asked, directions: Tensor | None, guess: Tensor | None
     ) -> Any:
         def project(row: Tensor, images: Tensor) -> Tensor:
-            z = encoded(self._latents, images, self.model).cpu()
+            z = encoded(self.latents, images, self.model).cpu()
             if z.shape[1] != self.head.dim:
                 raise ModelContractError(
                     f"the encoder gives latents of {z.shape[1]} numbers, the head was fitted on "

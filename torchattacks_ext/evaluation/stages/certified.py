@@ -37,6 +37,7 @@ GUARANTEES = {
     TIERS[2]: (
         "a certificate if the Lipschitz constant that was assumed is right, which nobody checked"
     ),
+    TIERS[3]: "the claim of another tool, which was not proved here",
     TIERS[-1]: "none: a reproduction of published formulas, which may exceed the truth",
 }
 """What a radius is worth, by what it rests on."""

@@ -12,7 +12,7 @@ from ...numerics.arguments import as_number
 from ...results.certificates import TIERS, Certificates, CertifiedShare
 from ..words import count, number, one_line, radius, share, things
 
-CERTIFIED, CONFIDENT, ASSUMED, REPRODUCTION = TIERS
+CERTIFIED, CONFIDENT, ASSUMED, CLAIMED, REPRODUCTION = TIERS
 WORTH = {
     CERTIFIED: "certificate: holds for every change within the radius, up to encoder rounding",
     CONFIDENT: (
@@ -20,6 +20,7 @@ WORTH = {
         "a small, stated probability"
     ),
     ASSUMED: "a certificate only if the assumed Lipschitz constant is right; nobody checked it",
+    CLAIMED: "what another tool claims; an audit by attacks can refute it, nothing here proves it",
     REPRODUCTION: "none: a reproduction of published formulas, which may exceed the truth",
 }
 """What a number of that tier is worth."""
@@ -122,6 +123,8 @@ def sentence(result: Certificates, main: Main | None) -> str:
             f"For {said} {within} makes the right answer wrong, if a number that was assumed for "
             "this model is right; nobody checked it."
         )
+    if result.tier == CLAIMED:
+        return f"Another tool claims for {said} that {within} makes the right answer wrong."
     return (
         f"By published formulas that were reproduced here, {said} would keep the right answer "
         f"under changes of {main.norm} size {radius(main.at.eps)}; that is no proof and no "

@@ -1,0 +1,197 @@
+"""What is known of the robustness of each image? certified <= robust <= attacked, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..._typing import Norm, Verdict
+from ...errors import InputError, StateError
+from ...numerics.arguments import check_confidence, parse_number
+from ...numerics.rates.binomial import clopper_pearson
+from ...results.attack import AttackResult
+from ...results.base import codec
+from ...results.certificates import Certificates
+from ...results.prob_robustness import ProbRobustness
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line: who says it, what it is worth, the share, its interval, and its price.
+
+    side: "at least" (certified), "at most" (attacked) or "random draws" (PRTest, a claim of its
+    own: it says nothing of the worst case).
+    """
+
+    name: str
+    status: str
+    side: str
+    share: float
+    interval: tuple[float, float]
+    forward: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """Certified share, attacked share, and PRTest beside them, on the same images.
+
+    eps, norm: of every line; "converted" stands in the status of a line that was. at_least,
+    at_most: the ends of the share of robust images. open: images that are neither certified nor
+    broken.
+
+    >>> Bracket(0.1, "L2", 4, 0.25, 0.75, 2, ()).to_dict()["open"]
+    2
+    """
+
+    eps: float
+    norm: str
+    n: int
+    at_least: float
+    at_most: float
+    open: int
+    lines: tuple[Line, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything in JSON types."""
+        plain: dict[str, Any] = codec.plain(asdict(self))
+        return plain
+
+    def __str__(self) -> str:
+        return "\n".join(_told(self))
+
+
+def bracket(
+    certificates: Iterable[Certificates],
+    attacked: Iterable[AttackResult],
+    *,
+    eps: float,
+    norm: Norm,
+    tests: Iterable[ProbRobustness] = (),
+    confidence: float = 0.95,
+) -> Bracket:
+    """Certified <= robust <= attacked at one radius, image by image.
+
+    All results are of the same images (by id; the order may differ). Certificates in another norm
+    are converted from L2, and their line says so; attacks and tests of another eps or norm are
+    refused. An image is certified where any certificate that is right reaches eps, broken where any
+    attack has a witness.
+
+    Raises StateError, naming image and both sides, where an image is certified and broken: one of
+    them is wrong, and no number stands. A certificate with confidence is wrong with its stated
+    probability, which the message says. Raises InputError for results of other images. No row-pass.
+    """
+    check_confidence(confidence)
+    eps, sides = parse_number(eps, "eps"), list(certificates)
+    attacks, probes = list(attacked), list(tests)
+    if not sides and not attacks:
+        raise InputError("nothing to bracket; give certificates or attacks")
+    ids = (sides or attacks)[0].ids
+    for one in (*attacks, *probes):
+        _same_ball(one, eps, norm)
+    lines, proved = [], torch.zeros(len(ids), dtype=torch.bool)
+    broken = torch.zeros(len(ids), dtype=torch.bool)
+    right = torch.ones(len(ids), dtype=torch.bool)
+    said: dict[str, Tensor] = {}
+    for table in sides:
+        moved = table.converted(norm)
+        held = moved.certified(eps)[_places(moved, ids)]
+        who = str(table.settings.get("certifier", "certifier"))
+        more = " (converted from L2)" if moved is not table else ""
+        lines.append(_line(who, table.tier + more, "at least", held, table, confidence))
+        said[f"{who} ({table.tier}{more})"] = held
+        proved |= held
+    for result in attacks:
+        place = _places(result, ids)
+        verdict = result.verdict[place]
+        hit = verdict == int(Verdict.NOT_ROBUST)
+        left = ~hit & (verdict != int(Verdict.MISCLASSIFIED))
+        who = str(result.settings.get("method", "attack"))
+        for name, held in said.items():
+            _refuse_crossing(ids, held & ~left, name, who, eps, norm)
+        lines.append(_line(who, "attacked", "at most", left, result, confidence))
+        broken |= hit
+        right &= verdict != int(Verdict.MISCLASSIFIED)
+    for test in probes:
+        kept = test.verdict[_places(test, ids)] == int(Verdict.ROBUST)
+        status = f"random draws, tolerance {test.settings.get('tolerance')}"
+        lines.append(_line("PRTest", status, "random draws", kept, test, confidence))
+    left = right & ~broken
+    n = len(ids)
+    return Bracket(
+        eps=eps,
+        norm=norm,
+        n=n,
+        at_least=float(proved.double().mean()) if n else 0.0,
+        at_most=float(left.double().mean()) if n else 0.0,
+        open=int((left & ~proved).sum()),
+        lines=tuple(lines),
+    )
+
+
+def _line(
+    name: str, status: str, side: str, held: Tensor, result: Any, confidence: float
+) -> Line:
+    k, n = int(held.sum()), len(held)
+    low, high = clopper_pearson(k, n, confidence)
+    cost = result.cost
+    return Line(
+        name,
+        status,
+        side,
+        k / n if n else 0.0,
+        (float(low), float(high)),
+        int(cost.forward),
+        float(cost.seconds),
+    )
+
+
+def _places(result: Any, ids: Tensor) -> Tensor:
+    """Rows of a result in the order of ids."""
+    found: Tensor = result.find(ids)
+    if len(result) != len(ids) or bool((found < 0).any()):
+        raise InputError(
+            f"{type(result).__name__} is of other images than the first table; measure the same "
+            "images with the same ids="
+        )
+    return found
+
+
+def _same_ball(result: Any, eps: float, norm: str) -> None:
+    own = result.settings.get("eps"), result.settings.get("norm")
+    if own[0] is None or abs(float(own[0]) - eps) > 1e-12 or own[1] != norm:
+        raise InputError(
+            f"{type(result).__name__} is of {own[1]} eps {own[0]}, the bracket of {norm} eps "
+            f"{eps:g}; all lines share one ball"
+        )
+
+
+def _refuse_crossing(
+    ids: Tensor, both: Tensor, claim: str, attack: str, eps: float, norm: str
+) -> None:
+    """Raises StateError where a row is certified by one and broken, or wrong, for the other."""
+    rows = both.nonzero().flatten().tolist()
+    if rows:
+        shown = ", ".join(f"{int(ids[row]) % 2**64:016x}" for row in rows[:3])
+        raise StateError(
+            f"{len(rows)} images are certified within {norm} {eps:g} by {claim} and broken there "
+            f"by {attack}: images {shown}. One of the two is wrong (a certificate with confidence "
+            "is, with its stated probability); no bracket is given. audit() says which claim broke"
+        )
+
+
+def _told(found: Bracket) -> Iterable[str]:
+    yield (
+        f"{found.norm} eps {found.eps:g}, {found.n} images: robust share in [{found.at_least:.4f}, "
+        f"{found.at_most:.4f}], {found.open} images open"
+    )
+    for line in found.lines:
+        low, high = line.interval
+        yield (
+            f"  {line.name} ({line.status}): {line.side} {line.share:.4f} [{low:.4f}, {high:.4f}]; "
+            f"{line.forward} forward row-passes, {line.seconds:.1f} s"
+        )

@@ -1,0 +1,164 @@
+"""What is done with each candidate? Moved into the ball, asked about, pulled near, noted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..._typing import Norm
+from .attacks import Attacker, candidates, sampled, shortened
+from .victims import Victim
+
+FACTORS = (1.0, 2.0, 4.0)
+"""Radii at which an attack that takes one is run, as multiples of the least of a group."""
+GROUPS = 4
+"""Images are attacked in so many groups of like radii."""
+HALVINGS = 15
+RANDOM = "random points"
+
+
+@dataclass(frozen=True)
+class Flip:
+    """One answer that changed within its certified radius.
+
+    image: its sample id. attack: who found it. length, radius: of the change, and of the claim.
+    """
+
+    image: int
+    attack: str
+    length: float
+    radius: float
+
+
+@dataclass(frozen=True)
+class Tightness:
+    """One attack: rows tried, changed anywhere, changed inside, and length / radius of those found.
+
+    least, median: of the rows that changed; nan where none did.
+    """
+
+    attack: str
+    tried: int
+    changed: int
+    inside: int
+    least: float
+    median: float
+
+
+class Work:
+    """The rows at work: their claims, the least length at which each attack changed them."""
+
+    def __init__(
+        self,
+        victim: Victim,
+        images: Tensor,
+        labels: Tensor,
+        ids: Tensor,
+        radius: Tensor,
+        norm: Norm,
+        seed: int,
+    ) -> None:
+        self.victim, self.images, self.labels, self.ids = victim, images, labels, ids
+        self.radius, self.norm, self.seed = radius, norm, seed
+        self.least: dict[str, Tensor] = {}
+        self.flips: list[Flip] = []
+
+    def random(self, draw: int) -> None:
+        """One random point of each ball."""
+        finite = self.radius.clamp(max=_widest(self.images, self.norm))
+        found = sampled(self.images, self.ids, finite, self.norm, self.seed, draw)
+        self._judge(RANDOM, torch.arange(len(self.ids)), found)
+
+    def attack(self, attacker: Attacker) -> None:
+        """One attack on all rows, in groups of like radii where it takes one."""
+        order = self.radius.argsort()
+        if not attacker.ranged:
+            self._try(attacker, order, 0.0)
+            return
+        for group in order.chunk(GROUPS):
+            least = float(self.radius[group].min())
+            widest = _widest(self.images, self.norm)
+            for eps in dict.fromkeys(min(least * f, widest) for f in FACTORS):
+                self._try(attacker, group, eps)
+
+    def _try(self, attacker: Attacker, rows: Tensor, eps: float) -> None:
+        images, labels = self.images[rows], self.labels[rows]
+        target = self.victim.target
+        found = candidates(attacker, target, images, labels, eps, self.seed)
+        self._judge(attacker.name, rows, found)
+
+    def _judge(self, name: str, rows: Tensor, found: Tensor) -> None:
+        """Ask about candidates as they are, and moved into their balls; note what changed."""
+        images, radius = self.images[rows], self.radius[rows]
+        inside, length = shortened(images, found, radius, self.norm)
+        whole, far = shortened(
+            images, found, torch.full_like(radius, math.inf), self.norm
+        )
+        for candidate, size in ((inside, length), (whole, far)):
+            flipped = self._flipped(candidate, rows)
+            if self.victim.cheap and bool(flipped.any()):
+                candidate, size = self._pulled(candidate, rows, flipped)
+            self._note(name, rows[flipped], size[flipped])
+
+    def _flipped(self, found: Tensor, rows: Tensor) -> Tensor:
+        return self.victim.flipped(found, self.labels[rows], self.ids[rows])
+
+    def _pulled(
+        self, found: Tensor, rows: Tensor, flipped: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Candidates as near to their images as they are still answered otherwise."""
+        images = self.images[rows]
+        low, high = torch.zeros(len(rows)).double(), torch.ones(len(rows)).double()
+        shape = (-1, *[1] * (images.dim() - 1))
+        step = found.double() - images.double()
+
+        def at(share: Tensor) -> Tensor:
+            return (images.double() + share.reshape(shape) * step).to(images.dtype)
+
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            there = self._flipped(at(middle), rows) & flipped
+            high = torch.where(there, middle, high)
+            low = torch.where(there, low, middle)
+        return shortened(
+            images, at(high), torch.full_like(self.radius[rows], math.inf), self.norm
+        )
+
+    def _note(self, name: str, rows: Tensor, length: Tensor) -> None:
+        held = self.least.setdefault(
+            name, torch.full((len(self.ids),), math.inf).double()
+        )
+        held[rows] = torch.minimum(held[rows], length)
+        for row, size in zip(rows.tolist(), length.tolist()):
+            # an open ball: on its edge the answer may change
+            if size < float(self.radius[row]):
+                found = Flip(int(self.ids[row]), name, size, float(self.radius[row]))
+                self.flips.append(found)
+
+    def told(self) -> Iterable[Tightness]:
+        """A line an attack, and one over all."""
+        for name, length in self.least.items():
+            yield _tightness(name, length, self.radius)
+        if self.least:
+            whole = torch.stack(list(self.least.values())).amin(0)
+            yield _tightness("all", whole, self.radius)
+
+
+def _widest(images: Tensor, norm: str) -> float:
+    """The largest change that [0, 1] has room for."""
+    return 1.0 if norm == "Linf" else math.sqrt(images[0].numel())
+
+
+def _tightness(name: str, length: Tensor, radius: Tensor) -> Tightness:
+    found = length.isfinite() & radius.isfinite()
+    ratio = (length / radius)[found]
+    n, inside = int(length.isfinite().sum()), int((length < radius).sum())
+    if not len(ratio):
+        return Tightness(name, len(length), n, inside, math.nan, math.nan)
+    return Tightness(
+        name, len(length), n, inside, float(ratio.min()), float(ratio.median())
+    )
