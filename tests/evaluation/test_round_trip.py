@@ -29,6 +29,7 @@ STAGE: dict[str, dict[str, Any]] = {
     "prtest": {"n_max": 100, "tolerance": 0.3, "significance": 0.05, "n_mean": 2},
     "fim": {},
     "certified": {},
+    "smoothed": {"sigma": 0.2, "n": 20, "n0": 5},
     "diagnostics": {"steps": 20, "queries": 3, "draws": 1, "sweep_steps": 1},
     "stress": {"corruptions": ["fog", "rotation"], "severities": [1, 5]},
     "msa": MIXED,

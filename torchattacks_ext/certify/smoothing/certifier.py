@@ -77,7 +77,7 @@ class SmoothedCertifier(ABC):
             raise ConfigError(
                 f"model is {type(model).__name__}, expected a Module or a callable"
             )
-        self.model, self.config, self._meter = model, config, Meter()
+        self.model, self.config, self.meter = model, config, Meter()
 
     # ------------------------------------------------------------------ what a subclass writes
     @abstractmethod
@@ -129,7 +129,7 @@ class SmoothedCertifier(ABC):
         self._refuse_modes()
         stream = self._stream(data, labels, ids, resume, max_queries, max_seconds)
         model, finished = describe_model(self.model), Finished("none")
-        before, started = self._meter.snapshot(), time.perf_counter()
+        before, started = self.meter.snapshot(), time.perf_counter()
         shape: tuple[int, ...] | None = None
         with measuring.bar(stream.total, self.name, progress) as shown:
             for part in unfinished(stream):
@@ -142,7 +142,7 @@ class SmoothedCertifier(ABC):
                     finished.add(some)
                     shown.update(len(some))
         finished.refuse_nothing()
-        cost = self._meter.since(before, time.perf_counter() - started)
+        cost = self.meter.since(before, time.perf_counter() - started)
         settings = (
             dict(resume.settings)
             if shape is None and resume is not None
@@ -252,7 +252,7 @@ class SmoothedCertifier(ABC):
             bounds=BOUNDS,
             prepare=self._prepared,
             need_labels=False,
-            budget=Budget(self._meter, max_queries, max_seconds),
+            budget=Budget(self.meter, max_queries, max_seconds),
             resume=resume,
         )
 

@@ -149,7 +149,7 @@ class SmoothedEllips(SmoothedCertifier):
             raise ConfigError(f"bound={bound!r} must be > 0")
         super().__init__(encoder, config)
         self.head, self.bound, self.interval = head, bound, interval
-        self.latents = BoundedLatents(encoder, bound, self._meter)
+        self.latents = BoundedLatents(encoder, bound, self.meter)
         self._noise = Noise(config.sigma, config.seed)
 
     def settings(self, input_shape: tuple[int, ...]) -> dict[str, Any]:

@@ -94,7 +94,7 @@ class RandomizedSmoothing(SmoothedCertifier):
             batch_size=batch_size,
         )
         super().__init__(model, config)
-        self._view = LogitsView(model, outputs, self._meter, output_key)
+        self._view = LogitsView(model, outputs, self.meter, output_key)
         self._noise = Noise(config.sigma, config.seed)
 
     def settings(self, input_shape: tuple[int, ...]) -> dict[str, Any]:

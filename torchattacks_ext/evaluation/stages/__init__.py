@@ -18,6 +18,7 @@ from .fim import FIMStage as FIMStage
 from .msa.stage import AutoAttackStage as AutoAttackStage
 from .msa.stage import MSAStage as MSAStage
 from .prtest import PRTestStage as PRTestStage
+from .smoothed import SmoothedStage as SmoothedStage
 from .stress import StressStage as StressStage
 
 STAGES: dict[str, type[RowStage]] = {
@@ -25,6 +26,7 @@ STAGES: dict[str, type[RowStage]] = {
     "prtest": PRTestStage,
     "fim": FIMStage,
     "certified": CertifiedStage,
+    "smoothed": SmoothedStage,
     "diagnostics": DiagnosticsStage,
     "stress": StressStage,
     "msa": MSAStage,

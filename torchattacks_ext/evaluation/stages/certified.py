@@ -65,12 +65,8 @@ class CertifiedStage(RowStage):
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
         super().__init__(label, plan, settings)
         refuse_unknown("certified", settings, ARGUMENTS)
-        if plan.bounds is None or not _is_unit(plan.bounds):
-            raise ConfigError(
-                f"stage 'certified' needs bounds=(0, 1), not {plan.bounds!r}: Lipschitz bounds and "
-                "radii are in that unit"
-            )
-        radii = list(_radii(settings.get("radii"), plan))
+        refuse_other_bounds("certified", plan)
+        radii = list(certified_radii(settings.get("radii"), plan))
         self.settings = {"radii": radii, "ball": [plan.norm, plan.eps]}
         self._origin: Mapping[str, Any] = {}
         self._margins: list[float] = []
@@ -129,11 +125,20 @@ class CertifiedStage(RowStage):
         return nothing_known(batch)
 
 
+def refuse_other_bounds(name: str, plan: Plan) -> None:
+    """Raises ConfigError for other bounds than (0, 1)."""
+    if plan.bounds is None or not _is_unit(plan.bounds):
+        raise ConfigError(
+            f"stage {name!r} needs bounds=(0, 1), not {plan.bounds!r}: radii are in that unit"
+        )
+
+
 def _is_unit(bounds: tuple[Any, Any]) -> bool:
     return all(bool((torch.as_tensor(s) == w).all()) for s, w in zip(bounds, (0, 1)))
 
 
-def _radii(given: Any, plan: Plan) -> tuple[float, ...]:
+def certified_radii(given: Any, plan: Plan) -> tuple[float, ...]:
+    """L2 radii of a report: those given, or the usual ones and the plan's own."""
     if given is None:
         own = (plan.eps,) * (plan.norm == "L2")
         return tuple(sorted({*GRID["L2"], *own}))
