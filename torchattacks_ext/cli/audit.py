@@ -87,7 +87,7 @@ def _audit(
 def _archive(
     spec: str, n: int | None, resize: int | None
 ) -> dict[str, tuple[Any, str]]:
-    from ..data.npz import npz_splits
+    from ..data.loaders.npz import npz_splits
 
     kind, _, path = spec.partition(":")
     if kind != "npz" or not path:

@@ -11,7 +11,7 @@ import typer
 from ..errors import ConfigError, InputError
 from . import common
 from .dry import Task, dry_facts, dry_text
-from .loading import in_eval_mode, load_model
+from .loaders.loading import in_eval_mode, load_model
 from .planning import build_plan, read_plan, read_sampler, replaced
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..numerics.arguments import parse_whole
 from . import digits
-from .folder import load_folder
-from .labelled import LabelledTensors
-from .labelled import NamedData as NamedData
-from .npz import load_npz
+from .loaders.folder import load_folder
+from .loaders.labelled import LabelledTensors
+from .loaders.labelled import NamedData as NamedData
+from .loaders.npz import load_npz
 
 KINDS = ("digits", "npz:PATH", "imagefolder:PATH")
 DIGITS = tuple(map(str, range(digits.N_CLASSES)))

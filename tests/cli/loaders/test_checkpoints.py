@@ -13,11 +13,11 @@ import torch
 from torch import nn
 from torch.serialization import get_safe_globals
 
-from torchattacks_ext.cli.checkpoints import read_weights
-from torchattacks_ext.cli.loading import fitted, load_model
+from torchattacks_ext.cli.loaders.checkpoints import read_weights
+from torchattacks_ext.cli.loaders.loading import fitted, load_model
 from torchattacks_ext.errors import ConfigError, InputError
 
-from .conftest import Run
+from ..conftest import Run
 
 pytestmark = pytest.mark.usefixtures("workshop")
 ONES = torch.zeros(1, 1, 8, 8)
@@ -99,7 +99,7 @@ def test_settings_beside_the_weights_are_read_and_nothing_is_left_behind(
 
 
 def test_scalars_come_back_as_they_were() -> None:
-    from torchattacks_ext.cli.harmless import harmless_classes
+    from torchattacks_ext.cli.loaders.harmless import harmless_classes
 
     values = [np.float64(0.75), np.int64(-3), np.uint8(7), np.complex64(1 + 2j)]
     values.append(np.array(2.5, dtype=">f8")[()])

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, InputError
-from .common import one_line
+from ...errors import ConfigError, InputError
+from ..common import one_line
 from .harmless import harmless_classes
 
 SUFFIXES = (".pt", ".pth", ".th", ".ckpt")

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch.utils.data import Subset
 
-from ..errors import InputError, MissingExtra
-from .digits import ranks
+from ...errors import InputError, MissingExtra
+from ..digits import ranks
 from .labelled import NamedData
 from .pixels import open_image, read_image, three_channels
 
 
 def load_folder(path: Path, n: int | None, resize: int | None) -> NamedData:
     """At most n images of the folder, taken in turn from its classes; see
-    :func:`.named.load_data`.
+    :func:`..named.load_data`.
 
     Reads the header of each file that is used, and pixels only when an item is asked
     for. Raises InputError for a folder without classes, a file that is no image, and

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from torchattacks_ext.cli.checkpoints import read_weights
-from torchattacks_ext.cli.factories import call_factory
-from torchattacks_ext.cli.loading import fitted, in_eval_mode, load_model
+from torchattacks_ext.cli.loaders.checkpoints import read_weights
+from torchattacks_ext.cli.loaders.factories import call_factory
+from torchattacks_ext.cli.loaders.loading import fitted, in_eval_mode, load_model
 from torchattacks_ext.errors import ConfigError, InputError
 from torchattacks_ext.models.normalised import NormalizedModel
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from ..errors import InputError
-from .door import check_images, check_labels
+from ...errors import InputError
+from ..door import check_images, check_labels
 from .labelled import NamedData
 
 NPZ_KEYS = (
@@ -32,7 +32,7 @@ Arrays = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 
 def load_npz(path: Path, n: int | None) -> NamedData:
-    """The first n images of the archive; see :func:`.named.load_data`.
+    """The first n images of the archive; see :func:`..named.load_data`.
 
     Raises InputError for a file that is no archive of images and labels.
     """

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, InputError
+from ...errors import ConfigError, InputError
 from .checkpoints import SUFFIXES, Weights, few, read_weights, refuse_other_formats
 from .factories import call_factory
 
@@ -64,7 +64,7 @@ def in_eval_mode(model: nn.Module) -> nn.Module:
     >>> in_eval_mode(nn.Dropout()).training
     False
     """
-    from ..models.modes import change
+    from ...models.modes import change
 
     try:
         return model.eval()

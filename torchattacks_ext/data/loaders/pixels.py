@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..errors import InputError
+from ...errors import InputError
 
 DEEP = 65535.0
 """The largest value of 16 bits."""

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, InputError
+from ...errors import ConfigError, InputError
+from ..common import one_line
 from .checkpoints import SUFFIXES
-from .common import one_line
 
 if TYPE_CHECKING:
     from torch import nn
