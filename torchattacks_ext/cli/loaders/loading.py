@@ -1,60 +1,89 @@
-"""How does the name of a model on the command line become a model? Factories and weight
-files.
+"""How does the name of a model on the command line become a model? Sent to the way that reads it.
 
-Executed is only what the user names: the module of a factory. A weight file is read by
-PyTorch's restricted reader, which builds tensors and runs nothing.
+Executed is only what the user names: the module of a factory, of --model or --arch. A weight file is
+read by PyTorch's restricted reader or as safetensors, which build tensors and run nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigError, InputError
+from ...models.adapters.maite import labels_of
+from . import image_models, vision
 from .checkpoints import SUFFIXES, Weights, few, read_weights, refuse_other_formats
 from .factories import call_factory
+from .filling import fill, fitted, other_classes
+from .hub import load_hub
+from .loaded import Loaded
+from .names import imagenet_names
+from .tensors import INDEX, SUFFIX, read_tensors
 
 if TYPE_CHECKING:
     from torch import nn
 
-State = dict[str, Any]
-_PREFIXES = ("module.", "_orig_mod.", "model.")
-_WRAPPERS = ("module.", "_orig_mod.")
-"""Prefixes of DataParallel, DDP and torch.compile, which no model of a user's has by itself."""
-_AVERAGED = "n_averaged"
-"""What torch.optim.swa_utils counts beside the weights."""
+ONNX = ".onnx"
+FILES = (*SUFFIXES, SUFFIX, INDEX)
+_PUBLISHED: dict[str, Callable[[str, bool], Loaded]] = {
+    "torchvision": vision.load_vision,
+    "timm": image_models.load_timm,
+    "hf": load_hub,
+}
 
 
 def load_model(
-    spec: str, arch: str | None = None, weights: str | None = None
-) -> tuple[nn.Module, str]:
-    """The model that `spec` names, in eval mode, and its name in a report.
+    spec: str,
+    arch: str | None = None,
+    weights: str | None = None,
+    *,
+    download: bool = False,
+) -> Loaded:
+    """The model that `spec` names, in eval mode, with its name in a report and what is known of it.
 
-    spec: "package.module:factory", or a file (.pt, .pth, .th, .ckpt) with a state_dict
-    or a container of one, which needs `arch`, the factory of the empty model, and may
-    need `weights`, the key of those that are meant. Factories are called without
-    arguments; the current folder is searched first. Raises ConfigError and InputError.
+    spec: one of
+
+    - "package.module:factory": a function without arguments that returns a Module on pixels in
+      [0, 1], or a model of MAITE's form; the current folder is searched first;
+    - "torchvision:NAME[@WEIGHTS]", "timm:NAME[.TAG]", "hf:OWNER/NAME[@REVISION]", "hf:./FOLDER":
+      published models with their preprocessing and the names of their classes, from the cache, or
+      from the network with `download`; "@none" gives random weights;
+    - FILE.onnx, run by onnxruntime: scores only;
+    - a file (.pt, .pth, .th, .ckpt, .safetensors, .safetensors.index.json) with a state_dict or a
+      container of one, which needs `arch`: a factory of the empty model, "torchvision:NAME" or
+      "timm:NAME.TAG" (the number of classes is that of the file); and may need `weights`, the key
+      of those that are meant.
+
+    Raises ConfigError, InputError and MissingExtra.
     """
+    kind, _, name = spec.partition(":")
     path = Path(spec)
-    if path.suffix.lower() not in SUFFIXES and not path.is_file():
-        for option, value in (("--arch", arch), ("--weights", weights)):
-            if value is not None:
-                raise ConfigError(
-                    f"{option} {value} belongs to a file of weights ({', '.join(SUFFIXES)}), "
-                    f"--model is {spec!r}"
-                )
-        return in_eval_mode(call_factory(spec, "--model")), spec
-    refuse_other_formats(path)
-    if arch is None:
-        raise ConfigError(
-            f"--model {spec} holds weights only; say which model they belong to: "
-            "--arch package.module:factory"
-        )
-    found = read_weights(path, weights)
-    model = call_factory(arch, "--arch")
-    _fill(model, fitted(found.state, model.state_dict()), spec, arch)
-    return in_eval_mode(model), _name(path, found)
+    if kind in _PUBLISHED and name:
+        _refuse_options(spec, arch, weights)
+        loaded = _PUBLISHED[kind](name, download)
+    elif path.suffix.lower() == ONNX:
+        _refuse_options(spec, arch, weights)
+        loaded = _onnx(path)
+    elif path.name.endswith(FILES) or path.suffix.lower() in SUFFIXES or path.is_file():
+        loaded = _from_file(path, arch, weights)
+    else:
+        _refuse_options(spec, arch, weights)
+        model = call_factory(spec, "--model")
+        names = labels_of(getattr(model, "model", None))
+        classes = None if names is None else imagenet_names(names)
+        loaded = Loaded(model, spec, classes=classes)
+    return replace(loaded, model=in_eval_mode(loaded.model))
+
+
+def _refuse_options(spec: str, arch: str | None, weights: str | None) -> None:
+    for option, value in (("--arch", arch), ("--weights", weights)):
+        if value is not None:
+            raise ConfigError(
+                f"{option} {value} belongs to a file of weights ({', '.join(FILES)}), "
+                f"--model is {spec!r}"
+            )
 
 
 def in_eval_mode(model: nn.Module) -> nn.Module:
@@ -73,66 +102,74 @@ def in_eval_mode(model: nn.Module) -> nn.Module:
         return model
 
 
+def _onnx(path: Path) -> Loaded:
+    from ...models.onnx import OnnxModel
+
+    model = OnnxModel(path)
+    notes = [
+        "scores only, by onnxruntime on the CPU; nothing in the file says how images are prepared: "
+        "pixels in [0, 1] unless --mean and --std say otherwise"
+    ]
+    if model.batch is not None:
+        notes.append(f"asked in batches of {model.batch}, which the file fixes")
+    if model.last:
+        notes.append("given images (N, H, W, C)")
+    return Loaded(model, path.name, notes=tuple(notes))
+
+
+def _from_file(path: Path, arch: str | None, weights: str | None) -> Loaded:
+    refuse_other_formats(path)
+    if arch is None:
+        raise ConfigError(
+            f"--model {path} holds weights only; say which model they belong to: "
+            "--arch package.module:factory"
+        )
+    plain = path.name.endswith((SUFFIX, INDEX))
+    if plain and weights is not None:
+        raise ConfigError(f"--weights {weights}: {path.name} holds one set of weights")
+    found = Weights(read_tensors(path)) if plain else read_weights(path, weights)
+    loaded = _empty(arch, found.state)
+    wanted = loaded.model.state_dict()
+    fill(loaded.model, fitted(found.state, wanted), str(path), f"--arch {arch}")
+    notes = (*loaded.notes, *filter(None, (found.note,)))
+    return replace(loaded, name=_name(path, found), notes=notes)
+
+
+def _empty(arch: str, state: dict[str, Any]) -> Loaded:
+    """The model without its weights: a user's own, or a published architecture of as many classes
+    as the file has.
+    """
+    kind, _, name = arch.partition(":")
+    if kind not in ("torchvision", "timm") or not name:
+        return Loaded(call_factory(arch, "--arch"), arch)
+    bare, _, tag = name.partition("@")
+    build = vision.build_vision if kind == "torchvision" else image_models.build_timm
+    model = build(bare)
+    number = other_classes(state, model.state_dict())
+    if number is not None:
+        model = build(bare, number)
+    if kind == "timm":
+        if tag:
+            raise ConfigError(f"--arch {arch}: a tag is written timm:NAME.TAG")
+        known = image_models.of_tag(model, bare)
+    else:
+        known = vision.of_tag(bare, tag) if tag else None
+    why = (
+        ""
+        if known is not None
+        else (
+            f"--arch {arch} does not say how the images of these weights were prepared: name the tag "
+            f"({'torchvision:NAME@WEIGHTS' if kind == 'torchvision' else 'timm:NAME.TAG'})"
+        )
+    )
+    notes = tuple(
+        filter(None, [vision.other_function(bare) if kind == "torchvision" else ""])
+    )
+    return Loaded(model, arch, known, why, notes=notes)
+
+
 def _name(path: Path, found: Weights) -> str:
     """The file; where it holds several weights, also which were taken and which not."""
     if not found.others:
         return path.name
     return f"{path.name}: {found.taken} (not {few(list(found.others))})"
-
-
-def fitted(state: State, wanted: State) -> State:
-    """`state` under the names of the model, where taking prefixes off makes all of them fit.
-
-    Else without the prefixes of wrappers, so that what does not fit can be named.
-
-    >>> fitted({"module.a": 1, "module.b": 2}, {"a": 0, "b": 0})
-    {'a': 1, 'b': 2}
-    """
-    for one in _renamed(state):
-        if one.keys() == wanted.keys():
-            return one
-    return _unwrapped(state)
-
-
-def _renamed(state: State) -> Iterator[State]:
-    """The state as it is, and with up to three prefixes off, in any order they come in."""
-    yield state
-    counted = {k: v for k, v in state.items() if k != _AVERAGED}
-    if len(counted) < len(state):
-        yield from _renamed(counted)
-    for prefix in _PREFIXES:
-        if state and all(key.startswith(prefix) for key in state):
-            yield from _renamed({k.removeprefix(prefix): v for k, v in state.items()})
-    inner = {key.replace("_orig_mod.", ""): value for key, value in state.items()}
-    if inner.keys() != state.keys() and len(inner) == len(state):
-        yield inner
-
-
-def _unwrapped(state: State) -> State:
-    for prefix in _WRAPPERS:
-        if state and all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return state
-
-
-def _fill(model: nn.Module, state: State, spec: str, arch: str) -> None:
-    """Load the weights; InputError names the first keys and shapes that do not fit."""
-    wanted = model.state_dict()
-    missing = [key for key in wanted if key not in state]
-    unexpected = [key for key in state if key not in wanted]
-    odd = [
-        f"{key} {_shape(value)} in the file, {_shape(wanted[key])} in the model"
-        for key, value in state.items()
-        if key in wanted and _shape(value) != _shape(wanted[key])
-    ]
-    parts = {"missing": missing, "unexpected": unexpected, "of another shape": odd}
-    wrong = [f"{len(keys)} {kind}: {few(keys)}" for kind, keys in parts.items() if keys]
-    if wrong:
-        raise InputError(f"{spec} does not fit --arch {arch}; keys {'; '.join(wrong)}")
-    model.load_state_dict(state)
-
-
-def _shape(value: Any) -> tuple[int, ...] | None:
-    """None for what a module stores beside its tensors."""
-    shape = getattr(value, "shape", None)
-    return None if shape is None else tuple(shape)
