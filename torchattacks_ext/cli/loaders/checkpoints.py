@@ -30,8 +30,8 @@ PLAIN = (
 """Where frameworks keep the weights, in the order of preference."""
 _AVERAGED = {"current_model_state", "averaging_state"}
 _AVERAGE = (
-    "Lightning's weight averaging: state_dict holds the averaged weights, those of the last step lie "
-    "under current_model_state"
+    "Lightning's weight averaging: state_dict holds the averaged weights, those of the last step "
+    "lie under current_model_state"
 )
 SHOWN = 3
 _DEPTH = 3

@@ -1,7 +1,9 @@
-"""How does "hf:OWNER/NAME" become a model? From the cache or a folder, safetensors, no code of its own."""
+"""How does "hf:OWNER/NAME" become a model? From the cache or a folder, by safetensors alone."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -47,18 +49,19 @@ def _of_transformers(folder: Path, config: dict[str, Any], said: str) -> Loaded:
     check_index(folder, said)
     if not any(folder.glob("*.safetensors")):
         raise InputError(
-            f"{said} has no *.safetensors; pickled weights are not read: load and save them anew "
+            f"{said} has no *.safetensors; pickled weights are not read: load, and save them anew "
             "with save_pretrained(PATH)"
         )
     package = _package()
     try:
-        model, told = package.AutoModelForImageClassification.from_pretrained(
-            str(folder),
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
+        with _no_bars(package):
+            model, told = package.AutoModelForImageClassification.from_pretrained(
+                str(folder),
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
     except Exception as error:  # whatever its config leads to
         raise InputError(
             f"{said} is no image classifier: {one_line(error)[:300]}"
@@ -66,14 +69,30 @@ def _of_transformers(folder: Path, config: dict[str, Any], said: str) -> Loaded:
     lost = sorted([*told.get("missing_keys", ())])
     odd = [str(one[0]) for one in told.get("mismatched_keys", ())]
     if lost or odd:
+        names = few([*lost, *sorted(odd)])
         raise InputError(
-            f"{said} lacks weights of the classifier ({few([*lost, *sorted(odd)])}), which would be "
-            "random; take a repository that was trained to classify"
+            f"{said} lacks weights of the classifier ({names}), which would be random; take a "
+            "repository that was trained to classify"
         )
     notes = _notes(config, told)
     known, unsaid = _preprocessing(package, folder, said)
     classes = of_config(getattr(model.config, "id2label", None))
     return Loaded(model, said, known, unsaid, classes, notes)
+
+
+@contextmanager
+def _no_bars(package: Any) -> Iterator[None]:
+    """Without bars of progress and lists of tensors, which are as before afterwards."""
+    log = package.utils.logging
+    shown, level = log.is_progress_bar_enabled(), log.get_verbosity()
+    log.disable_progress_bar()
+    log.set_verbosity_error()
+    try:
+        yield
+    finally:
+        log.set_verbosity(level)
+        if shown:
+            log.enable_progress_bar()
 
 
 def _notes(config: dict[str, Any], told: Any) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""How do "timm:NAME" and a folder of timm's form become a model? Built by timm, weights from safetensors."""
+"""How do "timm:NAME" and a folder of timm's form become a model? Built by timm, filled by us."""
 
 from __future__ import annotations
 

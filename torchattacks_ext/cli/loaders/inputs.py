@@ -1,4 +1,4 @@
-"""How do --model, --data and what belongs to them become a model on pixels and data in its classes?"""
+"""How do --model and --data become a model on pixels, and data in the numbers of its classes?"""
 
 from __future__ import annotations
 

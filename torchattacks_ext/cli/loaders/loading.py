@@ -1,7 +1,7 @@
 """How does the name of a model on the command line become a model? Sent to the way that reads it.
 
-Executed is only what the user names: the module of a factory, of --model or --arch. A weight file is
-read by PyTorch's restricted reader or as safetensors, which build tensors and run nothing.
+Executed is only what the user names: the module of a factory, of --model or --arch. A weight file
+is read by PyTorch's restricted reader or as safetensors, which build tensors and run nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ConfigError, InputError
+from ...errors import ConfigError
 from ...models.adapters.maite import labels_of
 from . import image_models, vision
 from .checkpoints import SUFFIXES, Weights, few, read_weights, refuse_other_formats
@@ -154,17 +154,15 @@ def _empty(arch: str, state: dict[str, Any]) -> Loaded:
         known = image_models.of_tag(model, bare)
     else:
         known = vision.of_tag(bare, tag) if tag else None
-    why = (
-        ""
-        if known is not None
-        else (
-            f"--arch {arch} does not say how the images of these weights were prepared: name the tag "
-            f"({'torchvision:NAME@WEIGHTS' if kind == 'torchvision' else 'timm:NAME.TAG'})"
+    why = ""
+    if known is None:
+        form = "torchvision:NAME@WEIGHTS" if kind == "torchvision" else "timm:NAME.TAG"
+        why = (
+            f"--arch {arch} does not say how the images of these weights were prepared: name their "
+            f"tag ({form})"
         )
-    )
-    notes = tuple(
-        filter(None, [vision.other_function(bare) if kind == "torchvision" else ""])
-    )
+    caution = vision.other_function(bare) if kind == "torchvision" else ""
+    notes = (caution,) if caution else ()
     return Loaded(model, arch, known, why, notes=notes)
 
 

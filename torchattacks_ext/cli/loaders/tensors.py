@@ -1,4 +1,4 @@
-"""Which tensors does a safetensors file, or a folder of pieces, hold? Plain data, nothing to run."""
+"""Which tensors does a safetensors file, or a folder of pieces, hold? Plain data, nothing runs."""
 
 from __future__ import annotations
 

@@ -59,8 +59,9 @@ def load_folder(ask: Ask) -> NamedData:
 
 def _classes(path: Path) -> tuple[Any, list[str]]:
     """The folder as torchvision's data set, and what was passed over."""
-    base = torchvision_part("datasets").ImageFolder
-    hidden, unread = [], 0
+    base: Any = torchvision_part("datasets").ImageFolder
+    hidden: list[str] = []
+    unread = 0
 
     class Visible(base):  # type: ignore[misc]
         """Without folders and files that a tool left behind."""

@@ -48,7 +48,7 @@ def as_named(value: Any, name: str, n: int | None = None) -> NamedData:
     own = labels_of(value)
     classes = own or _classes(value)
     used = total if n is None else min(n, total)
-    told = ()
+    told: tuple[str, ...] = ()
     if has_metadata(value):
         told = (
             f"MAITE's form, id {value.metadata['id']}: the class is the largest target",

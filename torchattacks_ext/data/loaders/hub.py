@@ -1,23 +1,25 @@
-"""How is a data set of the Hugging Face hub read? From the cache or a folder, columns by their type."""
+"""How is a data set of the Hugging Face hub read? From the cache or a folder, no code in it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from ...errors import ConfigError, InputError, MissingExtra
 from ..digits import ranks
 from .ask import Ask, local_folder, safe_name
+from .columns import class_names, class_numbers, image_column, label_column
 from .labelled import NamedData
 from .pictures import Pictures
 from .vision import in_order
 
 _FILES = ("README.md", "*.parquet")
-_LABELS = ("label", "labels", "target", "class")
 
 
 def load_hub(ask: Ask) -> NamedData:
@@ -34,10 +36,10 @@ def load_hub(ask: Ask) -> NamedData:
     if not origin.is_dir():
         raise InputError(f"{ask.spec}: {origin} is not a folder")
     whole, split = _split(package, origin, ask)
-    image, whole = _image_column(package, whole, ask)
-    label = _label_column(whole, ask)
-    labels = _labels(whole, label, ask)
-    classes = _names(whole.features[label])
+    image, whole = image_column(package, whole, ask)
+    label = label_column(whole, ask)
+    labels = class_numbers(whole, label, ask)
+    classes = class_names(whole.features[label])
     order: Sequence[int] = range(len(labels))
     notes = [
         f"split {split}",
@@ -108,14 +110,21 @@ def _split(package: Any, folder: Path, ask: Ask) -> tuple[Any, str]:
         ).is_file():
             found = package.load_from_disk(str(folder))
         else:
-            found = package.load_dataset(str(folder))
+            _look_at_card(folder, ask)
+            with _no_bars(package):
+                found = package.load_dataset(str(folder), ask.options.get("config"))
+    except InputError:
+        raise
     except Exception as error:  # builders raise what they like
         said = " ".join(str(error).split())[:200]
         raise InputError(
             f"{ask.spec} cannot be read ({type(error).__name__}: {said})"
         ) from error
     if not isinstance(found, Mapping):
-        return found, "only"
+        own = str(found.split or "only")
+        if wanted not in (None, own):
+            raise ConfigError(f"{ask.spec} has one split, {own}; leave split= out")
+        return found, own
     splits = list(found)
     if wanted is None:
         wanted = "test" if "test" in splits else splits[0] if len(splits) == 1 else None
@@ -126,83 +135,46 @@ def _split(package: Any, folder: Path, ask: Ask) -> tuple[Any, str]:
     return found[wanted], str(wanted)
 
 
-def _image_column(package: Any, whole: Any, ask: Ask) -> tuple[str, Any]:
-    """The name of the pictures' column, and the data with it decoded."""
-    features = dict(whole.features)
-    named = ask.options.get("image")
-    if named is not None and named not in features:
-        raise ConfigError(
-            f"{ask.spec} has the columns {', '.join(features)}, not {named!r}"
-        )
-    columns = [named] if named is not None else list(features)
-    pictures = [name for name in columns if type(features[name]).__name__ == "Image"]
-    stored = [name for name in columns if _holds_bytes(features[name])]
-    found = pictures or stored
-    if len(found) != 1:
-        raise ConfigError(
-            f"{ask.spec} has {len(found)} columns of pictures "
-            f"({', '.join(found) or 'among ' + ', '.join(features)}); say image=COLUMN"
-        )
-    if not pictures:  # written by pandas: the type is lost
-        whole = whole.cast_column(found[0], package.Image())
-    return found[0], whole
-
-
-def _holds_bytes(feature: Any) -> bool:
-    """Whether a column may hold image files: bytes, or bytes beside a path."""
-    if isinstance(feature, Mapping):
-        return "bytes" in feature
-    return str(getattr(feature, "dtype", "")) in ("binary", "large_binary")
-
-
-def _label_column(whole: Any, ask: Ask) -> str:
-    features = dict(whole.features)
-    named = ask.options.get("label")
-    if named is not None:
-        if named not in features:
-            raise ConfigError(
-                f"{ask.spec} has the columns {', '.join(features)}, not {named!r}"
-            )
-        return named
-    classes = [
-        name for name, one in features.items() if type(one).__name__ == "ClassLabel"
-    ]
-    whole_numbers = [name for name, one in features.items() if _is_whole(one)]
-    numbers = [name for name in whole_numbers if name in _LABELS]
-    found = classes or numbers or whole_numbers
-    if len(found) != 1:
-        raise ConfigError(
-            f"{ask.spec} has {len(found)} columns that could be the label "
-            f"({', '.join(found or features)}); say label=COLUMN"
-        )
-    return found[0]
-
-
-def _is_whole(feature: Any) -> bool:
-    return "int" in str(getattr(feature, "dtype", "")) and not isinstance(
-        feature, Mapping
+def _look_at_card(folder: Path, ask: Ask) -> None:
+    """Raises InputError where the card sends the reader out of the folder."""
+    card = folder / "README.md"
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    head = (
+        text.split("---", 2)[1]
+        if text.startswith("---") and text.count("---") > 1
+        else ""
     )
+    try:
+        configs = (yaml.safe_load(head) or {}).get("configs", ())
+    except (yaml.YAMLError, AttributeError) as error:
+        raise InputError(f"{ask.spec}: the head of README.md is not YAML") from error
+    for path in _strings(
+        [one.get("data_files") for one in configs if isinstance(one, dict)]
+    ):
+        if "://" in path or path.startswith(("/", "~")) or ".." in path:
+            raise InputError(
+                f"{ask.spec}: README.md names the file {path!r}, out of its folder"
+            )
 
 
-def _labels(whole: Any, name: str, ask: Ask) -> list[int]:
-    """Class numbers of all rows."""
-    found = list(whole[name])
-    if not found:
-        raise InputError(f"{ask.spec} has no rows")
-    if not all(isinstance(one, int) for one in found):
-        kind = next(type(one).__name__ for one in found if not isinstance(one, int))
-        raise InputError(
-            f"{ask.spec}: column {name!r} holds {kind}, expected class numbers"
-        )
-    missing = sum(one < 0 for one in found)
-    if missing:
-        raise InputError(
-            f"{ask.spec}: {missing} of {len(found)} labels in {name!r} are below 0, which means "
-            "that they are not known: take another split"
-        )
-    return found
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from () if key == "split" else _strings(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _strings(inner)
 
 
-def _names(feature: Any) -> tuple[str, ...] | None:
-    names = getattr(feature, "names", None)
-    return tuple(map(str, names)) if names else None
+@contextmanager
+def _no_bars(package: Any) -> Iterator[None]:
+    """Without bars of progress, which are as before afterwards."""
+    shown = not package.are_progress_bars_disabled()
+    package.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            package.enable_progress_bars()

@@ -94,7 +94,7 @@ class Pictures(Dataset[Any]):
         if self.ask.resize is None and image.size != self.size:
             raise InputError(
                 f"{where} is {image.size[0]}x{image.size[1]}, the first {self.size[0]}x"
-                f"{self.size[1]} (width x height): images of unequal size; pass --resize N (resize=N)"
+                f"{self.size[1]} (width x height): unequal sizes; pass --resize N (resize=N)"
             )
         pixels = self.shape(image)
         if self.channels == 3:

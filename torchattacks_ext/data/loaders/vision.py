@@ -1,4 +1,4 @@
-"""How is a data set of torchvision read? From its folder, by its own checks, not downloaded unasked."""
+"""How is a data set of torchvision read? From its folder, by its checks, not downloaded unasked."""
 
 from __future__ import annotations
 
@@ -16,40 +16,12 @@ from .ask import Ask
 from .labelled import NamedData
 from .pictures import Pictures, torchvision_part
 
-SETS = (
-    *(
-        "CIFAR10",
-        "CIFAR100",
-        "Country211",
-        "DTD",
-        "EMNIST",
-        "EuroSAT",
-        "FGVCAircraft",
-        "FakeData",
-    ),
-    *(
-        "FashionMNIST",
-        "Flowers102",
-        "Food101",
-        "GTSRB",
-        "ImageNet",
-        "Imagenette",
-        "KMNIST",
-        "MNIST",
-    ),
-    *(
-        "OxfordIIITPet",
-        "PCAM",
-        "Places365",
-        "QMNIST",
-        "RenderedSST2",
-        "STL10",
-        "SUN397",
-        "SVHN",
-    ),
-    *("StanfordCars", "USPS"),
+SETS = tuple(
+    "CIFAR10 CIFAR100 Country211 DTD EMNIST EuroSAT FGVCAircraft FakeData FashionMNIST Flowers102 "
+    "Food101 GTSRB Imagenette KMNIST MNIST OxfordIIITPet PCAM Places365 QMNIST RenderedSST2 STL10 "
+    "SUN397 SVHN StanfordCars USPS".split()
 )
-"""Those whose items are an image and one class; pickles inside are read after their MD5 is right."""
+"""Those whose items are an image and one class; pickles are read after their MD5 is right."""
 ROOT = Path("data")
 """Where they lie when nobody says."""
 _NUMBERED = re.compile(r"(\d+) - .*")
@@ -58,8 +30,8 @@ _NUMBERED = re.compile(r"(\d+) - .*")
 def load_vision(ask: Ask) -> NamedData:
     """At most n images of a data set of torchvision; see :func:`..named.load_data`.
 
-    Its order is kept; where all labels are in the order of the classes, images are taken in turn from
-    them. Raises ConfigError for a name, a split that it does not have; InputError where its files
+    Its order is kept; where all labels are in the order of the classes, images are taken in turn
+    from them. Raises ConfigError for a name, a split that it does not have; InputError where its files
     are not in the folder or damaged; MissingExtra without torchvision.
     """
     if ask.name not in SETS:
@@ -109,9 +81,7 @@ def _settings(kind: Any, ask: Ask) -> tuple[str, dict[str, Any]]:
         split = ask.option("split", ("test", "train"), "test")
         return split, {"train": split == "train"}
     if "split" in known:
-        default = (
-            "val" if ask.name in ("ImageNet", "Imagenette", "Places365") else "test"
-        )
+        default = "val" if ask.name in ("Imagenette", "Places365") else "test"
         split = ask.options.get("split", default)
         return split, {"split": split}
     if "split" in ask.options:
@@ -150,7 +120,7 @@ def _labels(whole: Any) -> list[int] | None:
         if found is not None and len(found) == len(whole):
             try:
                 return [int(label) for label in found]
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, RuntimeError):
                 return None
     return None
 

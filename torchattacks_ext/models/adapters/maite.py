@@ -1,4 +1,4 @@
-"""How is a model of MAITE's form called? A list of images in, a list of scores out, no import of it.
+"""How is a model of MAITE's form called? A list of images in, a list of scores out.
 
 The protocol is structural: anything callable on a sequence of images (C, H, W), with a dict
 `metadata` that has an `id`, is such a model. Its answers may be probabilities or logits, which

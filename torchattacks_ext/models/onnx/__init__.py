@@ -1,3 +1,3 @@
-"""ONNX files as models that give scores only: `model` runs them, `external` looks at their files."""
+"""ONNX files as models that give scores only: `model` runs them, `external` finds their files."""
 
 from .model import OnnxModel as OnnxModel

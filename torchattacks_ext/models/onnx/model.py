@@ -143,7 +143,7 @@ class OnnxModel(nn.Module):
         return {key: value for key, value in self.__dict__.items() if key != "session"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        self.__dict__.update(state)
         self._open()
 
 

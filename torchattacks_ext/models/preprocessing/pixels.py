@@ -1,4 +1,4 @@
-"""How does a published model take pixels in [0, 1], and an image become what its transform makes?"""
+"""How does a published model take pixels in [0, 1], and what makes its transform of an image?"""
 
 from __future__ import annotations
 

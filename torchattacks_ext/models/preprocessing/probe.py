@@ -58,11 +58,11 @@ def probed(known: Preprocessing, transform: Transform) -> Preprocessing:
         mean, std = mean[::-1], std[::-1]
     notes = list(known.notes)
     said = _as_written(known.mean, len(mean)), _as_written(known.std, len(std))
-    mean, std = (_rounded(*pair) for pair in zip((mean, std), said))
-    if (tuple(mean), tuple(std)) != said:
+    does = _rounded(mean, said[0]), _rounded(std, said[1])
+    if does != said:
         notes.append(
             f"its fields say mean {_short(said[0])} and std {_short(said[1])}, its transform does "
-            f"mean {_short(mean)} and std {_short(std)}: that is taken"
+            f"mean {_short(does[0])} and std {_short(does[1])}: that is taken"
         )
     if reverse:
         notes.append(
@@ -73,10 +73,10 @@ def probed(known: Preprocessing, transform: Transform) -> Preprocessing:
         notes.append("its transform puts a border around the image")
     return replace(
         known,
-        mean=tuple(mean),
-        std=tuple(std),
+        mean=does[0],
+        std=does[1],
         reverse=reverse,
-        channels=len(mean),
+        channels=len(does[0]),
         size=size,
         probed=True,
         notes=tuple(notes),
@@ -117,7 +117,7 @@ def _shape(transform: Transform) -> tuple[tuple[int, int] | None, bool]:
     return ((int(first.shape[1]), int(first.shape[2])) if fixed else None), border
 
 
-def _as_written(side: Sequence[float], n: int) -> tuple[float, ...]:
+def _as_written(side: tuple[float, ...], n: int) -> tuple[float, ...]:
     return tuple(float(x) for x in (side * n if len(side) == 1 else side))
 
 
