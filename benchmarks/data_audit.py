@@ -20,7 +20,7 @@ from tax_data import folder, pixels, sha256
 from torch import Tensor
 
 from torchattacks_ext import data_audit
-from torchattacks_ext.data.npz import npz_splits
+from torchattacks_ext.data.loaders.npz import npz_splits
 from torchattacks_ext.numerics.likeness.pairs import THRESHOLD, Portraits, near_pairs
 from torchattacks_ext.results.base.facts import versions
 

@@ -93,7 +93,7 @@ def test_named_digits() -> None:
     assert torch.equal(images, load_digits("test")[0][:30])
     assert labels.tolist() == list(range(10)) * 3
     assert load_data("digits").n == load_data("digits", 10**6).n == 445
-    assert set(data.facts()) == set(vars(data)) - {"dataset"}
+    assert set(data.facts()) == set(vars(data)) - {"dataset", "classes"}
 
 
 def test_a_loader_draws_nothing() -> None:
@@ -106,7 +106,7 @@ def test_a_loader_draws_nothing() -> None:
     ("spec", "said"),
     [
         ("digitz", "did you mean 'digits'"),
-        ("digits:x", "is not one of digits, npz:PATH, imagefolder:PATH"),
+        ("digits:x", "is not one of digits, npz:PATH"),
         ("npz", "is not one of"),
         ("npz:", "is not one of"),
         ("", "is not one of"),
@@ -123,7 +123,7 @@ def test_wrong_numbers_are_refused() -> None:
         load_data("digits", 0)
     with pytest.raises(ConfigError, match="resize=-3 must be"):
         load_data("imagefolder:x", resize=-3)
-    with pytest.raises(ConfigError, match="imagefolder:PATH only, not digits"):
+    with pytest.raises(ConfigError, match="hf only, not digits"):
         load_data("digits", resize=8)
 
 

@@ -87,7 +87,7 @@ def _audit(
 def _archive(
     spec: str, n: int | None, resize: int | None
 ) -> dict[str, tuple[Any, str]]:
-    from ..data.npz import npz_splits
+    from ..data.loaders.npz import npz_splits
 
     kind, _, path = spec.partition(":")
     if kind != "npz" or not path:
@@ -104,13 +104,12 @@ def _archive(
 def _named(
     specs: dict[str, str], n: int | None, resize: int | None
 ) -> dict[str, tuple[Any, str]]:
-    from ..data.named import load_data
+    from ..data.named import RESIZED, load_data
 
     found = {}
     for split, spec in specs.items():
-        named = load_data(
-            spec, n, resize=resize if spec.startswith("imagefolder") else None
-        )
+        files = spec.partition(":")[0] in RESIZED
+        named = load_data(spec, n, resize=resize if files else None)
         found[split] = named.loader(batch_size=512), spec
     return found
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import common
@@ -13,13 +14,22 @@ if TYPE_CHECKING:
 
     from ..data.named import NamedData
     from ..evaluation.plan import Plan
+    from ..results.base.facts import Flag
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """What is known of a model beside its weights: facts and doubts for the report."""
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    flags: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
     """What a run needs, validated: the model and its name, the data, the plan.
 
-    replaced: a sentence for each thing of a plan file that a flag replaced.
+    replaced: a sentence for each thing of a plan file that a flag replaced. origin: of the model.
     """
 
     name: str
@@ -27,6 +37,7 @@ class Task:
     data: NamedData
     plan: Plan
     replaced: tuple[str, ...] = ()
+    origin: Origin = Origin()
 
 
 def dry_facts(task: Task) -> dict[str, Any]:
@@ -42,7 +53,7 @@ def dry_facts(task: Task) -> dict[str, Any]:
     return {
         "dry_run": True,
         "name": task.name,
-        "model": describe_model(task.model),
+        "model": describe_model(task.model) | dict(task.origin.facts),
         "data": task.data.facts() | {"shape": shape},
         "plan": task.plan.model_dump(mode="json"),
         "replaced": list(task.replaced),

@@ -16,9 +16,17 @@ EXTRAS = {
     "demo": ("scikit-learn", "matplotlib"),
     "frames": ("pandas",),
     "hub": ("timm", "huggingface-hub"),
+    "onnx": ("onnxruntime",),
     "ray": ("ray",),
 }
-OTHERS = ("requests", "autoattack", "robustbench")
+OTHERS = (
+    "requests",
+    "autoattack",
+    "robustbench",
+    "transformers",
+    "datasets",
+    "medmnist",
+)
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ConfigError, InputError
 from . import common
-from .dry import Task, dry_facts, dry_text
-from .loading import in_eval_mode, load_model
+from .dry import Origin, Task, dry_facts, dry_text
+from .loaders.inputs import Given, on_device, read_data
+from .loaders.loading import load_model
 from .planning import build_plan, read_plan, read_sampler, replaced
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from ..data.named import NamedData
     from ..results.evaluation import EvaluationReport
 
 ReportFiles = dict[str, str]
@@ -25,11 +22,22 @@ ReportFiles = dict[str, str]
 
 def evaluate(
     model: Annotated[
-        str, typer.Option(help="package.module:factory, or FILE.pt with --arch.")
+        str,
+        typer.Option(
+            help="module:factory, torchvision:NAME, timm:NAME, hf:REPO, FILE.onnx, "
+            "or FILE.pt with --arch."
+        ),
     ],
-    data: Annotated[str, typer.Option(help="digits, npz:PATH or imagefolder:PATH.")],
+    data: Annotated[
+        str,
+        typer.Option(
+            help="digits, npz:PATH, imagefolder:PATH, torchvision:NAME, medmnist:FLAG, "
+            "hf:REPO or module:factory."
+        ),
+    ],
     arch: Annotated[
-        str | None, typer.Option(help="package.module:factory for FILE.pt.")
+        str | None,
+        typer.Option(help="Of FILE.pt: module:factory, torchvision:NAME, timm:NAME."),
     ] = None,
     weights: Annotated[
         str | None, typer.Option(help="Key of the weights in FILE.pt, say model_ema.")
@@ -101,8 +109,19 @@ def evaluate(
     ] = None,
     std: Annotated[str | None, typer.Option(help="A,B,C a channel.")] = None,
     resize: Annotated[
-        int | None, typer.Option(help="Squares of so many pixels (imagefolder).")
+        str | None,
+        typer.Option(help="Squares of N pixels, or model: as its own transform. [no]"),
     ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="File of the model's class names, or as-is: trust numbers."),
+    ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder of downloaded data. [the source's]")
+    ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Allow the network.")
+    ] = False,
     device: Annotated[
         str | None, typer.Option(help="Move the model, say to cuda.")
     ] = None,
@@ -140,10 +159,14 @@ def evaluate(
         )
         for text in (lost := replaced(base, checked, attacks)):
             common.warn(text)
-        named = _data(data, n, resize)
-        victim, label = load_model(model, arch, weights)
-        victim = _on_pixels(victim, mean, std, device, named)
-        task = Task(label, victim, named, checked, lost)
+        loaded = load_model(model, arch, weights, download=download)
+        given = Given(n, resize, data_root, classes, download)
+        named = read_data(data, given, loaded)
+        loaded = on_device(loaded, mean, std, device, named)
+        for flag in loaded.flags:
+            common.warn(f"{flag.code}: {flag.message}")
+        origin = Origin(loaded.facts(), loaded.flags)
+        task = Task(loaded.name, loaded.model, named, checked, lost, origin)
         facts = dry_facts(task)
         if not dry_run:
             report = run_task(task)
@@ -180,43 +203,6 @@ def _key(text: str | None) -> str | int | None:
     return int(text) if digits and text is not None else text
 
 
-def _data(spec: str, n: int | None, resize: int | None) -> NamedData:
-    from ..data.named import load_data
-
-    try:
-        return load_data(spec, n, resize=resize)
-    except (ConfigError, InputError) as error:
-        raise type(error)(f"--data: {error}") from error
-
-
-def _on_pixels(
-    model: nn.Module,
-    mean: str | None,
-    std: str | None,
-    device: str | None,
-    data: NamedData,
-) -> nn.Module:
-    """The model on its device, on pixels in [0, 1]."""
-    from ..models.normalised import NormalizedModel
-
-    if (mean is None) != (std is None):
-        raise ConfigError("--mean and --std belong together; give both or neither")
-    if mean is not None and std is not None:
-        moments = common.numbers(mean, "--mean"), common.numbers(std, "--std")
-        channels = data.dataset[0][0].shape[0]
-        if any(len(side) not in (1, channels) for side in moments):
-            raise ConfigError(
-                f"--mean {mean} --std {std}: the images have {channels} channels; "
-                "give one number a channel, or one for all"
-            )
-        model = NormalizedModel(model, *moments)
-    try:
-        return in_eval_mode(model if device is None else model.to(device))
-    except (RuntimeError, AssertionError) as error:
-        said = common.one_line(error)
-        raise ConfigError(f"--device {device} cannot be used ({said})") from error
-
-
 def run_task(task: Task) -> EvaluationReport:
     """Run it; the report also says where the data are from."""
     from ..evaluation.runner import evaluate as run
@@ -227,7 +213,13 @@ def run_task(task: Task) -> EvaluationReport:
     if task.replaced:
         origin["plan file"] = list(task.replaced)
     data = {**task.data.facts(), **report.data}
-    return replace(report, data=data, provenance=origin)
+    return replace(
+        report,
+        data=data,
+        provenance=origin,
+        model={**report.model, **task.origin.facts},
+        flags=(*report.flags, *task.origin.flags),
+    )
 
 
 def _write(report: EvaluationReport, out: Path | None, as_json: bool) -> str:

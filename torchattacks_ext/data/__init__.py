@@ -1,8 +1,7 @@
 """Data: what comes through the door, and in which batches.
 
 `door` says what an image and a label must be, `stream` makes checked batches with ids of anything
-that a caller may hand over. `named` loads a data set by its name: each of `digits`, `npz` and
-`folder` reads one kind into what `labelled` describes.
+that a caller may hand over. `named` loads a data set by its name, a file a source in `loaders`.
 """
 
 from .stream import Batch as Batch

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import torchattacks_ext as tax
 from torchattacks_ext import ConfigError, DataAudit, InputError, data_audit
-from torchattacks_ext.data.npz import npz_splits
+from torchattacks_ext.data.loaders.npz import npz_splits
 
 
 def pictures(n: int, seed: int = 0, channels: int = 1) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from torchattacks_ext import data_audit
-from torchattacks_ext.data.npz import npz_splits
+from torchattacks_ext.data.loaders.npz import npz_splits
 from torchattacks_ext.numerics.likeness.pairs import Portraits, near_pairs
 
 pytestmark = pytest.mark.slow

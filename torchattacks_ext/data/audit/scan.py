@@ -22,7 +22,7 @@ from ...numerics.likeness.pairs import Portraits
 from ...results.datasets.audit import SplitFacts
 from ..batches import raw_batches
 from ..door import as_tensor, check_labels
-from ..npz import channels_last
+from ..loaders.npz import channels_last
 
 STEPS = 255 * 256
 _LEAST = 4

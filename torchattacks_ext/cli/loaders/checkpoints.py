@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, InputError
-from .common import one_line
+from ...errors import ConfigError, InputError
+from ..common import one_line
 from .harmless import harmless_classes
 
 SUFFIXES = (".pt", ".pth", ".th", ".ckpt")
@@ -28,6 +28,11 @@ PLAIN = (
     "params",
 )
 """Where frameworks keep the weights, in the order of preference."""
+_AVERAGED = {"current_model_state", "averaging_state"}
+_AVERAGE = (
+    "Lightning's weight averaging: state_dict holds the averaged weights, those of the last step "
+    "lie under current_model_state"
+)
 SHOWN = 3
 _DEPTH = 3
 _FACTORY = "give a function without arguments that returns the model: --model module:function, with"
@@ -36,19 +41,21 @@ _FACTORY = "give a function without arguments that returns the model: --model mo
 @dataclass(frozen=True, eq=False)
 class Weights:
     """Named tensors of a file; taken: the key under which they lie, "" at the top; others: keys of
-    further weights in the same file.
+    further weights in the same file; note: what a reader should know of them.
     """
 
     state: dict[str, Any]
     taken: str = ""
     others: tuple[str, ...] = ()
+    note: str = ""
 
 
 def refuse_other_formats(path: Path) -> None:
     """Raises InputError for a file that holds a whole model or program, with the way around it."""
-    if path.suffix.lower() == ".onnx":
+    if (path / ".metadata").is_file():
         raise InputError(
-            f"{path} is ONNX, which is not read; {_FACTORY} a converter or a runtime inside"
+            f"{path} is a folder of torch.distributed.checkpoint; make one file of it: "
+            "torch.distributed.checkpoint.format_utils.dcp_to_torch_save(FOLDER, FILE.pt)"
         )
     names = _members(path)
     if any(name.endswith("/constants.pkl") for name in names):
@@ -95,7 +102,9 @@ def read_weights(path: Path, key: str | None = None) -> Weights:
     if chosen is None and len(found) == 1:
         chosen = next(iter(found))
     if chosen is not None:
-        return Weights(found[chosen], chosen, tuple(k for k in found if k != chosen))
+        others = tuple(k for k in found if k != chosen)
+        averaged = chosen == "state_dict" and _AVERAGED <= set(raw)
+        return Weights(found[chosen], chosen, others, _AVERAGE if averaged else "")
     if found:
         raise ConfigError(
             f"{path} holds weights under {few(sorted(found))}; say which: --weights KEY"

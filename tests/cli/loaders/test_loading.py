@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from torchattacks_ext.cli.checkpoints import read_weights
-from torchattacks_ext.cli.factories import call_factory
-from torchattacks_ext.cli.loading import fitted, in_eval_mode, load_model
+from torchattacks_ext.cli.loaders.checkpoints import read_weights
+from torchattacks_ext.cli.loaders.factories import call_factory
+from torchattacks_ext.cli.loaders.filling import fitted
+from torchattacks_ext.cli.loaders.loading import in_eval_mode, load_model
 from torchattacks_ext.errors import ConfigError, InputError
 from torchattacks_ext.models.normalised import NormalizedModel
 
@@ -27,7 +28,8 @@ class Trap:
 
 
 def test_a_factory_gives_its_model_in_eval_mode() -> None:
-    model, name = load_model("shed:build")
+    loaded = load_model("shed:build")
+    model, name = loaded.model, loaded.name
     assert (
         name == "shed:build" and isinstance(model, nn.Sequential) and not model.training
     )
@@ -99,7 +101,8 @@ def test_a_module_that_ends_the_process_is_an_error(workshop: Path) -> None:
 
 
 def test_weights_are_loaded(weights: Path) -> None:
-    model, name = load_model(str(weights), "shed:build")
+    loaded = load_model(str(weights), "shed:build")
+    model, name = loaded.model, loaded.name
     assert name == weights.name
     assert model(torch.zeros(1, 1, 8, 8)).tolist() == [[float(i) for i in range(10)]]
     assert not model.training

@@ -9,33 +9,47 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, InputError
+from ...errors import ConfigError, InputError
+from ...models.adapters.maite import MaiteModel, is_maite_model
+from ..common import one_line
 from .checkpoints import SUFFIXES
-from .common import one_line
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 def call_factory(spec: str, option: str) -> nn.Module:
-    """Import "package.module:factory" and call it. ConfigError or InputError."""
-    module_name, _, name = spec.partition(":")
-    if not module_name or not name:
-        raise ConfigError(
-            f"{option} {spec!r} is neither package.module:factory nor a file of "
-            f"weights ({', '.join(SUFFIXES)})"
-        )
-    with _current_folder_first():
-        factory = _find(module_name, name, option)
-        model = _guarded(factory, f"{option} {spec}")
+    """The Module that "package.module:factory" returns; a model of MAITE's form becomes one.
+
+    Raises ConfigError or InputError.
+    """
+    model = call(spec, option)
     from torch import nn
 
+    if is_maite_model(model):
+        return MaiteModel(model)
     if not isinstance(model, nn.Module):
         raise InputError(
             f"{option} {spec} returned {type(model).__name__}, expected a "
             "torch.nn.Module"
         )
     return model
+
+
+def call(spec: str, option: str) -> Any:
+    """Import "package.module:factory", call it without arguments, return what it gives.
+
+    Raises ConfigError for another spec, InputError for whatever goes wrong inside.
+    """
+    module_name, _, name = spec.partition(":")
+    if not module_name or not name:
+        raise ConfigError(
+            f"{option} {spec!r} is neither package.module:factory nor a file of "
+            f"weights ({', '.join(SUFFIXES)}), nor a published model (torchvision:, timm:, hf:)"
+        )
+    with _current_folder_first():
+        factory = _find(module_name, name, option)
+        return _guarded(factory, f"{option} {spec}")
 
 
 @contextlib.contextmanager
@@ -85,9 +99,10 @@ def _find(module_name: str, name: str, option: str) -> Callable[[], Any]:
     from torch import nn
 
     if isinstance(found, nn.Module) or not callable(found):
+        what = "data" if option == "--data" else "model"
         raise InputError(
             f"{where} is a {type(found).__name__}, expected a function without "
-            "arguments that returns the model"
+            f"arguments that returns the {what}"
         )
     factory: Callable[[], Any] = found
     return factory

@@ -27,7 +27,9 @@ class NamedData:
 
     name: for people. dataset: item i is (image (C, H, W) float32 in [0, 1], label). n:
     its length. n_total: images in the source. n_classes: None where the source does not
-    say. source, licence: for the report; "not stated" where nobody knows.
+    say. source, licence: for the report; "not stated" where nobody knows. classes: their names in
+    the order of the labels, None where the source has none. notes: what was taken of the source,
+    what was done to it, for the report.
     """
 
     name: str
@@ -37,6 +39,8 @@ class NamedData:
     n_classes: int | None = None
     source: str = UNKNOWN
     licence: str = UNKNOWN
+    classes: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def loader(self, batch_size: int) -> DataLoader[Any]:
         """Batches (images (B, C, H, W), labels (B,)) in the order of the data.
@@ -48,7 +52,7 @@ class NamedData:
         return DataLoader(self.dataset, batch_size=batch_size, generator=own)
 
     def facts(self) -> dict[str, Any]:
-        """Everything but the images, in JSON types."""
+        """Everything but the images and the names of the classes, in JSON types."""
         return {
             "name": self.name,
             "n": self.n,
@@ -56,4 +60,5 @@ class NamedData:
             "n_classes": self.n_classes,
             "source": self.source,
             "licence": self.licence,
+            "notes": list(self.notes) or None,
         }

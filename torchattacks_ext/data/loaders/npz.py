@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from ..errors import InputError
-from .door import check_images, check_labels
+from ...errors import InputError
+from ..door import check_images, check_labels
+from .ask import Ask
 from .labelled import NamedData
 
 NPZ_KEYS = (
@@ -31,29 +33,49 @@ _CHANNELS = (1, 3, 4)
 Arrays = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 
-def load_npz(path: Path, n: int | None) -> NamedData:
-    """The first n images of the archive; see :func:`.named.load_data`.
+def load_npz(ask: Ask) -> NamedData:
+    """The first n images of the archive; see :func:`..named.load_data`.
 
     Raises InputError for a file that is no archive of images and labels.
     """
-    raw_images, raw_labels = _arrays(path)
+    path = Path(ask.name)
+    split = ask.option("split", ("", *SPLITS), "")
+    taken = _taken(path, split)
+    images, labels, total = checked_arrays(path, taken.arrays, ask)
+    return NamedData(
+        name=path.stem,
+        dataset=TensorDataset(images, labels),
+        n=len(images),
+        n_total=total,
+        source=path.name,
+        notes=(f"arrays {taken.names[0]!r} and {taken.names[1]!r}", *taken.left),
+    )
+
+
+def checked_arrays(path: Path, arrays: Arrays, ask: Ask) -> tuple[Tensor, Tensor, int]:
+    """Images (n, C, H, W), labels (n,) of the first n rows, and the number of all.
+
+    Raises InputError, naming the file, for other counts, shapes and ranges.
+    """
+    raw_images, raw_labels = arrays
     if len(raw_images) != len(raw_labels) or not len(raw_images):
         raise InputError(
             f"{path} holds {len(raw_images)} images and {len(raw_labels)} labels; "
             "expected as many of each, and at least one"
         )
     try:
-        images = check_images(_pixels(raw_images[:n]), (0.0, 1.0), torch.float32)
-        labels = _classes(raw_labels[:n])
+        images = check_images(_pixels(raw_images[: ask.n]), (0.0, 1.0), torch.float32)
+        labels = _classes(raw_labels[: ask.n])
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return NamedData(
-        name=path.stem,
-        dataset=TensorDataset(images, labels),
-        n=len(images),
-        n_total=len(raw_images),
-        source=path.name,
-    )
+    told = ask.option("channels", ("", "1", "3"), "")
+    if told and images.shape[1] != int(told):
+        if told == "1" or images.shape[1] != 1:
+            raise InputError(
+                f"{path}: the images have {images.shape[1]} channels, channels={told} does not fit"
+            )
+        images = images.expand(-1, 3, -1, -1).clone()
+    return images, labels, len(raw_images)
 
 
 def npz_splits(path: Path) -> dict[str, Arrays]:
@@ -61,10 +83,7 @@ def npz_splits(path: Path) -> dict[str, Arrays]:
 
     An archive without such names is one split, "test". Raises InputError as :func:`load_npz`.
     """
-    pairs = {
-        split: ((f"{split}_images", f"{split}_labels"), (f"x_{split}", f"y_{split}"))
-        for split in SPLITS
-    }
+    pairs = {split: _pairs(split) for split in SPLITS}
     found = {}
     with _opened(path) as archive:
         for split, names in pairs.items():
@@ -83,14 +102,38 @@ def channels_last(shape: tuple[int, ...]) -> bool:
     return shape[3] in _CHANNELS and shape[1] not in _CHANNELS
 
 
+@dataclass(frozen=True, eq=False)
+class _Taken:
+    """Two arrays of an archive, their names, and a word on what was left."""
+
+    arrays: Arrays
+    names: tuple[str, str]
+    left: tuple[str, ...] = ()
+
+
 def _arrays(path: Path) -> Arrays:
     """Images and labels as stored."""
+    return _taken(path, "").arrays
+
+
+def _taken(path: Path, split: str) -> _Taken:
+    """Images and labels of a split; of "" the first pair of :data:`NPZ_KEYS`."""
+    pairs = _pairs(split) if split else NPZ_KEYS
     with _opened(path) as archive:
-        for pair in NPZ_KEYS:
-            if all(key in archive for key in pair):
-                return archive[pair[0]], archive[pair[1]]
         keys = sorted(archive)
-    raise InputError(f"{path} holds the arrays {keys}; expected 'images' and 'labels'")
+        for pair in pairs:
+            if all(key in archive for key in pair):
+                rest = [key for key in keys if key not in pair]
+                left = (f"arrays not read: {', '.join(rest)}",) if rest else ()
+                return _Taken((archive[pair[0]], archive[pair[1]]), pair, left)
+    raise InputError(
+        f"{path} holds the arrays {keys}; expected {pairs[0][0]!r} and {pairs[0][1]!r}"
+    )
+
+
+def _pairs(split: str) -> tuple[tuple[str, str], ...]:
+    """How the arrays of a split may be called."""
+    return (f"{split}_images", f"{split}_labels"), (f"x_{split}", f"y_{split}")
 
 
 @contextmanager
@@ -144,6 +187,12 @@ def _classes(raw: np.ndarray[Any, Any]) -> Tensor:
     """Class numbers (N,) int64."""
     if raw.dtype.kind not in "iufb":
         raise InputError(f"labels are {raw.dtype}, expected class numbers 0 .. K-1")
+    several = raw.ndim == 2 and raw.shape[1] > 1
+    if several and np.isin(raw, (0, 1)).all() and (raw.sum(axis=1) != 1).any():
+        raise InputError(
+            f"labels have shape {raw.shape} with several marks a row: many labels an image, and "
+            "accuracy is of one; take one column, or another set"
+        )
     labels = check_labels(torch.from_numpy(raw.astype(np.float64)), len(raw))
     if int(labels.min()) < 0:
         raise InputError(

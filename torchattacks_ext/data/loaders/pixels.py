@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..errors import InputError
+from ...errors import InputError
 
 DEEP = 65535.0
 """The largest value of 16 bits."""
@@ -29,14 +29,24 @@ def read_image(file: str) -> Any:
     for whole or real numbers whose range the file does not say.
     """
     with open_image(file) as image:
-        try:
-            if image.mode == "F" or image.mode[0] == "I":
-                return _deep(file, image)
-            return image.convert("RGB")
-        except InputError:
-            raise
-        except (OSError, SyntaxError, ValueError) as error:
-            raise _damaged(file, error) from error
+        flat = flat_image(image, file)
+        return flat.convert("RGB") if flat.mode == "L" else flat
+
+
+def flat_image(image: Any, where: str) -> Any:
+    """An image of PIL as RGB, or as grey: of 8 bits (L), or floats in [0, 1] (F).
+
+    Palettes and CMYK become RGB, one bit becomes grey, transparency is dropped, deep pixels are
+    brought to their own range. where: for messages. Raises InputError as :func:`read_image`.
+    """
+    try:
+        if image.mode == "F" or image.mode[0] == "I":
+            return _deep(where, image)
+        return image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB")
+    except InputError:
+        raise
+    except (OSError, SyntaxError, ValueError) as error:
+        raise _damaged(where, error) from error
 
 
 def three_channels(pixels: Tensor) -> Tensor:
