@@ -124,7 +124,7 @@ def test_a_dry_run_checks_and_runs_nothing(run: Run, workshop: Path) -> None:
     facts = json.loads(run(*line, "--json").out)
     assert [stage["row_passes"] for stage in facts["stages"][:2]] == [12, 29]
     assert facts["row_passes"] == sum(stage["row_passes"] for stage in facts["stages"])
-    assert run(*line, "--attacks", "DeepFool").out.count("unknown") == 2
+    assert run(*line, "--attacks", "JSMA").out.count("unknown") == 2
 
 
 def test_a_plan_file_and_flags(run: Run, workshop: Path) -> None:

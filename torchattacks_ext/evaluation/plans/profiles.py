@@ -108,6 +108,6 @@ def _attack(name: str, eps: float, norm: Norm, full: bool) -> dict[str, Any] | N
 def _step(name: str, eps: float) -> dict[str, Any]:
     """The length of a step, where the default is one for a ball of 8/255."""
     known = parameters_of(name)
-    if "alpha" not in known or "steps" not in known or not eps:
+    if "alpha" not in known or not eps:
         return {}
-    return {"alpha": eps / REACH}
+    return {"alpha": eps / REACH if "steps" in known else 1.25 * eps}  # FFGSM's paper
