@@ -18,11 +18,12 @@ import torchattacks_ext.cli.demo as demo
 import torchattacks_ext.cli.doctor as doctor
 import torchattacks_ext.cli.evaluate as evaluate
 import torchattacks_ext.cli.methods as methods
+import torchattacks_ext.cli.plans.command as plans
 from torchattacks_ext.cli import main as entry
 from torchattacks_ext.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("demo", "evaluate", "methods", "doctor")
+COMMANDS = ("demo", "evaluate", "methods", "doctor", "plan")
 Run = Callable[..., Any]
 
 # command -> what it calls once its arguments are read, and a line that gets there
@@ -35,6 +36,7 @@ INNER = {
     ),
     "methods": (methods, "probe_facts", ["methods"]),
     "doctor": (doctor, "inspect_environment", ["doctor"]),
+    "plan": (plans, "plan_facts", ["plan", "check", "plan.yaml"]),
 }
 
 

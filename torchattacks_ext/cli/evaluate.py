@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..numerics.arguments import parse_whole
 from . import common
-from .dry import Origin, Task, dry_facts, dry_text
 from .loaders.inputs import Given, on_device, read_data
 from .loaders.loading import load_model
-from .planning import build_plan, read_plan, read_sampler, replaced
+from .plans.dry import Origin, Task, dry_facts, dry_text
+from .plans.planning import Wanted, budget_of, build_plan, read_sampler, replaced
 
 if TYPE_CHECKING:
     from ..results.evaluation import EvaluationReport
@@ -50,6 +52,19 @@ def evaluate(
     ] = None,
     plan: Annotated[
         Path | None, typer.Option(help="Plan as YAML or JSON; other options override.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Stages by one name: fast, standard or full.")
+    ] = None,
+    threat_model: Annotated[
+        str | None, typer.Option(help="Radius and norm by name: cifar10-linf-8.")
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="NAME of an attack: bound what it leaves, from a sample."),
+    ] = None,
+    half_width: Annotated[
+        float | None, typer.Option(help="Of the interval of --budget. [0.01]")
     ] = None,
     eps: Annotated[
         str | None, typer.Option(help="Radius in [0, 1]: 0.03 or 8/255.")
@@ -134,6 +149,9 @@ def evaluate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, run nothing.")
     ] = False,
+    look: Annotated[
+        int, typer.Option(help="Images on which a dry run measures its guess. [0]")
+    ] = 0,
 ) -> int:
     """Measure a model: accuracy, attacks, PRTest.
 
@@ -142,6 +160,7 @@ def evaluate(
     common.check_folder(out)
     settings: dict[str, Any] = {"norm": norm, "seed": seed, "batch_size": batch_size}
     settings |= {"outputs": outputs, "output_key": _key(output_key)}
+    settings["threat_model"] = threat_model
     arguments = {
         "tolerance": _number(tolerance, "--tolerance"),
         "significance": _number(significance, "--significance"),
@@ -152,11 +171,17 @@ def evaluate(
         "n_mean": n_mean,
     }
     with common.clean_stdout():
-        base = None if plan is None else read_plan(plan)
+        base = _plan_file(plan)
         radius = {"eps": _number(eps, "--eps")}
-        checked = build_plan(
-            base, settings | radius, attacks, arguments, fim, certified, stress
+        asked = {"fim": fim, "certified": certified, "stress": stress}
+        wanted = Wanted(
+            profile,
+            attacks,
+            arguments,
+            tuple(name for name, on in asked.items() if on),
+            budget_of(budget, half_width),
         )
+        checked = build_plan(base, settings | radius, wanted)
         for text in (lost := replaced(base, checked, attacks)):
             common.warn(text)
         loaded = load_model(model, arch, weights, download=download)
@@ -167,7 +192,7 @@ def evaluate(
             common.warn(f"{flag.code}: {flag.message}")
         origin = Origin(loaded.facts(), loaded.flags)
         task = Task(loaded.name, loaded.model, named, checked, lost, origin)
-        facts = dry_facts(task)
+        facts = dry_facts(task, parse_whole(look, "--look", 0) if dry_run else 0)
         if not dry_run:
             report = run_task(task)
             text = _write(report, out, json_)
@@ -191,6 +216,12 @@ def _ending(report: EvaluationReport) -> int:
     if any(flag.code == "model_raised" for flag in loud):
         return 2
     return 1 if report.failed else 0
+
+
+def _plan_file(path: Path | None) -> Mapping[str, Any] | None:
+    from ..evaluation.plans.places import read_plan
+
+    return None if path is None else read_plan(path)
 
 
 def _number(text: str | None, option: str) -> float | None:

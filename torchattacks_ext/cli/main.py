@@ -25,6 +25,7 @@ from .demo import demo
 from .doctor import doctor
 from .evaluate import evaluate
 from .methods import methods
+from .plans.command import plan
 
 PROGRAM = "torchattacks-ext"
 PASS, FINDING, ERROR, INTERRUPTED = 0, 1, 2, 130
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 for _command in (demo, evaluate, data_audit, methods, doctor):
     app.command()(_command)
+app.add_typer(plan)
 
 
 def _version(wanted: bool) -> None:

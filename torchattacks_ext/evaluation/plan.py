@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import (
@@ -12,6 +11,7 @@ from pydantic import (
     Field,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from torch import Tensor
 
@@ -25,6 +25,10 @@ from ..numerics.arguments import parse_number, plain_scalar
 from ..numerics.norms import Bounds
 from ..results.base import codec
 from ..samplers import CallableSampler, Sampler
+from .plans.keys import whole_plan
+from .plans.places import PlanFile
+from .plans.words import did_you_mean as did_you_mean
+from .plans.words import mistakes
 from .zoo.catalogue import attack_names
 
 RESERVED = "worst_case"
@@ -75,14 +79,19 @@ class Plan(BaseModel):
     """The settings of one evaluation; build it with :func:`check_plan`.
 
     eps: radius in pixel units ("8/255" is understood). norm: of the ball that judges every attack.
+    threat_model: both by the name that the literature uses, see
+    :data:`.plans.threats.THREATS`; then eps and norm may be left out, and must be the same.
     seed (0 .. 2^63 - 1), batch_size, outputs, output_key: as in :class:`~torchattacks_ext.PRTest`.
     bounds: (low, high), each a number or one a channel; None for data without a range, which
     attacks that clip cannot have.
-    stages: in the order of the report; the clean stage comes first even where it is not named.
+    stages: in the order of the report; the clean stage comes first even where it is not named. A
+    key `budget`, say {"attack": "msa", "half_width": 0.01}, is short for a stage "budgeted" with
+    these arguments behind the others.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    threat_model: str | None = None
     eps: float
     norm: Norm = "Linf"
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -91,6 +100,11 @@ class Plan(BaseModel):
     outputs: Outputs = "logits"
     output_key: str | int | None = None
     stages: tuple[StageSpec, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_keys(cls, value: Any) -> Any:
+        return whole_plan(value) if isinstance(value, Mapping) else value
 
     @field_validator("eps", mode="before")
     @classmethod
@@ -143,11 +157,14 @@ def _plain_side(side: float | Tensor) -> float | tuple[float, ...]:
 def check_plan(plan: Plan | Mapping[str, Any]) -> Plan:
     """A validated plan. Raises ConfigError naming each wrong key, its value and what is expected.
 
-    Stages and their arguments are checked where they are built
+    Of a plan file (:func:`.plans.places.read_plan`) it names the lines as well. Stages and their
+    arguments are checked where they are built
     (:func:`~torchattacks_ext.evaluation.stages.build_stages`), also before any forward pass.
 
     >>> check_plan({"eps": "8/255", "stages": ["clean", "PGD"]}).stages[1].name
     'PGD'
+    >>> check_plan({"threat_model": "cifar10-l2-0.5", "stages": ["PGD"]}).norm
+    'L2'
     """
     if isinstance(plan, Plan):  # model_copy(update=...) has checked nothing
         plan = {field: getattr(plan, field) for field in Plan.model_fields}
@@ -155,40 +172,13 @@ def check_plan(plan: Plan | Mapping[str, Any]) -> Plan:
         raise ConfigError(
             f"plan is {type(plan).__name__}, expected a dict with 'eps' and 'stages'"
         )
+    places = plan.places if isinstance(plan, PlanFile) else None
     try:
         return Plan.model_validate(dict(plan))
     except ValidationError as error:
-        raise ConfigError(f"plan: {_words(error)}") from None
-
-
-def _words(error: ValidationError) -> str:
-    parts = []
-    for problem in error.errors():
-        where = ".".join(str(step) for step in problem["loc"]) or "plan"
-        if problem["type"] == "extra_forbidden":
-            known = list(Plan.model_fields)
-            hint = did_you_mean(where, known)
-            parts.append(
-                f"{where!r} is not a key of a plan{hint}; its keys are {', '.join(known)}"
-            )
-        elif problem["type"] == "missing":
-            parts.append(f"{where!r} is missing")
-        else:
-            said = problem["msg"].removeprefix("Value error, ")
-            got = repr(problem.get("input"))[:60]
-            parts.append(said if said.startswith(where) else f"{where}={got}: {said}")
-    return "; ".join(parts)
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """'; did you mean ...?', or nothing where no known word is near; case does not count.
-
-    >>> did_you_mean("tolerence", ["tolerance", "n_max"])
-    "; did you mean 'tolerance'?"
-    """
-    spelled = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(word.lower(), spelled, n=1)
-    return f"; did you mean {spelled[near[0]]!r}?" if near else ""
+        said = mistakes(error, (*Plan.model_fields, "budget"), places)
+        origin = "plan" if places is None else f"plan file {places.file}"
+        raise ConfigError(f"{origin}: {said}") from None
 
 
 def plain_arguments(arguments: Mapping[str, Any], owner: str) -> dict[str, Any]:
@@ -245,4 +235,4 @@ def default_plan(eps: Any, **changes: Any) -> Plan:
 def known_stages() -> tuple[str, ...]:
     """Names that a stage may have: own stages, then every registered attack."""
     own = "clean", "prtest", "fim", "certified", "smoothed", "diagnostics", "stress"
-    return (*own, "msa", "autoattack", "attack", *attack_names())
+    return (*own, "msa", "autoattack", "budgeted", "attack", *attack_names())

@@ -87,6 +87,9 @@ def evaluate(
                 with session(model):
                     finite |= _run_batch(running, batch, view, stream, gallery, whose)
                 bar.update(len(batch))
+            with session(model):
+                for run in running:
+                    run.close()
         described = facts.describe()
         if not finite:
             raise _nothing_finite(running, described["n"])

@@ -55,6 +55,7 @@ class Running:
     cost: Cost = Cost()
     error: str | None = None
     failure: ModelContractError | None = None
+    shared: Shared | None = None
 
     def take(
         self, batch: Batch, shared: Shared, gallery: Gallery, traits: ModelTraits
@@ -62,6 +63,7 @@ class Running:
         """One batch. Where the model raises its rows are FAILED; else the stage ends."""
         if self.error is not None:
             return
+        self.shared = shared
         meter, started = shared.view.meter, time.perf_counter()
         before = meter.snapshot()
         try:
@@ -109,6 +111,21 @@ class Running:
             label = self.stage.label
             logger.warning("no pictures of stage %s: %s", label, error, exc_info=error)
 
+    def close(self) -> None:
+        """The last step of a stage that needs all rows at once; inside a session."""
+        shared = self.shared
+        if self.error is not None or shared is None or not self.stage.closes:
+            return
+        meter, started = shared.view.meter, time.perf_counter()
+        before = meter.snapshot()
+        try:
+            whole = self._joined()
+            if whole is not None:
+                self.parts = [self.stage.close(whole, shared)]
+        except Exception as error:
+            self._end(error)
+        self.cost += meter.since(before, time.perf_counter() - started)
+
     def report(self, doubts: Sequence[Flag] = ()) -> StageReport:
         """What goes into the report; a stage that raised has no result at all.
 
@@ -132,7 +149,8 @@ class Running:
             cost=self.cost,
         )
 
-    def _whole(self) -> Result | None:
+    def _joined(self) -> Result | None:
+        """All parts as one; None, and the stage ends, where nothing was measured."""
         known = [part for part in self.parts if isinstance(part, Result)]
         if not known or (self.failure is not None and all(map(_is_failed, known))):
             assert self.failure is not None  # else there would be rows
@@ -142,7 +160,12 @@ class Running:
             part if isinstance(part, Result) else part.like(known[0])
             for part in self.parts
         ]
-        whole = type(parts[0]).concat(parts)
+        return type(parts[0]).concat(parts)
+
+    def _whole(self) -> Result | None:
+        whole = self._joined()
+        if whole is None:
+            return None
         named = {"groups": groups_hash(whole.ids, whole.groups)}
         facts = {**whole.provenance, **named}
         whole = replace(whole, cost=self.cost, provenance=facts)

@@ -10,6 +10,7 @@ from ..evaluation.zoo.catalogue import AttackInfo, attack_info
 from ..results.accuracy import Accuracy
 from ..results.attack import AttackResult
 from ..results.certificates import Certificates
+from ..results.datasets.budgeted import Budgeted
 from ..results.diagnosis.diagnosis import Diagnosis
 from ..results.evaluation import EvaluationReport, StageReport
 from ..results.prob_robustness import ProbRobustness
@@ -50,7 +51,7 @@ def balls(report: EvaluationReport) -> list[str]:
     found = []
     for stage in report.stages:
         settings = settings_of(stage)
-        if is_attack(stage):
+        if is_attack(stage) or is_budgeted(stage):
             found.append(ball_text(settings) or ball_text(report.plan))
         elif is_test(stage):
             found.append(law_ball({**_ball(report.plan), **settings}))
@@ -77,6 +78,11 @@ def is_clean(stage: StageReport) -> bool:
 def is_attack(stage: StageReport) -> bool:
     """Whether the stage is an attack."""
     return stage.kind == "attack" or isinstance(stage.result, AttackResult)
+
+
+def is_budgeted(stage: StageReport) -> bool:
+    """Whether the stage ran an attack on a sample of what another left."""
+    return stage.kind == "budgeted" or isinstance(stage.result, Budgeted)
 
 
 def is_test(stage: StageReport) -> bool:

@@ -20,6 +20,7 @@ from .base.shares import check_confidence, open_rows, share_between
 from .base.unknown import known_fields
 from .base.words import short
 from .certificates import Certificates
+from .datasets.budgeted import Budgeted
 from .diagnosis.diagnosis import Diagnosis
 from .gallery import GalleryItem as GalleryItem
 from .prob_robustness import ProbRobustness
@@ -30,7 +31,7 @@ from .worst import leaves_the_ball, worst_stages
 
 _FAMILIES = (Accuracy, AttackResult, Certificates, Diagnosis, ProbRobustness)
 FAMILIES: dict[str, type[Result]] = {
-    family.schema: family for family in (*_FAMILIES, Sensitivity, Stress)
+    family.schema: family for family in (*_FAMILIES, Sensitivity, Stress, Budgeted)
 }
 """Every family that a stage may give, so that what is written can be read."""
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from torchattacks_ext import evaluate
-from torchattacks_ext.cli.planning import build_plan
+from torchattacks_ext.cli.plans.planning import Wanted, build_plan
 from torchattacks_ext.errors import ConfigError, ReliabilityWarning
 from torchattacks_ext.evaluation.plan import check_plan
 from torchattacks_ext.evaluation.stages import build_stages
@@ -86,7 +86,7 @@ def test_masking_is_warned_of_and_what_informs_is_not() -> None:
 
 
 def test_the_command_line_takes_it_among_attacks() -> None:
-    plan = build_plan(None, {"eps": "8/255"}, "Diagnostics,FGSM", {})
+    plan = build_plan(None, {"eps": "8/255"}, Wanted(attacks="Diagnostics,FGSM"))
     names = [stage.name for stage in plan.stages]
     assert names[1:3] == ["diagnostics", "FGSM"] and names[0] == "clean"
 

@@ -11,6 +11,7 @@ from .attack import AttackStage as AttackStage
 from .base import RowStage as RowStage
 from .base import Shared as Shared
 from .base import StageRows as StageRows
+from .budgeted import BudgetedStage as BudgetedStage
 from .certified import CertifiedStage as CertifiedStage
 from .clean import CleanStage as CleanStage
 from .diagnostics import DiagnosticsStage as DiagnosticsStage
@@ -31,6 +32,7 @@ STAGES: dict[str, type[RowStage]] = {
     "stress": StressStage,
     "msa": MSAStage,
     "autoattack": AutoAttackStage,
+    "budgeted": BudgetedStage,
     "attack": AttackStage,
 }
 """By the name in a plan, in lower case. "autoattack" is the real one in any mixture of cases;

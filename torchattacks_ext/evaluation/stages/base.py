@@ -64,6 +64,8 @@ class RowStage(ABC):
     kind: ClassVar[str]
     guarantee: str = ""
     needs: ClassVar[tuple[str, ...]] = ("clean",)
+    closes: ClassVar[bool] = False
+    """Whether :meth:`close` has work to do."""
 
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
         self.label, self.plan = label, plan
@@ -99,6 +101,14 @@ class RowStage(ABC):
         By default None: the stage then ends with the model's words.
         """
         return None
+
+    def close(self, result: Result, shared: Shared) -> Result:
+        """What can be done only when all rows are there, with passes of its own.
+
+        Asked once before :meth:`finish`, inside a session of the model, where `closes` is true.
+        result: of all batches as one. shared: of the last batch. By default nothing is added.
+        """
+        return result
 
     def finish(self, result: Result) -> Result:
         """The result of all batches as one, with what only the stage knows of the whole run.

@@ -101,12 +101,14 @@ class SpendSettings:
 class Spent:
     """What was looked at and what follows. strata: the known rows first, then those sampled.
 
-    looked, broken (M,) bool. lower, upper: of all broken rows. combine: how their
-    strata were put together ("split" where "joint" would take too much memory).
+    looked, broken (M,) bool. member (M,): number of the row's stratum in `strata`. lower, upper:
+    of all broken rows. combine: how their strata were put together ("split" where "joint" would
+    take too much memory).
     """
 
     looked: NDArray[np.bool_]
     broken: NDArray[np.bool_]
+    member: IntArray
     strata: tuple[Stratum, ...]
     lower: int
     upper: int
@@ -160,9 +162,10 @@ def spend(
     else:
         strata = _anytime(ledger, queues, room, settings)
         combine = "product"
-    drawn = ledger.looked.copy()
-    for rows, stratum in strata:
+    drawn, member = ledger.looked.copy(), np.zeros(len(order), dtype=np.int64)
+    for number, (rows, stratum) in enumerate(strata, 1):
         drawn[rows[: stratum.drawn]] = False
+        member[rows] = number
     first = Stratum(int(drawn.sum()), int(drawn.sum()), int(ledger.broken[drawn].sum()))
     every = (first, *(stratum for _, stratum in strata))
     error = 1 - settings.confidence
@@ -170,7 +173,9 @@ def spend(
         lower, upper = total_bounds(every, error, combine)
     else:
         lower, upper = (first.broken + side for side in _now(every[1:], error))
-    return Spent(ledger.looked, ledger.broken, every, lower, upper, combine)
+    return Spent(
+        ledger.looked, ledger.broken, member, every, lower, upper, combine
+    )
 
 
 _SHRUNK = 0.25

@@ -48,6 +48,10 @@ _STRESS = (
     "Hendrycks and Dietterich 2019, arXiv:1903.12261 (the corruptions of CIFAR-10-C and "
     "ImageNet-C, by the parameters of their code)"
 )
+_SAMPLED = (
+    "hypergeometric limits of finite populations; Waudby-Smith and Ramdas 2020, arXiv:2006.04347, "
+    "and Spertus, Sridhar and Stark 2024, arXiv:2409.06680 (any time)"
+)
 _BETTING = (
     "Waudby-Smith and Ramdas 2024, arXiv:2010.09686 (interval of a mean accuracy)"
 )
@@ -111,8 +115,11 @@ def _place(name: str, flag: Flag) -> str:
 def not_tested(report: EvaluationReport) -> list[str]:
     """What this report says nothing about, from its own plan outwards."""
     found = []
-    for kind, name in ((stages.is_attack, "attack"), (stages.is_test, "random test")):
-        mine = [stage for stage in report.stages if kind(stage)]
+    for kinds_of, name in (
+        ((stages.is_attack, stages.is_budgeted), "attack"),
+        ((stages.is_test,), "random test"),
+    ):
+        mine = [s for s in report.stages if any(kind(s) for kind in kinds_of)]
         if not any(stages.usable(stage) for stage in mine):
             found.append(f"No {name} gave a result." if mine else f"No {name} was run.")
     inside, free = stages.balls(report), stages.free_laws(report)
@@ -154,6 +161,8 @@ def methods(report: EvaluationReport) -> list[tuple[str, str]]:
                 found["MSA"] = _MSA
         elif stages.is_attack(stage):
             found[one_line(stage.name)] = "no citation is known for this attack"
+        elif stages.is_budgeted(stage):
+            found["Sampled attack"] = _SAMPLED
         elif stages.is_diagnosis(stage):
             found["Diagnostics"] = _DIAGNOSTICS
         elif stages.is_certified(stage):

@@ -8,7 +8,7 @@ from ...results.attack import AttackResult
 from ...results.base.result import Result
 from ...results.evaluation import EvaluationReport, StageReport
 from .. import stages
-from ..words import listing, one_line, share, things
+from ..words import listing, number, one_line, share, things
 
 
 def question(stage: StageReport) -> str:
@@ -17,6 +17,8 @@ def question(stage: StageReport) -> str:
         return "How many are correct without any change?"
     if stages.is_attack(stage):
         return "How many stay correct under this attack?"
+    if stages.is_budgeted(stage):
+        return "How many would stay correct under this attack, if it were run on all?"
     if stages.is_score(stage):
         return "How far do the outputs move for the worst tiny change?"
     if stages.is_diagnosis(stage):
@@ -90,4 +92,23 @@ def status_notes(result: Result) -> tuple[str, ...]:
     found = {code: int((status == int(code)).sum()) for code in words}
     return tuple(
         f"{things(found[code], 'image')} {words[code]}" for code in words if found[code]
+    )
+
+
+def found_norm(stage: StageReport, result: AttackResult) -> str:
+    """The median size of what a minimum-norm attack found by itself; "" for other attacks."""
+    entry = stages.zoo_entry(stage)
+    if entry is None or entry.family not in ("minimum-norm", "optimisation"):
+        return ""
+    norms = result.found_norm[
+        result.found_norm.isfinite() & (result.clean_correct == 1)
+    ]
+    if not len(norms):
+        return (
+            "minimum-norm attack: it fooled the model on no correct image, at any size"
+        )
+    norm = one_line(stages.settings_of(stage).get("norm", ""), 20)
+    return (
+        f"minimum-norm attack: median {norm} size of its changes {number(float(norms.median()))}, "
+        f"before the ball ({things(len(norms), 'correct image')} fooled)"
     )

@@ -15,6 +15,7 @@ from ...results.attack import AttackResult
 from ...results.base.facts import Cost
 from ...results.base.result import Result
 from ...results.certificates import Certificates
+from ...results.datasets.budgeted import Budgeted
 from ...results.diagnosis.diagnosis import Diagnosis
 from ...results.evaluation import EvaluationReport, StageReport
 from ...results.grounds import LIMITS
@@ -31,15 +32,16 @@ from ..words import (
     interval,
     level,
     listing,
-    number,
     one_line,
     percent,
     share,
     things,
 )
+from .budgets import GUARANTEE as SAMPLED
+from .budgets import budget_words
 from .diagnosed import GUARANTEE as DOUBTS
 from .diagnosed import diagnosis_words
-from .remarks import group_shares, outside_note, question, skipped, status_notes
+from .remarks import found_norm, group_shares, outside_note, question, skipped, status_notes
 
 WORST_CASE = "worst case"
 _ORDER = (Verdict.ROBUST, Verdict.NOT_ROBUST, Verdict.UNDECIDED, Verdict.MISCLASSIFIED)
@@ -158,6 +160,9 @@ def _score(
         return _certified(result, plan, confidence)
     if isinstance(result, Stress):
         return _Score(*stress_score(result, confidence))
+    if isinstance(result, Budgeted):
+        words, details, whole = budget_words(result)
+        return _Score(0, 0, None, SAMPLED[whole], details, words)
     facts = tuple(f"{one_line(k, 60)}: {one_line(v, 120)}" for k, v in summary.items())
     return _Score(
         0, 0, None, "see the documentation of this stage", facts, "see details"
@@ -175,7 +180,7 @@ def _attack(stage: StageReport, result: AttackResult, sides: list[float]) -> _Sc
         if right
         else "success rate n/a (no image is answered correctly without any change)"
     )
-    details = tuple(filter(None, (ball, success, _found_norm(stage, result))))
+    details = tuple(filter(None, (ball, success, found_norm(stage, result))))
     guarantee = "upper bound: no attack proves robustness"
     return _Score(left, len(result), (sides[0], sides[1]), guarantee, details)
 
@@ -201,25 +206,6 @@ def _incomplete(result: AttackResult, ball: str) -> _Score:
     details = tuple(filter(None, (ball, between)))
     words = f"incomplete ({why} of {things(n, 'image')})"
     return _Score(0, 0, None, "none: the stage is incomplete", details, words)
-
-
-def _found_norm(stage: StageReport, result: AttackResult) -> str:
-    """The median size of what a minimum-norm attack found by itself; "" for other attacks."""
-    entry = stages.zoo_entry(stage)
-    if entry is None or entry.family not in ("minimum-norm", "optimisation"):
-        return ""
-    norms = result.found_norm[
-        result.found_norm.isfinite() & (result.clean_correct == 1)
-    ]
-    if not len(norms):
-        return (
-            "minimum-norm attack: it fooled the model on no correct image, at any size"
-        )
-    norm = one_line(stages.settings_of(stage).get("norm", ""), 20)
-    return (
-        f"minimum-norm attack: median {norm} size of its changes {number(float(norms.median()))}, "
-        f"before the ball ({things(len(norms), 'correct image')} fooled)"
-    )
 
 
 def _test(stage: StageReport, result: ProbRobustness, sides: list[float]) -> _Score:

@@ -33,6 +33,7 @@ from ..words import (
     share,
     things,
 )
+from .budgets import budget_sentences
 from .context import doubts
 from .scorecard import scorecard
 
@@ -54,7 +55,8 @@ def plain_summary(report: EvaluationReport) -> list[str]:
     return [
         _measured(report, n),
         _clean(report),
-        _withstood(report),
+        *_withstood(report),
+        *budget_sentences(report),
         *_certified(report),
         *stress_sentences(report),
         *_random(report),
@@ -133,8 +135,14 @@ def _clean(report: EvaluationReport) -> str:
     return f"Without any change it answers {share(right, n)} of {them} correctly."
 
 
-def _withstood(report: EvaluationReport) -> str:
+def _withstood(report: EvaluationReport) -> list[str]:
     ran = [s for s in report.stages if is_attack(s) and usable(s)]
+    if not ran and budget_sentences(report):
+        return []
+    return [_attacked(report, ran)]
+
+
+def _attacked(report: EvaluationReport, ran: list[StageReport]) -> str:
     if not ran:
         tried = any(is_attack(stage) for stage in report.stages)
         what = "No attack gave a result" if tried else "No attack was run"

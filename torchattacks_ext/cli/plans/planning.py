@@ -4,59 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, InputError, MissingExtra
-from .common import words
+from ...errors import ConfigError
+from ..common import words
 
 if TYPE_CHECKING:
-    from ..evaluation.plan import Plan
-    from ..evaluation.stages import RowStage
+    from ...evaluation.plan import Plan
 
 _OWN = ("clean", "prtest")
 _SCORES = ("fim", "certified", "stress")
 """Stages that search for nothing; a flag of the same name adds them."""
-_FLAGS = ("eps", "norm", "seed", "batch_size", "outputs", "output_key")
+_FLAGS = ("threat_model", "eps", "norm", "seed", "batch_size", "outputs", "output_key")
 """Keys of a plan that flags of the same name replace."""
 _MIXED = ("msa", "autoattack", "diagnostics", "fast")
 """Stages of this package that --attacks may name; "autoattack" is the real one in any case."""
 _FAST = {"name": "msa", "label": "fast", "version": "fast", "engine": "own"}
 """What "fast" is short for."""
-
-
-def read_plan(path: Path) -> dict[str, Any]:
-    """A plan file (.json, .yaml, .yml) as a dict. InputError for anything else."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--plan {path} cannot be read: {error}") from error
-    if path.suffix.lower() == ".json":
-        try:
-            found = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"--plan {path} is not JSON: {error}") from error
-    else:
-        found = _yaml(text, path)
-    if not isinstance(found, dict):
-        raise InputError(
-            f"--plan {path} holds a {type(found).__name__}, expected keys like eps "
-            "and stages"
-        )
-    return found
-
-
-def _yaml(text: str, path: Path) -> Any:
-    try:
-        import yaml
-    except ImportError as error:
-        raise MissingExtra(
-            f"--plan {path} needs PyYAML; pip install pyyaml, or write it as JSON"
-        ) from error
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"--plan {path} is not YAML: {error}") from error
 
 
 def read_sampler(text: str) -> str | dict[str, Any]:
@@ -79,47 +44,101 @@ def read_sampler(text: str) -> str | dict[str, Any]:
     return found
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Stages that a command line asks for beside those of a plan file.
+
+    profile: all of them by one name. attacks: names that replace the attack stages, msa,
+    autoattack and fast among them. test: arguments of PRTest. scores: stages that search for
+    nothing, added where there is none yet. budget: arguments of a stage `budgeted`.
+    """
+
+    profile: str | None = None
+    attacks: str | None = None
+    test: Mapping[str, Any] = field(default_factory=dict)
+    scores: tuple[str, ...] = ()
+    budget: Mapping[str, Any] = field(default_factory=dict)
+
+
+def budget_of(attack: str | None, half_width: float | None) -> dict[str, Any]:
+    """The stage that --budget asks for, empty without it; ConfigError for a lone --half-width.
+
+    >>> budget_of("autoattack", 0.02)
+    {'attack': 'autoattack', 'half_width': 0.02}
+    """
+    if attack is None and half_width is not None:
+        raise ConfigError("--half-width belongs to --budget NAME; give both or neither")
+    given = {"attack": attack, "half_width": half_width}
+    return {key: value for key, value in given.items() if value is not None}
+
+
 def build_plan(
-    base: Mapping[str, Any] | None,
-    settings: Mapping[str, Any],
-    attacks: str | None,
-    test: Mapping[str, Any],
-    fim: bool = False,
-    certified: bool = False,
-    stress: bool = False,
+    base: Mapping[str, Any] | None, settings: Mapping[str, Any], wanted: Wanted
 ) -> Plan:
     """The plan of a file (or the default one), changed by flags; None in a mapping
     changes nothing.
 
-    settings: eps, norm, seed, batch_size. attacks: names that replace the attack
-    stages, msa, autoattack and fast among them; FGSM and PGD have the arguments of the
-    default plan, others those of their class. test: arguments of PRTest, for each of
-    its stages, or for a new one where there is none. fim, certified, stress: a stage of FIMScore,
-    of certificates, of corruptions, where there is none yet. Raises ConfigError.
+    settings: eps, norm, threat_model, seed, batch_size. Of the attacks that are wanted FGSM and PGD
+    have the arguments of the default plan, others those of their class; arguments of PRTest are for
+    each of its stages, or for a new one where there is none. Raises ConfigError; for what a plan
+    file says with its line.
     """
-    from ..evaluation.plan import check_plan, default_plan
+    from ...evaluation.plan import check_plan, default_plan
+    from ...evaluation.plans.keys import whole_plan
+    from ...evaluation.plans.profiles import profile_stages
 
     chosen = {key: value for key, value in settings.items() if value is not None}
-    plan = dict(base or {}) | chosen
+    file = dict(base or {})
+    if "threat_model" in chosen:  # in the place of another ball of the file
+        file = {k: v for k, v in file.items() if k not in ("eps", "norm")}
+    plan = whole_plan(file | chosen)
     if "eps" not in plan:
-        raise ConfigError("--eps is missing; give the radius, say --eps 8/255")
-    default = default_plan(plan["eps"]).model_dump()["stages"]
-    plan.setdefault("stages", default)
-    stages = [dict(stage) for stage in check_plan(plan).model_dump()["stages"]]
-    if attacks is not None:
-        known = {stage["name"]: stage for stage in default if stage["name"] not in _OWN}
-        known["fast"] = _FAST
-        named = [known.get(name, {"name": name}) for name in _attack_names(attacks)]
-        stages = (
-            [s for s in stages if s["name"].lower() == "clean"]
-            + named
-            + [s for s in stages if s["name"].lower() in ("prtest", *_SCORES)]
+        raise ConfigError(
+            "--eps is missing; give the radius, say --eps 8/255, or a --threat-model"
         )
-    _set_test(stages, {key: value for key, value in test.items() if value is not None})
-    for name, asked in zip(_SCORES, (fim, certified, stress)):
-        if asked and not any(stage["name"].lower() == name for stage in stages):
+    default = default_plan(plan["eps"]).model_dump()["stages"]
+    if wanted.profile is not None:
+        if "stages" in plan:
+            raise ConfigError(
+                f"--profile {wanted.profile} and the plan file both say which stages to run; "
+                "leave one out"
+            )
+        norm = plan.get("norm", "Linf")
+        plan["stages"] = profile_stages(wanted.profile, plan["eps"], norm)
+    plan.setdefault("stages", default)
+    _check_lines(base, plan)
+    stages = [dict(stage) for stage in check_plan(plan).model_dump()["stages"]]
+    if wanted.attacks is not None:
+        stages = _with_attacks(stages, wanted.attacks, default)
+    given = {key: value for key, value in wanted.test.items() if value is not None}
+    _set_test(stages, given)
+    for name in wanted.scores:
+        if not any(stage["name"].lower() == name for stage in stages):
             stages.append({"name": name})
+    if wanted.budget:
+        stages.append({"name": "budgeted", **wanted.budget})
     return check_plan(plan | {"stages": stages})
+
+
+def _check_lines(base: Mapping[str, Any] | None, plan: Mapping[str, Any]) -> None:
+    """Raises ConfigError with a line of the file, where it is one that is wrong."""
+    from ...evaluation.plans.places import PlanFile
+    from ...evaluation.reading import check_file
+
+    if isinstance(base, PlanFile):
+        check_file(PlanFile(plan, base.places))
+
+
+def _with_attacks(
+    stages: list[dict[str, Any]], attacks: str, default: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The stages with other attacks in the place of their own."""
+    known = {s["name"]: dict(s) for s in default if s["name"] not in _OWN}
+    known["fast"] = dict(_FAST)
+    named = [known.get(name, {"name": name}) for name in _attack_names(attacks)]
+    clean = [s for s in stages if s["name"].lower() == "clean"]
+    kept = [s for s in stages if s["name"].lower() in ("prtest", *_SCORES, "budgeted")]
+    return clean + named + kept
 
 
 def replaced(
@@ -134,7 +153,9 @@ def replaced(
     >>> replaced(base, check_plan({"eps": 8 / 255, "stages": ["clean", "FGSM"]}), "FGSM")
     ("--attacks FGSM replaces stage 'PGD' (steps=100) of the plan file",)
     """
-    now, file = plan.model_dump(), dict(base or {})
+    from ...evaluation.plans.keys import whole_plan
+
+    now, file = plan.model_dump(), whole_plan(base or {})
     found = [
         f"--{key.replace('_', '-')} {now[key]} replaces {key}: {value} of the plan file"
         for key, value in file.items()
@@ -149,7 +170,7 @@ def _other_stages(
     file: Mapping[str, Any], after: Sequence[Mapping[str, Any]], attacks: str | None
 ) -> Iterator[str]:
     """Stages of the file that are not run as they stand there, and why."""
-    from ..evaluation.plan import check_plan
+    from ...evaluation.plan import check_plan
 
     ran = {_label(stage): stage for stage in after}
     for stage in check_plan(file).model_dump()["stages"]:
@@ -175,7 +196,7 @@ def _label(stage: Mapping[str, Any]) -> str:
 
 def _same(one: Any, other: Any) -> bool:
     """Whether two values of a plan are one, be they written "8/255" or as a number."""
-    from ..numerics.arguments import parse_number
+    from ...numerics.arguments import parse_number
 
     try:
         return one == other or parse_number(one, "") == parse_number(other, "")
@@ -184,7 +205,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _attack_names(text: str) -> list[str]:
-    from ..evaluation.zoo.catalogue import attack_info
+    from ...evaluation.zoo.catalogue import attack_info
 
     named = words(text, "--attacks")
     return [
@@ -202,25 +223,3 @@ def _set_test(stages: list[dict[str, Any]], arguments: dict[str, Any]) -> None:
         stages.extend(tests)
     for stage in tests:
         stage.update(arguments)
-
-
-def row_passes(stage: RowStage) -> float | None:
-    """About how many row-passes an image the stage will cost; None where the model
-    decides.
-
-    Own stages say it themselves (PRTest: for an image that never fails). An attack of
-    fixed steps costs a forward and, if it uses gradients, a backward pass a step, and
-    two to be judged.
-    """
-    from ..evaluation.stages import AttackStage
-
-    if not isinstance(stage, AttackStage):
-        return stage.cost_per_image
-    info = stage.info
-    if info.access == "none":
-        return 2.0
-    if info.family not in ("gradient", "transfer", "score"):
-        return None
-    steps = stage.arguments.get(info.steps_argument or "", info.default_steps)
-    each = 1 if info.access == "score" else 2
-    return 2.0 + each * (1 if steps is None else int(steps))

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from torchattacks_ext.cli.planning import (
+from torchattacks_ext.cli.plans.planning import (
+    Wanted,
+    budget_of,
     build_plan,
-    read_plan,
     read_sampler,
     replaced,
-    row_passes,
 )
-from torchattacks_ext.errors import ConfigError, InputError
-from torchattacks_ext.evaluation.plan import default_plan
+from torchattacks_ext.errors import ConfigError
+from torchattacks_ext.evaluation.plan import Plan, default_plan
 from torchattacks_ext.evaluation.stages import build_stages
 
 FILE = {
@@ -31,22 +31,35 @@ FILE = {
 }
 
 
+def made(
+    base: Any,
+    settings: Any,
+    attacks: str | None = None,
+    test: Any = None,
+    scores: tuple[str, ...] = (),
+    **more: Any,
+) -> Plan:
+    """The plan of a file and of flags."""
+    wanted = Wanted(attacks=attacks, test=test or {}, scores=scores, **more)
+    return build_plan(base, settings, wanted)
+
+
 def plan(
     base: Any = None, attacks: str | None = None, test: Any = None, **settings: Any
 ) -> dict[str, Any]:
     """The plan as a dict; stages as (name, arguments)."""
-    built = build_plan(base, settings, attacks, test or {})
+    built = made(base, settings, attacks, test)
     stages = [(stage.name, stage.arguments) for stage in built.stages]
     return built.model_dump() | {"stages": stages}
 
 
 def test_eps_alone_gives_the_default_plan() -> None:
-    assert build_plan(None, {"eps": 0.1, "norm": None}, None, {}) == default_plan(0.1)
+    assert made(None, {"eps": 0.1, "norm": None}) == default_plan(0.1)
 
 
 def test_eps_is_needed() -> None:
     with pytest.raises(ConfigError, match="--eps is missing"):
-        build_plan(None, {"eps": None}, None, {})
+        made(None, {"eps": None})
 
 
 def test_flags_override_the_file_and_nothing_else() -> None:
@@ -81,57 +94,6 @@ def test_an_unknown_attack_is_refused_with_a_hint() -> None:
         plan(eps=0.1, attacks="PDG")
 
 
-@pytest.mark.parametrize("suffix", [".json", ".yaml", ".yml"])
-def test_a_plan_is_read_from_a_file(suffix: str, tmp_path: Path) -> None:
-    path = tmp_path / f"plan{suffix}"
-    path.write_text(json.dumps(FILE), encoding="utf-8")  # JSON is YAML too
-    assert read_plan(path) == FILE
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "said"),
-    [
-        ("a.json", "{", "is not JSON"),
-        ("a.yaml", "a: [", "is not YAML"),
-        ("a.yaml", "- clean", "holds a list, expected keys like eps"),
-        ("a.yaml", "", "holds a NoneType"),
-        ("a.yaml", "a: !!python/object/apply:os.getcwd []", "is not YAML"),
-        ("a.yaml", "\x00", "is not YAML"),
-    ],
-)
-def test_a_file_that_is_no_plan_is_refused(
-    name: str, text: str, said: str, tmp_path: Path
-) -> None:
-    (tmp_path / name).write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match=said):
-        read_plan(tmp_path / name)
-
-
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="none.yaml cannot be read"):
-        read_plan(tmp_path / "none.yaml")
-    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(InputError, match="bytes.json cannot be read"):
-        read_plan(tmp_path / "bytes.json")
-
-
-@pytest.mark.parametrize(
-    ("stage", "passes"),
-    [
-        ("clean", 1),
-        ("VANILA", 2),
-        ("FGSM", 4),
-        ({"name": "PGD", "steps": 20}, 42),
-        ({"name": "Square", "n_queries": 200}, 202),
-        ("DeepFool", None),
-        ({"name": "prtest", "tolerance": 0.01, "significance": 1e-3}, 744),
-    ],
-)
-def test_the_estimate_of_the_cost(stage: Any, passes: int | None) -> None:
-    built = build_stages(build_plan({"eps": 0.1, "stages": [stage]}, {}, None, {}))
-    assert row_passes(built[-1]) == passes
-
-
 @pytest.mark.parametrize(
     ("text", "law"),
     [
@@ -155,15 +117,13 @@ def test_the_mixed_attack_and_the_real_autoattack_by_name() -> None:
     found = plan(eps=0.1, attacks="MSA,AutoAttack,pgd")["stages"]
     names = [name for name, _ in found]
     assert names == ["clean", "msa", "autoattack", "PGD", "prtest"]
-    built = build_stages(build_plan(None, {"eps": 0.1}, "autoattack", {}))
+    built = build_stages(made(None, {"eps": 0.1}, "autoattack"))
     assert [stage.label for stage in built] == ["clean", "autoattack", "prtest"]
     assert "not torchattacks' class" in " ".join(built[1].notes)
-    passes = row_passes(built[1])
-    assert passes is not None and 8_000 < passes < 12_000
 
 
 def test_fast_is_short_for_a_plan_of_the_own_engine() -> None:
-    built = build_stages(build_plan(None, {"eps": 0.1}, "Fast", {}))
+    built = build_stages(made(None, {"eps": 0.1}, "Fast"))
     assert [stage.label for stage in built] == ["clean", "fast", "prtest"]
     assert built[1].settings["engine"] == "own"
     assert built[1].settings["version"] == "fast"
@@ -172,19 +132,18 @@ def test_fast_is_short_for_a_plan_of_the_own_engine() -> None:
 @pytest.mark.parametrize("name", ["fim", "certified", "stress"])
 def test_a_flag_adds_one_stage_that_searches_for_nothing(name: str) -> None:
     base = {"eps": 0.1, "stages": [{"name": name}, {"name": "PGD"}]}
-    asked: Any = {name: True}
     for given, count in ((None, 1), (base, 1)):
-        plan = build_plan(given, {"eps": 0.1}, None, {}, **asked)
+        plan = made(given, {"eps": 0.1}, scores=(name,))
         names = [stage.name for stage in plan.stages]
         assert names.count(name) == count
-    kept = build_plan(base, {}, "FGSM", {})
+    kept = made(base, {}, "FGSM")
     assert [stage.name for stage in kept.stages] == ["FGSM", name]
 
 
 def lost(attacks: str | None = None, test: Any = None, **settings: Any) -> list[str]:
     """What the flags replace in FILE."""
     return list(
-        replaced(FILE, build_plan(FILE, settings, attacks, test or {}), attacks)
+        replaced(FILE, made(FILE, settings, attacks, test), attacks)
     )
 
 
@@ -194,7 +153,7 @@ def test_a_stage_that_a_flag_replaces_is_said() -> None:
     assert lost("FGSM") == [told]
     assert len(lost("BIM")) == 1  # BIM, but with the arguments of its class
     kept = {"eps": 0.1, "stages": ["clean", "FGSM"]}
-    assert replaced(kept, build_plan(kept, {}, "FGSM", {}), "FGSM") == ()
+    assert replaced(kept, made(kept, {}, "FGSM"), "FGSM") == ()
 
 
 def test_a_number_that_a_flag_replaces_is_said() -> None:
@@ -203,4 +162,36 @@ def test_a_number_that_a_flag_replaces_is_said() -> None:
     (said,) = lost(eps=0.5)
     assert said == "--eps 0.5 replaces eps: 8/255 of the plan file"
     assert lost(test={"n_max": 100}) == []  # the file says nothing of it
-    assert replaced(None, build_plan(None, {"eps": 0.1}, "FGSM", {}), "FGSM") == ()
+    assert replaced(None, made(None, {"eps": 0.1}, "FGSM"), "FGSM") == ()
+
+
+# ---------------------------------------------------------------- profiles, balls, budgets by name
+def test_a_profile_is_the_stages_and_flags_add_to_them() -> None:
+    found = plan(None, eps=0.1)["stages"]
+    fast = made(None, {"eps": 0.1}, profile="fast")
+    assert [s.name for s in fast.stages][:3] == ["clean", "FGSM", "PGD"] != found
+    more = made(None, {"eps": 0.1}, profile="fast", test={"n_max": 500}, scores=("fim",))
+    assert dict((s.name, s.arguments) for s in more.stages)["prtest"]["n_max"] == 500
+    assert [s.name for s in more.stages].count("fim") == 1
+    with pytest.raises(ConfigError, match="--profile fast and the plan file"):
+        made(FILE, {}, profile="fast")
+    with pytest.raises(ConfigError, match="'fats' is not one of .*did you mean 'fast'"):
+        made(None, {"eps": 0.1}, profile="fats")
+
+
+def test_a_threat_model_gives_the_ball_and_replaces_that_of_the_file() -> None:
+    named = made(None, {"threat_model": "cifar10-l2-0.5"})
+    assert (named.eps, named.norm) == (0.5, "L2")
+    again = made(FILE, {"threat_model": "mnist-linf-0.3"})
+    assert (again.eps, again.norm, again.batch_size) == (0.3, "Linf", 7)
+    with pytest.raises(ConfigError, match="has eps 8/255, but eps=0.1 is given"):
+        made(None, {"threat_model": "cifar10-linf-8", "eps": 0.1})
+
+
+def test_a_budget_is_a_stage_behind_the_others() -> None:
+    given = budget_of("autoattack", 0.02)
+    stages = made(None, {"eps": 0.1}, "FGSM", budget=given).stages
+    assert (stages[-1].name, stages[-1].arguments) == ("budgeted", given)
+    assert budget_of(None, None) == {}
+    with pytest.raises(ConfigError, match="--half-width belongs to --budget"):
+        budget_of(None, 0.02)

@@ -1,0 +1,161 @@
+"""Does a sample of attacks say what AutoAttack would leave? Replayed against flags of whole runs.
+
+Truth: which images of four models are right, what PGD with 20 steps leaves of them and with which
+margin, and which of those AutoAttack breaks (autoattack_truth.json). Replayed is `spend`, which
+chooses and counts as the stage `budgeted` does: on the images as they are, and on 10,000 that are
+drawn from them with replacement, for an interval of +-1 point. Beside it simple sampling of images
+that skips the wrong ones, planned with the same exact interval, and textbook intervals from the
+same number of attacks. The last case hides the margins and what PGD broke: a useless cheap attack.
+
+Run: python benchmarks/budgeted_truth.py [--replays 2000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from budgeted_accuracy import INTERVALS
+from numpy.typing import NDArray
+from record import RESULTS, machine, read, write
+from scipy import stats
+
+from torchattacks_ext.numerics.populations.planning import sample_size
+from torchattacks_ext.numerics.populations.spending import SpendSettings, spend
+from torchattacks_ext.results.base.facts import versions
+
+LEVEL, HALF, MANY = 0.95, 0.01, 10_000
+LUCK = 1e-3
+"""Chance that an exact interval of level 95 % falls below the lowest coverage that is let pass."""
+TEXTBOOK = ("normal, prediction-powered", "normal, stratified", "exact")
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """A model and its images. margin, broken (M,): of what PGD left; broken by AutoAttack."""
+
+    n: int
+    right: int
+    margin: NDArray[np.float64]
+    broken: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, entry: dict[str, Any]) -> Truth:
+        """From the record of a model."""
+        margin = np.array(entry["margin"])
+        flags = np.isin(entry["clean"], entry["broken"])
+        left = margin > 0
+        return cls(entry["n"], len(margin), margin[left], flags[left])
+
+    def many(self, n: int) -> Truth:
+        """n images, drawn with replacement."""
+        rng = np.random.default_rng(0)
+        m = len(self.margin)
+        kinds = rng.integers(0, self.n, n)  # the first m of the images survive
+        rows = kinds[kinds < m]
+        margin = self.margin[rows] + 1e-9 * rng.random(len(rows))
+        return Truth(n, int((kinds < self.right).sum()), margin, self.broken[rows])
+
+    def blind(self) -> Truth:
+        """As if the cheap attack had broken nothing and said nothing of what is left."""
+        rng = np.random.default_rng(0)
+        hidden = self.right - len(self.margin)
+        broken = np.concatenate([self.broken, np.ones(hidden, dtype=bool)])
+        return Truth(self.n, self.right, rng.random(self.right), broken)
+
+    @property
+    def robust(self) -> float:
+        """Share that a full run leaves."""
+        return float((~self.broken).sum() / self.n)
+
+
+def replay(truth: Truth, replays: int, method: str = "planned") -> dict[str, Any]:
+    """Coverage, mean half width and number of full attacks of the intervals of `spend`."""
+    scores, ids = torch.from_numpy(truth.margin), torch.arange(len(truth.margin))
+    total, rows = int(truth.broken.sum()), []
+    for seed in range(replays):
+        settings = SpendSettings(half_width=HALF, confidence=LEVEL, method=method, seed=seed)  # type: ignore[arg-type]
+        spent = spend(scores, ids, truth.n, lambda at: truth.broken[at], settings)
+        held = spent.lower <= total <= spent.upper
+        rows.append((spent.looked.sum(), spent.upper - spent.lower, held))
+    runs, length, held = np.array(rows, dtype=float).mean(0)
+    simple = sample_size(truth.n, truth.robust, HALF * truth.n, 1 - LEVEL)
+    simple *= truth.right / truth.n
+    return {
+        "images": truth.n,
+        "right": truth.right,
+        "survivors": len(truth.margin),
+        "broken": total,
+        "method": method,
+        "replays": replays,
+        "covers": float(held),
+        "least": float(stats.binom.ppf(LUCK, replays, LEVEL) / replays),
+        "half_width": float(length / 2 / truth.n),
+        "runs": float(runs),
+        "simple_runs": float(simple),
+        "ratio": float(runs / simple),
+    }
+
+
+def textbook(truth: Truth, runs: int, replays: int) -> dict[str, Any]:
+    """Coverage and half width of other intervals, from as many attacks."""
+    ordered, found = truth.broken[truth.margin.argsort()], {}
+    for words in TEXTBOOK:
+        rng = np.random.default_rng([runs, len(words)])
+        sides = np.array(
+            [INTERVALS[words](ordered, runs, rng) for _ in range(replays)]
+        )
+        held = (sides[:, 0] <= ordered.sum()) & (ordered.sum() <= sides[:, 1])
+        width = float((sides[:, 1] - sides[:, 0]).mean() / 2 / truth.n)
+        found[words] = {"covers": float(held.mean()), "half_width": width}
+    return {"runs": runs, "intervals": found}
+
+
+def main() -> None:
+    """Replay every model that has its truth, and write the record."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--replays", type=int, default=2000)
+    replays = parser.parse_args().replays
+    torch.set_num_threads(1)
+    path = RESULTS / "budgeted_truth.json"
+    found = read(path)
+    if found.get("replays") != replays:
+        found = {}
+    found |= {
+        "question": (__doc__ or "").splitlines()[0],
+        "machine": machine(),
+        "versions": versions(),
+        "confidence": LEVEL,
+        "half_width": HALF,
+        "replays": replays,
+    }
+    models = found.setdefault("models", {})
+    for name, entry in read(RESULTS / "autoattack_truth.json")["models"].items():
+        if "margin" not in entry:
+            continue
+        own = models.setdefault(name, {"eps": entry["eps"]})
+        truth = Truth.of(entry)
+        large = truth.many(MANY)
+        few = max(replays // 10, 1)
+        cells = {
+            "as they are": lambda: replay(truth, replays),
+            "10,000": lambda: replay(large, replays),
+            "10,000, any time": lambda: replay(large, few, "anytime"),
+            "10,000, cheap attack useless": lambda: replay(large.blind(), few),
+            "textbook": lambda: textbook(truth, 100, replays),
+            "textbook, 10,000": lambda: textbook(large, 300, replays),
+        }
+        for what, cell in cells.items():
+            if what not in own:
+                own[what] = cell()
+                write(path, found)
+                sys.stdout.write(f"{name} {what}: {own[what]}\n")
+                sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

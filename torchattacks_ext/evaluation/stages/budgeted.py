@@ -1,0 +1,284 @@
+"""What would an expensive attack leave? It runs on a sample of what a cheap one left: exact bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..._typing import Status, Verdict
+from ...data.stream import Batch
+from ...engines.judge.active import Judged
+from ...errors import ConfigError, ModelContractError, StateError
+from ...numerics.populations.spending import IntArray, SpendSettings, spend
+from ...results.attack import AttackResult
+from ...results.base.columns import Rows, Table
+from ...results.base.result import Result
+from ...results.datasets.budgeted import NONE, Budgeted
+from ..plan import Plan
+from ..zoo.catalogue import attack_info
+from .attack import AttackStage
+from .base import RowStage, Shared, StageRows
+from .clean import labels_of
+from .msa.stage import AutoAttackStage, MSAStage
+from .probing import origin_of, refuse_unknown
+
+SPENDING = tuple(f.name for f in fields(SpendSettings) if f.name != "seed")
+ARGUMENTS = ("attack", "cheap", *SPENDING)
+_MIXED: dict[str, type[RowStage]] = {"msa": MSAStage, "autoattack": AutoAttackStage}
+_LOW = 2**53 - 1
+
+
+class BudgetedStage(RowStage):
+    """A cheap attack on every image, the full one on some of what is left; an exact interval.
+
+    Arguments: attack, the full one: "msa", "autoattack" or an attack of torchattacks, by name or as
+    a dict with its arguments (default "autoattack"); cheap, the same for the first (default PGD
+    with 20 steps); half_width, confidence, method, exhaustive, pilot, strata, combine, chunk, as in
+    :func:`~torchattacks_ext.budgeted_accuracy`. The draw is decided by the plan's seed and the ids.
+
+    What survives the cheap attack is kept until the end, as 8-bit numbers where nothing is lost:
+    one byte a pixel (four otherwise). Raises ConfigError for others and for values outside their
+    domains; ModelContractError for a model that answers at random or by the batch.
+    """
+
+    kind = "budgeted"
+    guarantee = (
+        "interval for what a full run would leave of these images: wrong with probability at most "
+        "1 - confidence over the draw of the attacked ones; not a full run"
+    )
+    closes = True
+
+    def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
+        super().__init__(label, plan, settings)
+        refuse_unknown("budgeted", settings, ARGUMENTS)
+        chosen = {k: v for k, v in settings.items() if k in SPENDING}
+        self._spending = SpendSettings(seed=plan.seed, **chosen)
+        cheap = settings.get("cheap", _pgd(plan))
+        self._cheap = _inner(f"{label}: cheap", cheap, plan)
+        self._full = _inner(
+            f"{label}: full", settings.get("attack", "autoattack"), plan
+        )
+        own = self._spending.facts()
+        own.pop("seed")
+        self.settings = {
+            "attack": _facts(self._full),
+            "cheap": _facts(self._cheap),
+            **own,
+        }
+        self._pool = _Pool()
+
+    @property
+    def cheap(self) -> RowStage:
+        """The stage that runs on every image."""
+        return self._cheap
+
+    @property
+    def full(self) -> RowStage:
+        """The stage that runs on a part of what is left."""
+        return self._full
+
+    @property
+    def spending(self) -> SpendSettings:
+        """How the budget is spent."""
+        return self._spending
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Those of the full attack."""
+        return self._full.notes
+
+    def rows(self, batch: Batch, shared: Shared) -> StageRows:
+        """The cheap attack; rows that are wrong cost nothing."""
+        traits = shared.traits
+        if traits is not None and (traits.randomised or traits.batch_dependent):
+            how = "at random" if traits.randomised else "by the batch"
+            raise ModelContractError(
+                f"the model answers {how}: a full run has no one number that an interval could "
+                "hold; measure it whole, by the stage msa"
+            )
+        found = self._cheap.rows(batch, shared)
+        assert isinstance(found.result, AttackResult)  # so are all that may be named
+        result = self._begin(batch, shared, found.result)
+        self._keep(batch, result)
+        return StageRows(result, failure=found.failure)
+
+    def _begin(self, batch: Batch, shared: Shared, cheap: AttackResult) -> Budgeted:
+        """The rows after the cheap attack; survivors are in no stratum yet."""
+        none = torch.full((len(batch),), NONE, dtype=torch.int64)
+        columns = {
+            name: getattr(cheap, name)
+            for name in ("status", "verdict", "reference", "clean_correct", "margin")
+        }
+        columns |= {"ids": batch.ids.cpu(), "stratum": none}
+        columns["attacked"] = torch.zeros(len(batch), dtype=torch.int8)
+        plan = self.plan
+        return Budgeted.from_table(
+            Table([Rows(torch.arange(len(batch)), columns)]),
+            settings={
+                **self.settings,
+                **{k: getattr(plan, k) for k in ("eps", "norm", "seed", "outputs")},
+            },
+            provenance=origin_of(shared, batch.images.device, plan),
+            groups=batch.groups,
+        )
+
+    def _keep(self, batch: Batch, result: Budgeted) -> None:
+        """Survivors, until it is known which of them get the full attack."""
+        rows = _survivors(result)
+        place = rows.to(batch.images.device)
+        labels = labels_of(batch)[place]
+        self._pool.add(batch.ids.cpu()[rows], batch.images[place], labels)
+
+    def failed(self, batch: Batch) -> Rows:
+        """Rows of which nothing is known."""
+        n = len(batch)
+        small = dict.fromkeys(("attacked", "verdict"), torch.zeros(n, dtype=torch.int8))
+        columns = small | {
+            "ids": batch.ids.cpu(),
+            "status": torch.full((n,), int(Status.FAILED), dtype=torch.int8),
+            "reference": labels_of(batch).cpu(),
+            "clean_correct": torch.full((n,), -1, dtype=torch.int8),
+            "margin": torch.full((n,), torch.nan, dtype=torch.float64),
+            "stratum": torch.full((n,), NONE, dtype=torch.int64),
+        }
+        columns["verdict"] = torch.full((n,), int(Verdict.UNDECIDED), dtype=torch.int8)
+        return Rows(batch.index, columns)
+
+    def close(self, result: Result, shared: Shared) -> Result:
+        """The full attack on those of the survivors that the interval needs."""
+        assert isinstance(result, Budgeted)
+        rows = _survivors(result)
+        if not len(rows):
+            return result
+        ids, broken = result.ids[rows], torch.zeros(len(rows), dtype=torch.bool)
+        self._pool.gather()
+
+        def strike(chosen: IntArray) -> Any:
+            for part in torch.split(torch.from_numpy(chosen), self.plan.batch_size):
+                batch = self._pool.batch(ids[part])
+                answers = _right(result.margin[rows[part]], batch.labels)
+                found = self._full.rows(batch, replace(shared, clean=answers)).result
+                assert isinstance(found, AttackResult)
+                broken[part] = found.verdict == int(Verdict.NOT_ROBUST)
+            return broken[torch.from_numpy(chosen)].numpy()
+
+        n = int(result.answered.sum())
+        spent = spend(result.margin[rows], ids, n, strike, self._spending)
+        columns = {
+            name: getattr(result, name).clone()
+            for name in ("verdict", "attacked", "stratum")
+        }
+        columns["attacked"][rows] = torch.from_numpy(spent.looked).to(torch.int8)
+        columns["verdict"][rows[broken]] = int(Verdict.NOT_ROBUST)
+        columns["stratum"][rows] = _labelled(torch.from_numpy(spent.member), ids)
+        self._pool = _Pool()
+        return replace(result, **columns)
+
+
+class _Pool:
+    """Images that may be asked for later; 8-bit numbers as long as nothing is lost."""
+
+    def __init__(self) -> None:
+        self._ids: list[Tensor] = []
+        self._images: list[Tensor] = []
+        self._labels: list[Tensor] = []
+        self._like: Tensor | None = None
+
+    def add(self, ids: Tensor, images: Tensor, labels: Tensor) -> None:
+        """Keep rows (M,)."""
+        self._like = images[:0]
+        pixels = images.detach().cpu()
+        small = (pixels * 255).round().clamp(0, 255).to(torch.uint8)
+        exact = torch.equal(small.to(pixels.dtype) / 255, pixels)
+        self._ids.append(ids.cpu())
+        self._images.append(small if exact else pixels.clone())
+        self._labels.append(labels.cpu())
+
+    def gather(self) -> None:
+        """All rows as one; raises StateError where none was kept."""
+        if self._like is None or not sum(map(len, self._ids)):
+            raise StateError(_GONE)
+        if len({part.dtype for part in self._images}) > 1:
+            self._images = [self._pixels(part) for part in self._images]
+        for parts in (self._ids, self._images, self._labels):
+            parts[:] = [torch.cat(parts)]
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        assert self._like is not None
+        small = images.dtype == torch.uint8
+        return images.to(self._like.dtype) / 255 if small else images
+
+    def batch(self, ids: Tensor) -> Batch:
+        """The rows of ids (M,), which :meth:`gather` put together. StateError where one lacks."""
+        assert self._like is not None
+        order = self._ids[0].argsort()
+        known = self._ids[0][order]
+        at = torch.searchsorted(known, ids).clamp(max=len(known) - 1)
+        if not torch.equal(known[at], ids):
+            raise StateError(_GONE)
+        rows, device = order[at], self._like.device
+        images = self._pixels(self._images[0][rows]).to(device)
+        labels = self._labels[0][rows].to(device)
+        return Batch(ids.to(device), images, labels, torch.arange(len(ids)))
+
+
+_GONE = (
+    "images that the cheap attack left are not at hand any more; run the stage budgeted without an "
+    "earlier state"
+)
+
+
+def _survivors(result: Budgeted) -> Tensor:
+    """Numbers of the rows that the cheap attack left right."""
+    left = (result.verdict == int(Verdict.UNDECIDED)) & (result.clean_correct == 1)
+    return (left & (result.status == int(Status.OK))).nonzero().flatten()
+
+
+def _right(margin: Tensor, labels: Tensor | None) -> Judged:
+    """The clean answers to rows that are all right."""
+    assert labels is not None
+    no = np.zeros(len(margin), dtype=bool)
+    return Judged(margin.numpy(), no, no.copy(), ~no, labels.cpu().numpy())
+
+
+def _labelled(member: Tensor, ids: Tensor) -> Tensor:
+    """0 for known rows; for the others a number that no stratum of other rows has."""
+    found = torch.zeros_like(member)
+    for number in range(1, int(member.max()) + 1):
+        mine = member == number
+        if bool(mine.any()):
+            found[mine] = (int(ids[mine].min()) & _LOW) + 1
+    return found
+
+
+def _pgd(plan: Plan) -> dict[str, Any]:
+    name = "PGDL2" if plan.norm == "L2" else "PGD"
+    return {"name": name, "steps": 20, "alpha": plan.eps / 4 or 1e-3}
+
+
+def _inner(label: str, given: Any, plan: Plan) -> RowStage:
+    """The stage of an attack that is named, or given as a dict with its arguments."""
+    spec = {"name": given} if isinstance(given, str) else given
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("name"), str):
+        raise ConfigError(
+            f"budgeted: attack={given!r} is neither the name of an attack nor a dict with one, say "
+            '{"name": "msa", "engine": "own"}'
+        )
+    arguments = {key: value for key, value in spec.items() if key != "name"}
+    kind = _MIXED.get(spec["name"].lower())
+    if kind is not None:
+        return kind(label, plan, arguments)
+    info = attack_info(spec["name"])
+    return AttackStage(label, plan, {"attack": info.name} | arguments)
+
+
+def _facts(stage: RowStage) -> dict[str, Any]:
+    """An attack as it stands in the settings of the result."""
+    settings = dict(stage.settings)
+    name = settings.pop("attack", None) or getattr(stage, "name", stage.kind)
+    return {"name": name, **settings}

@@ -1,0 +1,89 @@
+"""What may be said of an attack that ran on a sample only? An interval, never a full run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...results.datasets.budget import BudgetedAccuracy
+from ...results.datasets.budgeted import Budgeted
+from ...results.evaluation import EvaluationReport
+from .. import stages
+from ..words import confidence_text, count, interval, number, one_line, share
+
+GUARANTEE = {
+    False: (
+        "interval for what a full run of this attack would leave of these images, from a sample; "
+        "no attack proves robustness"
+    ),
+    True: "upper bound: no attack proves robustness",
+}
+"""By whether every survivor was attacked."""
+
+
+def budget_words(result: Budgeted) -> tuple[str, tuple[str, ...], bool]:
+    """The number in words, its details, and whether it is that of a full run."""
+    if result.chosen is not None or not bool(result.answered.any()):
+        return "not known", (), False
+    found = result.accuracy()
+    left = found.survivors - sum(one.broken for one in found.strata)
+    words = (
+        share(left, found.n)
+        if found.full_run
+        else f"{_sides(found)} (estimated from a sample)"
+    )
+    cheap, full = (_named(result.settings.get(key, {})) for key in ("cheap", "attack"))
+    details = (
+        stages.ball_text(result.settings),
+        f"{full} attacked {_of(found.attacked, found.survivors)} images that {cheap} left"
+        + ("" if found.full_run else ": not a full run"),
+        f"{confidence_text(found.confidence)} interval over the draw of the attacked ones; "
+        f"{cheap} alone leaves {share(found.survivors, found.n)}",
+    )
+    return words, tuple(filter(None, details)), found.full_run
+
+
+def budget_sentences(report: EvaluationReport) -> list[str]:
+    """One plain sentence a stage of sampled attacks."""
+    return [
+        _sentence(one_line(stage.name, 40), stage.result.accuracy())
+        for stage in report.stages
+        if stages.usable(stage)
+        and isinstance(stage.result, Budgeted)
+        and stage.result.chosen is None
+        and bool(stage.result.answered.any())
+    ]
+
+
+def _sentence(name: str, found: BudgetedAccuracy) -> str:
+    if found.full_run:
+        return f"The expensive attack of {name} was run on every image that was left."
+    return (
+        f"The expensive attack of {name} was run on {_of(found.attacked, found.survivors)} images "
+        f"that a cheap one left; from these it is estimated that it would leave {_sides(found)} of "
+        f"the images ({confidence_text(found.confidence)} interval). It was not run on all."
+    )
+
+
+def _sides(found: BudgetedAccuracy) -> str:
+    """The interval in words, rounded outwards."""
+    return interval((found.lower, found.upper)).replace(", ", " to ").translate(_BARE)
+
+
+_BARE = {ord("["): None, ord("]"): None}
+
+
+def _named(attack: Mapping[str, Any]) -> str:
+    """An attack with its arguments."""
+    given = {key: value for key, value in attack.items() if key != "name"}
+    said = ", ".join(f"{key}={_short(value)}" for key, value in given.items())
+    name = one_line(attack.get("name", "?"), 40)
+    return f"{name} ({one_line(said, 80)})" if said else name
+
+
+def _short(value: Any) -> str:
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def _of(part: int, whole: int) -> str:
+    return f"{count(part)} of the {count(whole)}"
