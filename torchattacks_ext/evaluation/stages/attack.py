@@ -18,7 +18,7 @@ from ...data.stream import Batch
 from ...engines.judge.active import Array, Judge, Judged
 from ...engines.zoo.attack import run_attack
 from ...engines.zoo.watch import GradientWatch
-from ...errors import ConfigError, InputError
+from ...errors import ConfigError
 from ...numerics.arguments import parse_number
 from ...numerics.norms import beyond, clip_, norm_of, project
 from ...numerics.unit import OnUnit, Unit, check_box
@@ -35,8 +35,9 @@ from ..zoo.catalogue import (
     create_attack,
     on_unit,
     reach,
+    unfit,
 )
-from ..zoo.table import AttackInfo, parameters_of
+from ..zoo.table import parameters_of
 from .base import RowStage, Shared, StageRows
 from .clean import labels_of, status_of
 from .idle import Idle, tally
@@ -116,6 +117,10 @@ class AttackStage(RowStage):
         if info.caveat:
             yield info.caveat
 
+    def unfit(self, n_classes: int, shape: tuple[int, ...]) -> str | None:
+        """Too few classes for its loss, or images of another shape than it takes."""
+        return unfit(self.info, self.arguments, n_classes, shape)
+
     def rows(self, batch: Batch, shared: Shared) -> StageRows:
         """Attack the rows that are still right; the others are MISCLASSIFIED and cost nothing."""
         right = np.flatnonzero(~shared.clean.failed)
@@ -145,7 +150,6 @@ class AttackStage(RowStage):
 
     def _try(self, batch: Batch, place: Tensor, shared: Shared) -> _Tried:
         """Run the attack on the rows `place` and judge what it returns."""
-        _check_shape(self.info, batch.images)
         images, wanted = batch.images[place], labels_of(batch)[place]
         plan, judge = self.plan, shared.judge
         watch, unit = GradientWatch(shared.view, len(images)), self._unit
@@ -250,17 +254,6 @@ def _checked(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(value, bool) or not isinstance(value, int):
                 found[key] = parse_number(value, f"{name}: {key}")
     return found
-
-
-def _check_shape(info: AttackInfo, images: Tensor) -> None:
-    """Raises InputError for images (N, ...) on which the class fails, or mixes rows (PGDRS)."""
-    channels = "C" if info.channels is None else info.channels
-    fits = images.dim() == 4 and channels in ("C", images.shape[1])
-    if info.spatial and not fits:
-        raise InputError(
-            f"{info.name} needs images (N, {channels}, H, W), these are (N, "
-            f"{', '.join(map(str, images.shape[1:]))}); FGSM, PGD and FAB take any shape"
-        )
 
 
 def _judge(judge: Judge, images: Tensor, labels: Tensor) -> Judged:
