@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torchattacks.attack import Attack
 
 from ..._typing import Status, Verdict
 from ...attacks.msa.rows import attack_rows
@@ -37,10 +36,10 @@ from ..zoo.catalogue import (
     reach,
     unfit,
 )
-from ..zoo.table import parameters_of
+from ..zoo.table import AttackInfo, parameters_of
 from .base import RowStage, Shared, StageRows
 from .clean import labels_of, status_of
-from .idle import Idle, tally
+from .idle import Idle, raised, tally
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +78,7 @@ class AttackStage(RowStage):
         name = arguments.pop("attack", None)
         if name is None:
             raise ConfigError("an attack stage needs attack=, the name of an attack")
-        self.info = attack_info(str(name))
+        self.info = self._known(str(name))
         for key in ("eps", "norm", "seed"):
             if key in arguments:
                 raise ConfigError(
@@ -89,12 +88,20 @@ class AttackStage(RowStage):
         check_box(plan.bounds, self.info.name)
         self._unit = Unit(plan.box)
         self._eps = self._unit.radius(plan.eps)
-        check_attack(self.info.name, eps=self._eps, norm=plan.norm, **arguments)
-        self.arguments = _checked(self.info.name, arguments)
-        self._scaled = on_unit(self.info.name, self.arguments, self._unit)
+        self.arguments, self._scaled = self._read(arguments)
         self.settings = {"attack": self.info.name} | self.arguments
         self._notes = tuple(self._caveats())
         self._idle = Idle()
+
+    def _known(self, name: str) -> AttackInfo:
+        return attack_info(name)
+
+    def _read(self, arguments: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The arguments as numbers, and those numbers on [0, 1]."""
+        name = self.info.name
+        check_attack(name, eps=self._eps, norm=self.plan.norm, **arguments)
+        found = _checked(name, arguments)
+        return found, on_unit(name, found, self._unit)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -142,7 +149,8 @@ class AttackStage(RowStage):
         """A doubt where the attack had nothing to follow on many images that it left."""
         if not self.plan.eps:  # nothing could be moved
             return result
-        return result.with_flags(self._idle.flags(self.label))
+        doubts = *self._idle.flags(self.label), *raised(self.info, result, self.label)
+        return result.with_flags(doubts)
 
     def failed(self, batch: Batch) -> Rows:
         """Rows that were not attacked."""
@@ -185,7 +193,7 @@ class AttackStage(RowStage):
             watch.unguided().numpy() & ~odd,
         )
 
-    def _create(self, victim: Any, n_classes: int) -> Attack:
+    def _create(self, victim: Any, n_classes: int) -> Any:
         return create_attack(
             self.info.name,
             victim,
