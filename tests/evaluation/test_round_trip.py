@@ -20,8 +20,8 @@ from torchattacks_ext.reports import (
     render_text,
 )
 from torchattacks_ext.results import EvaluationReport, Result
-from torchattacks_ext.results.evaluation import FAMILIES
 from torchattacks_ext.results.sample import Sample
+from torchattacks_ext.results.stages.report import FAMILIES
 
 MIXED = {"version": "custom", "plan": [{"kind": "apgd", "steps": 2}]}
 STAGE: dict[str, dict[str, Any]] = {

@@ -68,10 +68,10 @@ def test_an_attack_that_raises_is_a_row_with_its_reason_and_never_a_pass(
 def test_the_log_has_the_trace_of_what_nobody_expected_only(
     monkeypatch: Any, caplog: Any, wave_net: Any, images: Tensor, labels: Tensor
 ) -> None:
-    flat = images.flatten(1)
-    evaluate(wave_net, (flat, labels), PLAN | {"stages": ["MIFGSM"]})
+    broken(monkeypatch, InputError("foreseen"))
+    evaluate(wave_net, (images, labels), PLAN | {"stages": ["FGSM"]})
     (record,) = caplog.records
-    assert "MIFGSM failed: MIFGSM needs images" in record.message
+    assert record.message == "stage FGSM failed: foreseen"
     assert not record.exc_info
     caplog.clear()
     broken(monkeypatch, RuntimeError("boom"))

@@ -25,7 +25,8 @@ from torchattacks_ext.results import (
     Result,
     StageReport,
 )
-from torchattacks_ext.results.evaluation import FAMILIES, GalleryItem
+from torchattacks_ext.results.evaluation import GalleryItem
+from torchattacks_ext.results.stages.report import FAMILIES
 
 Change = Callable[[Result, str, int, float], Any]
 

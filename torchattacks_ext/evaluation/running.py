@@ -56,12 +56,22 @@ class Running:
     error: str | None = None
     failure: ModelContractError | None = None
     shared: Shared | None = None
+    not_applicable: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stage takes no more batches: it raised, or cannot be used here."""
+        return self.error is not None or self.not_applicable is not None
 
     def take(
         self, batch: Batch, shared: Shared, gallery: Gallery, traits: ModelTraits
     ) -> None:
         """One batch. Where the model raises its rows are FAILED; else the stage ends."""
-        if self.error is not None:
+        if self.ended:
+            return
+        shape = tuple(batch.images.shape[1:])
+        self.not_applicable = self.stage.unfit(shared.n_classes, shape)
+        if self.ended:
             return
         self.shared = shared
         meter, started = shared.view.meter, time.perf_counter()
@@ -83,7 +93,7 @@ class Running:
 
     def fail(self, batch: Batch, failure: ModelContractError) -> None:
         """The model raised on this batch: its rows are FAILED."""
-        if self.error is not None:
+        if self.ended:
             return
         self.failure = self.failure or failure
         rows = self.stage.failed(batch)
@@ -114,7 +124,7 @@ class Running:
     def close(self) -> None:
         """The last step of a stage that needs all rows at once; inside a session."""
         shared = self.shared
-        if self.error is not None or shared is None or not self.stage.closes:
+        if self.ended or shared is None or not self.stage.closes:
             return
         meter, started = shared.view.meter, time.perf_counter()
         before = meter.snapshot()
@@ -132,7 +142,7 @@ class Running:
         doubts: about the data or the model, which every result says as well, wherever it goes.
         """
         whole = None
-        if self.error is None and self.parts:
+        if not self.ended and self.parts:
             try:
                 whole = self._whole()
                 whole = None if whole is None else whole.with_flags(doubts)
@@ -147,6 +157,7 @@ class Running:
             settings=stage.settings | {"guarantee": stage.guarantee},
             notes=stage.notes,
             cost=self.cost,
+            not_applicable=self.not_applicable,
         )
 
     def _joined(self) -> Result | None:

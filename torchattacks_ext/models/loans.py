@@ -89,7 +89,7 @@ def lost_flags(*models: object) -> Iterator[Flag]:
 @contextlib.contextmanager
 def loaned(model: nn.Module) -> Iterator[None]:
     """Buffers and hooks of the model are as before afterwards; no forward pass."""
-    memory, hooks = _memories.setdefault(model, _Memory()), _hooks_of(model)
+    memory, hooks = _memories.setdefault(model, _Memory()), hooks_of(model)
     _remember(model, memory)
     try:
         yield
@@ -170,7 +170,7 @@ def _bits(tensor: Tensor) -> Tensor:
     return flat.view(torch.uint8) if len(flat) and flat.dtype != torch.bool else flat
 
 
-def _hooks_of(model: nn.Module) -> Hooks:
+def hooks_of(model: nn.Module) -> Hooks:
     """The keys of every hook of every module; modules without hooks are left out."""
     found: Hooks = {}
     for module in model.modules():

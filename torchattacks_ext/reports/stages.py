@@ -30,9 +30,8 @@ def settings_of(stage: StageReport) -> dict[str, Any]:
 def zoo_entry(stage: StageReport) -> AttackInfo | None:
     """The entry of torchattacks' registry, by the method's name or the stage's; None if unknown."""
     settings = settings_of(stage)
-    if (
-        settings.get("method") == "MSA"
-    ):  # the stage "autoattack" is no class of torchattacks
+    # neither the stage "autoattack" nor a class of another package is one of torchattacks
+    if settings.get("method") == "MSA" or "origin" in settings:
         return None
     for name in (settings.get("method"), settings.get("attack"), stage.name):
         try:

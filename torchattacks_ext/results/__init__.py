@@ -2,7 +2,7 @@
 
 `base` is what each is made of. A family a file: `accuracy`, `attack`, `prob_robustness` (with
 `claims` about the whole data set), `sensitivity` (with `correlation`), `certificates`, `stress`;
-`evaluation` holds one result a stage, `gallery` its pictures. `heads` compares the heads of one
+`evaluation` holds one result a stage (`stages`). `heads` compares the heads of one
 trunk.
 """
 

@@ -15,81 +15,17 @@ from .attack import AttackResult
 from .base import codec
 from .base.document import Document
 from .base.facts import Cost, Flag
-from .base.result import Result
 from .base.shares import check_confidence, open_rows, share_between
 from .base.unknown import known_fields
 from .base.words import short
-from .certificates import Certificates
-from .datasets.budgeted import Budgeted
-from .diagnosis.diagnosis import Diagnosis
-from .gallery import GalleryItem as GalleryItem
 from .prob_robustness import ProbRobustness
 from .sample import Sample
-from .sensitivity import Sensitivity
-from .stress import Stress
-from .worst import leaves_the_ball, worst_stages
-
-_FAMILIES = (Accuracy, AttackResult, Certificates, Diagnosis, ProbRobustness)
-FAMILIES: dict[str, type[Result]] = {
-    family.schema: family for family in (*_FAMILIES, Sensitivity, Stress, Budgeted)
-}
-"""Every family that a stage may give, so that what is written can be read."""
+from .stages.gallery import GalleryItem as GalleryItem
+from .stages.report import StageReport as StageReport
+from .stages.worst import leaves_the_ball, worst_stages
 
 DERIVED = ("summary", "plain_summary")
 """Keys that a renderer adds to a report's JSON; computed anew, so not read back."""
-
-
-@dataclass(frozen=True, eq=False)
-class StageReport:
-    """One stage: its result, or the reason why there is none. A stage that raised is never a pass.
-
-    name: unique label ("clean", "PGD", "prtest"). kind: "clean", "attack" or "prtest". result: None
-    when it failed; then `error` says why. notes: caveats for the reader. settings: the arguments
-    used.
-    """
-
-    name: str
-    kind: str
-    result: Result | None = None
-    error: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    cost: Cost = Cost()
-
-    def to_dict(self) -> dict[str, Any]:
-        """In JSON types."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "result": None if self.result is None else self.result.to_dict(),
-            "error": self.error,
-            "settings": codec.plain(self.settings),
-            "notes": list(self.notes),
-            "cost": codec.plain(asdict(self.cost)),
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> StageReport:
-        """The inverse of :meth:`to_dict`. Raises InputError for a result of an unknown family."""
-        raw = data.get("result")
-        family = None
-        if raw is not None:
-            name = str(raw.get("schema")).partition("/")[0]
-            known = {schema.partition("/")[0]: c for schema, c in FAMILIES.items()}
-            family = known.get(name)
-            if family is None:
-                raise InputError(
-                    f"schema={raw.get('schema')!r} is not one of {sorted(FAMILIES)}"
-                )
-        return cls(
-            name=data["name"],
-            kind=data["kind"],
-            result=None if family is None or raw is None else family.from_dict(raw),
-            error=data.get("error"),
-            settings=data.get("settings", {}),
-            notes=tuple(data.get("notes", ())),
-            cost=known_fields(Cost, data.get("cost", {})),
-        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -138,6 +74,11 @@ class EvaluationReport(Document):
     def failed(self) -> tuple[StageReport, ...]:
         """Stages that raised."""
         return tuple(stage for stage in self.stages if stage.error is not None)
+
+    @property
+    def not_applicable(self) -> tuple[StageReport, ...]:
+        """Stages that cannot be used on such a model or such images; they did not fail."""
+        return tuple(s for s in self.stages if s.not_applicable is not None)
 
     def survivors(self) -> Tensor | None:
         """(N,) bool, rows as in `clean`: correct, broken by no attack, no failing draw of PRTest.
@@ -226,10 +167,10 @@ class EvaluationReport(Document):
         }
 
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
-        """Stage name -> its summary (or its error), and "worst_case"."""
+        """Stage name -> its summary (or its error, or why it is not applicable), "worst_case"."""
         rows: dict[str, Any] = {
             stage.name: (
-                {"error": stage.error}
+                stage.missing()
                 if stage.result is None
                 else stage.result.summary(confidence)
             )

@@ -206,11 +206,13 @@ def _same(one: Any, other: Any) -> bool:
 
 def _attack_names(text: str) -> list[str]:
     from ...evaluation.zoo.catalogue import attack_info
+    from ...evaluation.zoo.foreign import is_foreign
 
     named = words(text, "--attacks")
+    known = [name.lower() if name.lower() in _MIXED else name for name in named]
     return [
-        name.lower() if name.lower() in _MIXED else attack_info(name).name
-        for name in named
+        name if name in _MIXED or is_foreign(name) else attack_info(name).name
+        for name in known
     ]
 
 

@@ -113,7 +113,7 @@ def _call(
         # torchattacks finds no device for a model without parameters.
         if getattr(attack, "device", images.device) is None:
             attack.set_device(images.device)  # type: ignore[attr-defined]
-        sealed.keeps = name in _KEEPS_GRAPHS
+        sealed.keeps = name in _KEEPS_GRAPHS or getattr(attack, "keeps_graphs", False)
         with uncompiled() if sealed.keeps else nullcontext():
             return attack(images, labels), name
     except _PASSED_ON:

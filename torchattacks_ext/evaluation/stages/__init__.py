@@ -7,6 +7,7 @@ from typing import Any
 from ...errors import ConfigError
 from ..plan import Plan, StageSpec, did_you_mean
 from ..zoo.catalogue import EXCLUDED, attack_info, attack_names
+from ..zoo.foreign import is_foreign
 from .attack import AttackStage as AttackStage
 from .base import RowStage as RowStage
 from .base import Shared as Shared
@@ -16,6 +17,7 @@ from .certified import CertifiedStage as CertifiedStage
 from .clean import CleanStage as CleanStage
 from .diagnostics import DiagnosticsStage as DiagnosticsStage
 from .fim import FIMStage as FIMStage
+from .foreign import ForeignStage as ForeignStage
 from .msa.stage import AutoAttackStage as AutoAttackStage
 from .msa.stage import MSAStage as MSAStage
 from .prtest import PRTestStage as PRTestStage
@@ -70,6 +72,8 @@ def _build(spec: StageSpec, plan: Plan) -> RowStage:
         return _attack(str(name), spec, plan, arguments)
     if key in STAGES:
         return STAGES[key](spec.label or key, plan, arguments)
+    if is_foreign(spec.name):
+        return _attack(spec.name, spec, plan, arguments)
     known = [*STAGES, *attack_names(), *EXCLUDED]
     if key not in [name.lower() for name in known]:
         raise ConfigError(
@@ -83,5 +87,7 @@ def _build(spec: StageSpec, plan: Plan) -> RowStage:
 def _attack(
     name: str, spec: StageSpec, plan: Plan, arguments: dict[str, Any]
 ) -> AttackStage:
+    if is_foreign(name):
+        return ForeignStage(spec.label or name, plan, {"attack": name} | arguments)
     info = attack_info(name)  # says why, where an attack is left out
     return AttackStage(spec.label or info.name, plan, {"attack": info.name} | arguments)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torchattacks.attack import Attack
 
 from ..._typing import Status, Verdict
 from ...attacks.msa.rows import attack_rows
@@ -18,7 +17,7 @@ from ...data.stream import Batch
 from ...engines.judge.active import Array, Judge, Judged
 from ...engines.zoo.attack import run_attack
 from ...engines.zoo.watch import GradientWatch
-from ...errors import ConfigError, InputError
+from ...errors import ConfigError
 from ...numerics.arguments import parse_number
 from ...numerics.norms import beyond, clip_, norm_of, project
 from ...numerics.unit import OnUnit, Unit, check_box
@@ -35,11 +34,12 @@ from ..zoo.catalogue import (
     create_attack,
     on_unit,
     reach,
+    unfit,
 )
 from ..zoo.table import AttackInfo, parameters_of
 from .base import RowStage, Shared, StageRows
 from .clean import labels_of, status_of
-from .idle import Idle, tally
+from .idle import Idle, raised, tally
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ class AttackStage(RowStage):
         name = arguments.pop("attack", None)
         if name is None:
             raise ConfigError("an attack stage needs attack=, the name of an attack")
-        self.info = attack_info(str(name))
+        self.info = self._known(str(name))
         for key in ("eps", "norm", "seed"):
             if key in arguments:
                 raise ConfigError(
@@ -88,12 +88,20 @@ class AttackStage(RowStage):
         check_box(plan.bounds, self.info.name)
         self._unit = Unit(plan.box)
         self._eps = self._unit.radius(plan.eps)
-        check_attack(self.info.name, eps=self._eps, norm=plan.norm, **arguments)
-        self.arguments = _checked(self.info.name, arguments)
-        self._scaled = on_unit(self.info.name, self.arguments, self._unit)
+        self.arguments, self._scaled = self._read(arguments)
         self.settings = {"attack": self.info.name} | self.arguments
         self._notes = tuple(self._caveats())
         self._idle = Idle()
+
+    def _known(self, name: str) -> AttackInfo:
+        return attack_info(name)
+
+    def _read(self, arguments: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The arguments as numbers, and those numbers on [0, 1]."""
+        name = self.info.name
+        check_attack(name, eps=self._eps, norm=self.plan.norm, **arguments)
+        found = _checked(name, arguments)
+        return found, on_unit(name, found, self._unit)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -116,6 +124,10 @@ class AttackStage(RowStage):
         if info.caveat:
             yield info.caveat
 
+    def unfit(self, n_classes: int, shape: tuple[int, ...]) -> str | None:
+        """Too few classes for its loss, or images of another shape than it takes."""
+        return unfit(self.info, self.arguments, n_classes, shape)
+
     def rows(self, batch: Batch, shared: Shared) -> StageRows:
         """Attack the rows that are still right; the others are MISCLASSIFIED and cost nothing."""
         right = np.flatnonzero(~shared.clean.failed)
@@ -137,7 +149,8 @@ class AttackStage(RowStage):
         """A doubt where the attack had nothing to follow on many images that it left."""
         if not self.plan.eps:  # nothing could be moved
             return result
-        return result.with_flags(self._idle.flags(self.label))
+        doubts = *self._idle.flags(self.label), *raised(self.info, result, self.label)
+        return result.with_flags(doubts)
 
     def failed(self, batch: Batch) -> Rows:
         """Rows that were not attacked."""
@@ -145,7 +158,6 @@ class AttackStage(RowStage):
 
     def _try(self, batch: Batch, place: Tensor, shared: Shared) -> _Tried:
         """Run the attack on the rows `place` and judge what it returns."""
-        _check_shape(self.info, batch.images)
         images, wanted = batch.images[place], labels_of(batch)[place]
         plan, judge = self.plan, shared.judge
         watch, unit = GradientWatch(shared.view, len(images)), self._unit
@@ -181,7 +193,7 @@ class AttackStage(RowStage):
             watch.unguided().numpy() & ~odd,
         )
 
-    def _create(self, victim: Any, n_classes: int) -> Attack:
+    def _create(self, victim: Any, n_classes: int) -> Any:
         return create_attack(
             self.info.name,
             victim,
@@ -250,17 +262,6 @@ def _checked(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(value, bool) or not isinstance(value, int):
                 found[key] = parse_number(value, f"{name}: {key}")
     return found
-
-
-def _check_shape(info: AttackInfo, images: Tensor) -> None:
-    """Raises InputError for images (N, ...) on which the class fails, or mixes rows (PGDRS)."""
-    channels = "C" if info.channels is None else info.channels
-    fits = images.dim() == 4 and channels in ("C", images.shape[1])
-    if info.spatial and not fits:
-        raise InputError(
-            f"{info.name} needs images (N, {channels}, H, W), these are (N, "
-            f"{', '.join(map(str, images.shape[1:]))}); FGSM, PGD and FAB take any shape"
-        )
 
 
 def _judge(judge: Judge, images: Tensor, labels: Tensor) -> Judged:

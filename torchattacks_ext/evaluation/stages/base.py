@@ -87,6 +87,14 @@ class RowStage(ABC):
         By default every model is accepted.
         """
 
+    def unfit(self, n_classes: int, shape: tuple[int, ...]) -> str | None:
+        """Why the method has nothing to say of such a model and such images; None where it has.
+
+        n_classes: K of the model. shape: of one image. Pure, asked before any pass of the stage;
+        the stage is then not applicable, which is no failure. By default None.
+        """
+        return None
+
     @abstractmethod
     def rows(self, batch: Batch, shared: Shared) -> StageRows:
         """Rows of one batch, in its order; runs inside a session of the model.

@@ -1,4 +1,4 @@
-"""Did an attack do anything at all? Images that it left unbroken because it never moved them."""
+"""Did an attack do anything at all, and to the better? Images that it never moved, or moved back."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...engines.judge.active import Array, Judged
+from ...results.attack import AttackResult
 from ...results.base.facts import Flag
+from ...results.base.result import Result
 from ..zoo.table import AttackInfo
 
 FEW, SHARE = 2, 0.05
 """Images that may stay where they are before it is said: so many, or this part of those left."""
 MOVING = ("gradient", "transfer")
 """Families whose attacks hand back what they have even where it does not fool the model."""
+ROUNDING = 1e-4
+"""Part of the mean size of clean margins by which two means of one model may differ."""
+FEWEST = 10
+"""Correct images below which nothing is said of a mean margin."""
 RETURNS_CLEAN = ("APGD", "APGDT")
 """Of those families, attacks that give the clean image back where they do not fool the model."""
 
@@ -55,3 +61,27 @@ def tally(info: AttackInfo, seen: Judged, length: Array, unguided: Array) -> Idl
     moves = info.family in MOVING and info.name not in RETURNS_CLEAN
     still = unguided | (moves & (length == 0))
     return Idle(int(left.sum()), int((left & still).sum()))
+
+
+def raised(info: AttackInfo, result: Result, stage: str) -> Iterator[Flag]:
+    """A doubt where the attack moved the correct images away from the boundary, on average.
+
+    That is no attack on this model: another model's gradient, a wrong sign, a loss that takes
+    scores for shares, or changes that are lost when they are put into the ball. Noise is not
+    asked, nor fewer than ten images. stage: its label.
+    """
+    if info.family == "noise" or not isinstance(result, AttackResult):
+        return
+    kept = (result.clean_correct == 1) & result.margin.isfinite()
+    before, after = result.clean_margin[kept], result.margin[kept]
+    if len(before) < FEWEST:
+        return
+    rise, size = float((after - before).mean()), float(before.abs().mean())
+    if rise <= ROUNDING * size:
+        return
+    text = (
+        f"{stage} raised the mean margin of the correct images, from {float(before.mean()):.3g} to "
+        f"{float(after.mean()):.3g}: inside this ball it moves away from the boundary, and what it "
+        "leaves says nothing about robustness"
+    )
+    yield Flag("raised_margin", text, int(kept.sum()), {"stage": stage})

@@ -119,6 +119,12 @@ class StressStage(RowStage):
             "not the number of a leaderboard",
         )
 
+    def unfit(self, n_classes: int, shape: tuple[int, ...]) -> str | None:
+        """Images that are no pictures."""
+        if self._folder is not None or len(shape) == 3:
+            return None
+        return f"images have shape {shape}; stage 'stress' needs pictures (C, H, W)"
+
     def rows(self, batch: Batch, shared: Shared) -> StageRows:
         """Answers to every corruption of every row, right or wrong when clean."""
         labels, clean = labels_of(batch), shared.clean
@@ -189,10 +195,6 @@ class StressStage(RowStage):
             return
         self._origin = origin_of(shared, batch.images.device, self.plan)
         shape = tuple(batch.images.shape)
-        if self._folder is None and len(shape) != 4:
-            raise InputError(
-                f"images have shape {shape[1:]}; stage 'stress' needs pictures (C, H, W)"
-            )
         drawn = self._folder is None
         self._facts = {
             "method": "stress",

@@ -192,23 +192,51 @@ def _check_steps(info: AttackInfo, arguments: Mapping[str, Any]) -> None:
     )
 
 
+def unfit(
+    info: AttackInfo,
+    arguments: Mapping[str, Any],
+    n_classes: int,
+    shape: tuple[int, ...] | None = None,
+) -> str | None:
+    """Why the class cannot attack a model of K classes or images of this shape; None where it can.
+
+    shape: of one image; None asks for the classes only. Known beforehand, from :data:`.TABLE`.
+
+    >>> unfit(attack_info("TIFGSM"), {}, 10, (1, 28, 28))[:47]
+    'TIFGSM needs images (N, 3, H, W), these are (N,'
+    """
+    least = info.min_classes
+    if arguments.get("loss") == "dlr" or arguments.get("version") == "rand":
+        least = 3  # the DLR loss divides by z_(1) - z_(3)
+    if n_classes < least:
+        return (
+            f"n_classes={n_classes}: {info.name} needs at least {least} classes (its loss looks at "
+            f"the {least} largest logits); use APGD with loss='ce', PGD, FAB or Square"
+        )
+    channels = "C" if info.channels is None else info.channels
+    if shape is None or not info.spatial:
+        return None
+    if len(shape) == 3 and channels in ("C", shape[0]):
+        return None
+    return (
+        f"{info.name} needs images (N, {channels}, H, W), these are (N, "
+        f"{', '.join(map(str, shape))}); FGSM, PGD and FAB take any shape"
+    )
+
+
 def _check_classes(
     info: AttackInfo, n_classes: int | None, arguments: Mapping[str, Any]
 ) -> None:
     """Refuse too few classes for the loss, or none given where they are needed."""
-    least = info.min_classes
-    if arguments.get("loss") == "dlr" or arguments.get("version") == "rand":
-        least = 3  # the DLR loss divides by z_(1) - z_(3)
     if n_classes is None:
         if info.classes is not None:
             raise ConfigError(
                 f"{info.name} must know the number of classes; give n_classes"
             )
-    elif n_classes < least:
-        raise ConfigError(
-            f"n_classes={n_classes}: {info.name} needs at least {least} classes (its loss looks at "
-            f"the {least} largest logits); use APGD with loss='ce', PGD, FAB or Square"
-        )
+        return
+    reason = unfit(info, arguments, n_classes)
+    if reason is not None:
+        raise ConfigError(reason)
 
 
 def _hint(key: str, known: Iterable[str] | Mapping[str, str]) -> str:

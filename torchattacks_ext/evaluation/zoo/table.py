@@ -25,6 +25,7 @@ Family = Literal[
     "sparse",
     "noise",
     "ensemble",
+    "foreign",
 ]
 AttackNorm = Literal["Linf", "L2", "L1", "L0"] | None
 Seeding = Literal["deterministic", "global generator", "self-seeded"]

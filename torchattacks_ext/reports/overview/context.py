@@ -160,7 +160,9 @@ def methods(report: EvaluationReport) -> list[tuple[str, str]]:
             if stages.settings_of(stage).get("version") != "autoattack":
                 found["MSA"] = _MSA
         elif stages.is_attack(stage):
-            found[one_line(stage.name)] = "no citation is known for this attack"
+            origin = stages.settings_of(stage).get("origin")
+            of = f" of {one_line(origin, 60)}" if origin else ""
+            found[one_line(stage.name)] = f"no citation is known for this attack{of}"
         elif stages.is_budgeted(stage):
             found["Sampled attack"] = _SAMPLED
         elif stages.is_diagnosis(stage):

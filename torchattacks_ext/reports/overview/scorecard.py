@@ -106,16 +106,7 @@ def _stage_row(
     name, notes = one_line(stage.name), tuple(one_line(note) for note in stage.notes)
     result = stage.result
     if stage.error is not None or result is None:
-        failed = stage.error is not None
-        return ScoreRow(
-            name,
-            question(stage),
-            "failed" if failed else "not run",
-            guarantee="none: nothing is known from this stage",
-            notes=notes,
-            cost=stage.cost,
-            error=one_line(stage.error) or "no reason given" if failed else None,
-        )
+        return _without(stage, name, notes)
     score = _score(stage, result, plan, confidence)
     drawable = score.whole and score.sides and not score.words
     return ScoreRow(
@@ -134,6 +125,21 @@ def _stage_row(
             else None
         ),
         tier=result.tier if isinstance(result, Certificates) else "",
+    )
+
+
+def _without(stage: StageReport, name: str, notes: tuple[str, ...]) -> ScoreRow:
+    """The line of a stage without a result: it raised, cannot be used here, or was not run."""
+    failed, unfit = stage.error is not None, stage.not_applicable
+    return ScoreRow(
+        name,
+        question(stage),
+        "failed" if failed else "not run" if unfit is None else "not applicable",
+        guarantee="none: nothing is known from this stage",
+        details=() if unfit is None else (one_line(unfit),),
+        notes=notes,
+        cost=stage.cost,
+        error=one_line(stage.error) or "no reason given" if failed else None,
     )
 
 
@@ -247,6 +253,8 @@ def _worst_row(report: EvaluationReport, confidence: float) -> ScoreRow:
     asks = "How many are correct and broken by no stage?"
     names = [one_line(stage.name, 40) for stage in report.failed]
     failed = (f"failed, so not counted: {listing(names)}",) * bool(names)
+    names = [one_line(stage.name, 40) for stage in report.not_applicable]
+    failed += (f"not applicable here: {listing(names)}",) * bool(names)
     try:
         worst, alive = report.worst_case(confidence), report.survivors()
     except InputError as error:  # rows of other images: no worst case, never a pass

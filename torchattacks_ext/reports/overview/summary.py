@@ -277,12 +277,16 @@ def _not_tested(report: EvaluationReport) -> str:
 
 
 def _failed(report: EvaluationReport) -> list[str]:
-    bad = report.failed
-    if not bad:
-        return []
-    names = listing([one_line(stage.name, 40) for stage in bad])
-    what = f"{things(len(bad), 'stage')} failed and {_verb(len(bad), 'says', 'say')} nothing"
-    return [f"{what} about the model: {names}."]
+    found = []
+    for bad, how in (
+        (report.failed, "failed"),
+        (report.not_applicable, "cannot be used on such a model or such images"),
+    ):
+        if bad:
+            names = listing([one_line(stage.name, 40) for stage in bad])
+            what = f"{things(len(bad), 'stage')} {how} and {_verb(len(bad), 'says', 'say')} nothing"
+            found.append(f"{what} about the model: {names}.")
+    return found
 
 
 def _doubted(report: EvaluationReport) -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .attack import AttackResult
-from .base.result import Result
-from .prob_robustness import ProbRobustness
+from ..attack import AttackResult
+from ..base.result import Result
+from ..prob_robustness import ProbRobustness
 
 
 def leaves_the_ball(result: Result | None, plan: Mapping[str, Any]) -> bool:

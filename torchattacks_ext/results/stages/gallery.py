@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .base import codec
-from .base.unknown import known_fields
+from ..base import codec
+from ..base.unknown import known_fields
 
 
 @dataclass(frozen=True, eq=False)

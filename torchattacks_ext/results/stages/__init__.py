@@ -1,0 +1,1 @@
+"""The stages of an evaluation: what each gave (`report`), their worst case, the pictures shown."""
