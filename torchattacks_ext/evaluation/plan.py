@@ -16,6 +16,8 @@ from pydantic import (
 from torch import Tensor
 
 from .._typing import Norm
+from ..data.described import ARGUMENTS as DATA_SETS
+from ..data.described import described
 from ..data.door import as_bounds
 from ..engines.judge.ledger import AttackSpec
 from ..errors import ConfigError, InputError
@@ -205,6 +207,8 @@ def plain_arguments(arguments: Mapping[str, Any], owner: str) -> dict[str, Any]:
             value = value.settings()
         if key in ("surrogates", "plan"):
             value = _each(value)
+        if key in DATA_SETS:
+            value = described(value)
         try:
             found[key] = codec.plain(value)
         except (InputError, TypeError, ValueError) as error:
@@ -245,4 +249,5 @@ def default_plan(eps: Any, **changes: Any) -> Plan:
 def known_stages() -> tuple[str, ...]:
     """Names that a stage may have: own stages, then every registered attack."""
     own = "clean", "prtest", "fim", "certified", "diagnostics", "stress", "msa"
-    return (*own, "autoattack", "attack", *attack_names())
+    sets = "ood", "shift", "data-audit"
+    return (*own, *sets, "autoattack", "attack", *attack_names())

@@ -1,7 +1,7 @@
 """Results: frozen per-sample tables that travel as JSON.
 
 `base` is what each is made of. A family a file: `accuracy`, `attack`, `prob_robustness` (with
-`claims` about the whole data set), `sensitivity` (with `correlation`), `certificates`, `stress`;
+`claims` about the whole data set), `sensitivity` (with `correlation`), `certificates`, `stress`; `datasets`: of a set as a whole;
 `evaluation` holds one result a stage, `gallery` its pictures. `heads` compares the heads of one
 trunk.
 """
@@ -17,6 +17,9 @@ from .base.result import Result as Result
 from .base.sidecar import SideCar as SideCar
 from .certificates import Certificates as Certificates
 from .claims import SilBand as SilBand
+from .datasets.audited import Audited as Audited
+from .datasets.ood import OODScores as OODScores
+from .datasets.shift import Shift as Shift
 from .diagnosis.check import Check as Check
 from .diagnosis.diagnosis import Diagnosis as Diagnosis
 from .evaluation import EvaluationReport as EvaluationReport

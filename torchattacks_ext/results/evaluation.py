@@ -20,6 +20,9 @@ from .base.shares import check_confidence, open_rows, share_between
 from .base.unknown import known_fields
 from .base.words import short
 from .certificates import Certificates
+from .datasets.audited import Audited
+from .datasets.ood import OODScores
+from .datasets.shift import Shift
 from .diagnosis.diagnosis import Diagnosis
 from .gallery import GalleryItem as GalleryItem
 from .prob_robustness import ProbRobustness
@@ -29,8 +32,9 @@ from .stress import Stress
 from .worst import leaves_the_ball, worst_stages
 
 _FAMILIES = (Accuracy, AttackResult, Certificates, Diagnosis, ProbRobustness)
+_SETS = (Audited, OODScores, Shift)
 FAMILIES: dict[str, type[Result]] = {
-    family.schema: family for family in (*_FAMILIES, Sensitivity, Stress)
+    family.schema: family for family in (*_FAMILIES, Sensitivity, Stress, *_SETS)
 }
 """Every family that a stage may give, so that what is written can be read."""
 

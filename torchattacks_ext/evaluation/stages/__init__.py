@@ -9,6 +9,7 @@ from ..plan import Plan, StageSpec, did_you_mean
 from ..zoo.catalogue import EXCLUDED, attack_info, attack_names
 from .attack import AttackStage as AttackStage
 from .base import RowStage as RowStage
+from .base import SetStage as SetStage
 from .base import Shared as Shared
 from .base import StageRows as StageRows
 from .certified import CertifiedStage as CertifiedStage
@@ -18,6 +19,9 @@ from .fim import FIMStage as FIMStage
 from .msa.stage import AutoAttackStage as AutoAttackStage
 from .msa.stage import MSAStage as MSAStage
 from .prtest import PRTestStage as PRTestStage
+from .sets.audit import DataAuditStage as DataAuditStage
+from .sets.ood import OODStage as OODStage
+from .sets.shift import ShiftStage as ShiftStage
 from .stress import StressStage as StressStage
 
 STAGES: dict[str, type[RowStage]] = {
@@ -27,6 +31,9 @@ STAGES: dict[str, type[RowStage]] = {
     "certified": CertifiedStage,
     "diagnostics": DiagnosticsStage,
     "stress": StressStage,
+    "ood": OODStage,
+    "shift": ShiftStage,
+    "data-audit": DataAuditStage,
     "msa": MSAStage,
     "autoattack": AutoAttackStage,
     "attack": AttackStage,
