@@ -16,6 +16,9 @@ from ...results.base.facts import Cost
 from ...results.base.result import Result
 from ...results.certificates import Certificates
 from ...results.diagnosis.diagnosis import Diagnosis
+from ...results.datasets.audited import Audited
+from ...results.datasets.ood import OODScores
+from ...results.datasets.shift import Shift
 from ...results.evaluation import EvaluationReport, StageReport
 from ...results.grounds import LIMITS
 from ...results.prob_robustness import ProbRobustness
@@ -24,6 +27,7 @@ from ...results.stress import Stress
 from .. import stages
 from ..certified.words import WORTH, details, main_share
 from ..sensitivity.words import GUARANTEE, sensitivity_words
+from ..sets.told import set_score
 from ..stress import stress_score
 from ..words import (
     count,
@@ -158,6 +162,8 @@ def _score(
         return _certified(result, plan, confidence)
     if isinstance(result, Stress):
         return _Score(*stress_score(result, confidence))
+    if isinstance(result, (OODScores, Shift, Audited)):
+        return _Score(0, 0, None, str(stage.settings.get("guarantee", "")), *set_score(result, confidence))
     facts = tuple(f"{one_line(k, 60)}: {one_line(v, 120)}" for k, v in summary.items())
     return _Score(
         0, 0, None, "see the documentation of this stage", facts, "see details"

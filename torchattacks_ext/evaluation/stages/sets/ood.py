@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -11,27 +11,24 @@ import torch
 from torch import Tensor
 
 from ....data.stream import Batch
-from ....errors import ConfigError, InputError
-from ....numerics.arguments import parse_whole
-from ....numerics.detection.scores import LOGIT_SCORES, UNNORMALISED
+from ....errors import InputError
+from ....numerics.detection.scores import LOGIT_SCORES
 from ....numerics.ids import content_hashes
 from ....results.base import codec
 from ....results.base.columns import Rows, Table
 from ....results.base.facts import Flag
 from ....results.base.result import Result
 from ....results.datasets.ood import SCORES, OODScores, OutsideSet, nothing
-from ...plan import Plan, did_you_mean
+from ...plan import Plan
 from ..base import SetStage, Shared, StageRows, Whole
 from ..clean import labels_of, status_of
 from ..fim import build_score
 from ..probing import origin_of, refuse_unknown
 from . import detectors as foreign
+from .asked import ARGUMENTS, what_is_asked
 from .scored import fim_scores, logit_scores
-from .source import Source, noise, source_of, sources_of
+from .source import Source, noise
 
-ARGUMENTS = ("near", "far", "noise", "scores", "detectors", "train", "n", "adapt")
-NOISES = ("uniform", "gaussian")
-MOST = 1000
 
 
 class OODStage(SetStage):
@@ -70,48 +67,21 @@ class OODStage(SetStage):
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
         super().__init__(label, plan, settings)
         refuse_unknown(self.kind, settings, ARGUMENTS)
-        self._scores = _scores(settings.get("scores"), plan)
-        self._noises = _noises(settings.get("noise", "uniform"), plan)
-        options = {
-            "n": parse_whole(settings.get("n", MOST), "n", 1),
-            "adapt": _flag(settings.get("adapt", False)),
-        }
-        self._n: int = options["n"]
-        self._sources = [
-            (kind, one)
-            for kind in ("near", "far")
-            for one in sources_of(kind, settings.get(kind), **options)
-        ]
-        _check_names([*(one.name for _, one in self._sources), *self._noises])
-        self._detectors = _detectors(settings.get("detectors"))
-        self._train = self._training(settings.get("train"))
-        self._fim = build_score(plan, {"kl": False}) if "fim" in self._scores else None
-        self.settings = {"scores": list(self._scores)} | self.settings
+        self._asked = asked = what_is_asked(settings, plan)
+        self._fim = build_score(plan, {"kl": False}) if "fim" in asked.scores else None
+        self.settings = {"scores": list(asked.scores)} | self.settings
         self._origin: Mapping[str, Any] = {}
-
-    def _training(self, given: Any) -> Source | None:
-        lacking = [n for n, one in self._detectors.items() if foreign.needs_fit(one)]
-        if given is None and lacking:
-            raise ConfigError(
-                f"detector {lacking[0]} must be fitted; give train=, labelled images of the kind "
-                "that the model was trained on"
-            )
-        if given is not None and not lacking:
-            raise ConfigError("train= is for detectors that are fitted, and none is here")
-        if given is None:
-            return None
-        return source_of("train", "train", given, need_labels=True)
 
     @property
     def cost_per_image(self) -> float | None:
         """Row-passes of an evaluated image; those of the other sets come on top."""
-        passes = float(any(name in LOGIT_SCORES for name in self._scores))
-        return passes + (11.0 if self._fim is not None else 0.0) + len(self._detectors)
+        passes = float(any(name in LOGIT_SCORES for name in self._asked.scores))
+        return passes + (11.0 if self._fim is not None else 0.0) + len(self._asked.detectors)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What is not counted, and what was done to the images."""
-        made = [n for n, one in self._detectors.items() if not isinstance(one, str)]
+        made = [n for n, one in self._asked.detectors.items() if not isinstance(one, str)]
         found = [f"{name}: {foreign.PASSES}" for name in made]
         if self.settings.get("adapt"):
             found.append(
@@ -130,7 +100,7 @@ class OODStage(SetStage):
         if not self._origin:
             self._origin = origin_of(shared, batch.images.device, self.plan)
         clean, labels = shared.clean, labels_of(batch)
-        found = logit_scores(shared.logits(batch), self._scores)
+        found = logit_scores(shared.logits(batch), self._asked.scores)
         if self._fim is not None:
             found["fim"] = fim_scores(self._fim, shared.view, batch)
         columns = {
@@ -141,7 +111,7 @@ class OODStage(SetStage):
             "clean_correct": torch.from_numpy(~clean.failed).to(torch.int8),
             **{name: found.get(name, nothing(len(batch))) for name in SCORES},
         }
-        facts = {"method": self.kind, "scores": list(self._scores)}
+        facts = {"method": self.kind, "scores": list(self._asked.scores)}
         result = OODScores.from_table(
             Table([Rows(torch.arange(len(batch)), columns)]),
             settings=facts | {"outputs": self.plan.outputs, "seed": self.plan.seed},
@@ -167,7 +137,7 @@ class OODStage(SetStage):
         """The other sets scored, and whatever detectors say of both sides."""
         assert isinstance(features, OODScores)
         shape = whole.shape
-        made = {n: foreign.built(one, whole.view) for n, one in self._detectors.items()}
+        made = {n: foreign.built(one, whole.view) for n, one in self._asked.detectors.items()}
         fits = self._fitted(made, whole, shape)
         columns = self._inside(features, made, whole) if made else {}
         sets = [
@@ -187,11 +157,11 @@ class OODStage(SetStage):
         self, whole: Whole, shape: tuple[int, ...], n: int
     ) -> Iterator[tuple[str, Source, Iterator[Batch]]]:
         """Kind, source and batches of each set, the noise last."""
-        drawn = [
-            ("noise", Source(name, noise(name, min(n, self._n), shape, self.plan), told="drawn"))
-            for name in self._noises
-        ]
-        for kind, source in [*self._sources, *drawn]:
+        drawn, most = [], min(n, self._asked.n)
+        for name in self._asked.noises:
+            images = noise(name, most, shape, self.plan)
+            drawn.append(("noise", Source(name, images, told="drawn")))
+        for kind, source in [*self._asked.sources, *drawn]:
             yield kind, source, source.batches(whole, self.plan, shape)
 
     def _set(
@@ -204,7 +174,7 @@ class OODStage(SetStage):
         batches: Iterator[Batch],
     ) -> OutsideSet:
         hashes: list[Tensor] = []
-        parts: dict[str, list[Tensor]] = {n: [] for n in (*self._scores, *made)}
+        parts: dict[str, list[Tensor]] = {n: [] for n in (*self._asked.scores, *made)}
         for batch in batches:
             hashes.append(content_hashes(batch.images, None, self.plan.box))
             for key, values in self._of(batch, whole, made).items():
@@ -225,7 +195,7 @@ class OODStage(SetStage):
     ) -> dict[str, Tensor]:
         """Every score (n,) of a batch from outside."""
         with torch.no_grad():
-            found = logit_scores(whole.view(batch.images), self._scores)
+            found = logit_scores(whole.view(batch.images), self._asked.scores)
         if self._fim is not None:
             found["fim"] = fim_scores(self._fim, whole.view, batch)
         return found | {n: foreign.scored(one, batch.images) for n, one in made.items()}
@@ -235,8 +205,8 @@ class OODStage(SetStage):
     ) -> dict[str, Any]:
         """name -> on what it was fitted here; None where it was not."""
         fits: dict[str, Any] = dict.fromkeys(made)
-        if self._train is not None:
-            batches = list(self._train.batches(whole, self.plan, shape))
+        if self._asked.train is not None:
+            batches = list(self._asked.train.batches(whole, self.plan, shape))
             pairs = [(batch.images, labels_of(batch)) for batch in batches]
             ids = torch.cat([batch.ids.cpu() for batch in batches]).sort().values
             told = {"n": len(ids), "sha256": hashlib.sha256(ids.numpy().tobytes()).hexdigest()}
@@ -275,75 +245,3 @@ def _doubts(result: OODScores) -> Iterator[Flag]:
     if flat:
         text = f"all images have the same score, or none: {', '.join(flat)}"
         yield Flag("flat_score", text)
-
-
-def _scores(given: Any, plan: Plan) -> tuple[str, ...]:
-    lacks = UNNORMALISED if plan.outputs == "probs" else ()
-    if given is None:
-        return tuple(name for name in SCORES if name not in lacks)
-    if not isinstance(given, (list, tuple)):
-        raise ConfigError(
-            f'scores={given!r} must be a list, say ["max_softmax", "energy"]'
-        )
-    for name in given:
-        if name not in SCORES:
-            hint = did_you_mean(str(name), SCORES)
-            raise ConfigError(
-                f"score {name!r} is not one of {', '.join(SCORES)}{hint}; other ones are "
-                "detectors="
-            )
-        if name in lacks:
-            raise ConfigError(
-                f"score {name!r} needs logits, and outputs='probs' gives none; take 'max_softmax'"
-            )
-    return tuple(dict.fromkeys(given))
-
-
-def _noises(given: Any, plan: Plan) -> tuple[str, ...]:
-    if given is False or given is None:
-        return ()
-    if plan.box is None:
-        raise ConfigError(
-            "noise is drawn in the bounds, and bounds=None has none; give noise=False"
-        )
-    listed = [given] if isinstance(given, str) else given
-    if not isinstance(listed, (list, tuple)) or any(one not in NOISES for one in listed):
-        raise ConfigError(
-            f"noise={given!r} must be one or a list of {', '.join(NOISES)}, or False"
-        )
-    return tuple(dict.fromkeys(listed))
-
-
-def _flag(given: Any) -> bool:
-    if not isinstance(given, bool):
-        raise ConfigError(f"adapt={given!r} must be True or False")
-    return given
-
-
-def _check_names(names: Sequence[str]) -> None:
-    if not names:
-        raise ConfigError(
-            "stage 'ood' has no set to tell apart; give near=, far= or noise="
-        )
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(f"two sets are called {name!r}; give them other names")
-
-
-def _detectors(given: Any) -> dict[str, Any]:
-    if given is None:
-        return {}
-    if not isinstance(given, (list, tuple)):
-        raise ConfigError(
-            f"detectors={given!r:.60} must be a list of detectors, or of module:Class"
-        )
-    found: dict[str, Any] = {}
-    for one in given:
-        foreign.check_detector(one)
-        name = foreign.name_of(one)
-        if name in found or name in SCORES:
-            raise ConfigError(
-                f"two scores are called {name!r}; leave one out, or give it a class of its own"
-            )
-        found[name] = one
-    return found
