@@ -171,6 +171,11 @@ class SetStage(RowStage):
     :meth:`reduce` makes the result of all of them, once, after the last batch.
     """
 
+    @property
+    def cost_once(self) -> float:
+        """Row-passes beside those an evaluated image, as far as they are known beforehand."""
+        return 0.0
+
     @abstractmethod
     def reduce(self, features: Result, whole: Whole) -> Result:
         """The result from the rows of all batches; runs inside a session of the model.

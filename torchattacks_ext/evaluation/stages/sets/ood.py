@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ....data.stream import Batch
-from ....errors import InputError
 from ....numerics.detection.scores import LOGIT_SCORES
 from ....numerics.ids import content_hashes
 from ....results.base import codec
@@ -74,9 +73,17 @@ class OODStage(SetStage):
 
     @property
     def cost_per_image(self) -> float | None:
-        """Row-passes of an evaluated image; those of the other sets come on top."""
+        """Row-passes of an evaluated image, of ten classes where the FIM score is asked for."""
         passes = float(any(name in LOGIT_SCORES for name in self._asked.scores))
-        return passes + (11.0 if self._fim is not None else 0.0) + len(self._asked.detectors)
+        return passes + (10.0 if self._fim is not None else 0.0) + len(self._asked.detectors)
+
+    @property
+    def cost_once(self) -> float:
+        """Those of the other sets; of a set without a length, and of noise, as if it were full."""
+        asked, each = self._asked, self.cost_per_image or 0.0
+        known = sum(source.size or asked.n for _, source in asked.sources)
+        fitted = 0 if asked.train is None else asked.train.size or 0
+        return each * (known + asked.n * len(asked.noises)) + fitted
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -92,11 +99,6 @@ class OODStage(SetStage):
 
     def rows(self, batch: Batch, shared: Shared) -> StageRows:
         """Scores of every evaluated row, right or wrong; detectors have their turn at the end."""
-        if shared.n_classes < 2:
-            raise InputError(
-                f"the model has {shared.n_classes} class: every image has the same score; stage "
-                "'ood' needs two at least"
-            )
         if not self._origin:
             self._origin = origin_of(shared, batch.images.device, self.plan)
         clean, labels = shared.clean, labels_of(batch)

@@ -70,6 +70,11 @@ class ShiftStage(SetStage):
         """None of its own: the clean answers are shared. An image of the second set is one pass."""
         return 0.0
 
+    @property
+    def cost_once(self) -> float:
+        """One forward row-pass an image of the second set; 0 where its length is not known."""
+        return float(self._source.size or 0)
+
     def rows(self, batch: Batch, shared: Shared) -> StageRows:
         """The shared clean answers as rows; no further pass."""
         if not self._origin:

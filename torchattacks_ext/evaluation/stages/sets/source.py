@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
+from torch.utils.data import DataLoader
 
 from ....data.door import check_images, check_label_range
 from ....data.labelled import NamedData
@@ -37,6 +38,16 @@ class Source:
     n: int | None = None
     adapt: bool = False
     need_labels: bool = False
+
+    @property
+    def size(self) -> int | None:
+        """How many images are read at most; None where nobody knows."""
+        data = self.images
+        if isinstance(data, DataLoader):
+            data = data.dataset if data.batch_size is not None else None
+        if isinstance(data, list) or not hasattr(data, "__len__"):
+            return self.n
+        return len(data) if self.n is None else min(self.n, len(data))
 
     def batches(self, whole: Whole, plan: Plan, shape: tuple[int, ...]) -> Iterator[Batch]:
         """Checked batches on the model's device, each image of this shape, with their ids.
