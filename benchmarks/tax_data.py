@@ -73,6 +73,29 @@ def train_images(dataset: str, n: int | None = None) -> tuple[Tensor, Tensor]:
     return _pairs(dataset, file, n)
 
 
+def jpeg_images(start: int, stop: int) -> tuple[Tensor, Tensor]:
+    """JPEG copies of the CIFAR-10 test images `start` to `stop` of the official order, and labels."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    path = folder() / "cifar10" / "test_jpeg10000.npz"
+    with np.load(path, allow_pickle=False) as data:
+        raw, offsets = data["jpeg"].tobytes(), data["offsets"].tolist()
+        labels = data["labels"][start:stop]
+    parts = (raw[offsets[i] : offsets[i + 1]] for i in range(start, stop))
+    images = np.stack([np.asarray(Image.open(BytesIO(part))) for part in parts])
+    return pixels(images), torch.from_numpy(labels.astype(np.int64))
+
+
+def xray_images(n: int) -> tuple[Tensor, Tensor]:
+    """The first n test images (n, 1, 28, 28) of PneumoniaMNIST, and labels."""
+    path = folder() / "pneumoniamnist" / "pneumoniamnist28.npz"
+    with np.load(path, allow_pickle=False) as data:
+        images, labels = data["test_images"][:n], data["test_labels"][:n]
+    return pixels(images), torch.from_numpy(labels.reshape(-1).astype(np.int64))
+
+
 def _pairs(dataset: str, file: str, n: int | None) -> tuple[Tensor, Tensor]:
     with np.load(folder() / dataset / file, allow_pickle=False) as data:
         images, labels = data["images"][:n], data["labels"][:n]

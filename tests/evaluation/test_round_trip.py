@@ -24,6 +24,7 @@ from torchattacks_ext.results.sample import Sample
 from torchattacks_ext.results.stages.report import FAMILIES
 
 MIXED = {"version": "custom", "plan": [{"kind": "apgd", "steps": 2}]}
+OTHER = (torch.full((3, 1, 4, 4), 0.4), torch.tensor([0, 1, 2]))
 STAGE: dict[str, dict[str, Any]] = {
     "clean": {},
     "prtest": {"n_max": 100, "tolerance": 0.3, "significance": 0.05, "n_mean": 2},
@@ -34,6 +35,9 @@ STAGE: dict[str, dict[str, Any]] = {
     "stress": {"corruptions": ["fog", "rotation"], "severities": [1, 5]},
     "msa": MIXED,
     "autoattack": {},
+    "ood": {"scores": ["max_softmax", "fim"], "noise": "gaussian"},
+    "shift": {"other": OTHER},
+    "data-audit": {"near": None},
     "attack": {"attack": "FGSM"},
 }
 GROUPS = ["night", "day", "night", "day", "night"]

@@ -75,5 +75,5 @@ def test_escape_loses_nothing(text: str) -> None:
 
 def test_a_failed_stage_says_so(fake: Any) -> None:
     text = render_markdown(fake().full())
-    (line,) = (line for line in text.splitlines() if line.startswith("| CW |"))
+    line, *_ = (line for line in text.splitlines() if line.startswith("| CW |"))
     assert "failed" in line and "FAILED: BackendError: out of memory" in line

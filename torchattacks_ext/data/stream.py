@@ -187,6 +187,11 @@ class Stream:
             )
 
     @property
+    def shapes(self) -> frozenset[tuple[int, ...]]:
+        """Shapes of the images so far, without the number of rows."""
+        return frozenset(self._shapes)
+
+    @property
     def n_duplicates(self) -> int:
         """Rows so far whose image an earlier one had, whatever their ids and labels."""
         return self.copies.n

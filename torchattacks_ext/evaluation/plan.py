@@ -16,6 +16,8 @@ from pydantic import (
 from torch import Tensor
 
 from .._typing import Norm
+from ..data.described import ARGUMENTS as DATA_SETS
+from ..data.described import described
 from ..data.door import as_bounds
 from ..engines.judge.ledger import AttackSpec
 from ..errors import ConfigError, InputError
@@ -195,6 +197,8 @@ def plain_arguments(arguments: Mapping[str, Any], owner: str) -> dict[str, Any]:
             value = value.settings()
         if key in ("surrogates", "plan"):
             value = _each(value)
+        if key in DATA_SETS:
+            value = described(value)
         try:
             found[key] = codec.plain(value)
         except (InputError, TypeError, ValueError) as error:
@@ -235,4 +239,6 @@ def default_plan(eps: Any, **changes: Any) -> Plan:
 def known_stages() -> tuple[str, ...]:
     """Names that a stage may have: own stages, then every registered attack."""
     own = "clean", "prtest", "fim", "certified", "smoothed", "diagnostics", "stress"
-    return (*own, "msa", "autoattack", "budgeted", "attack", *attack_names())
+    sets = "ood", "shift", "data-audit"
+    attacks = "msa", "autoattack", "budgeted", "attack"
+    return (*own, *sets, *attacks, *attack_names())

@@ -25,6 +25,7 @@ from .contradictions import contradictions
 from .gallery import Gallery
 from .intake import DataFacts, open_stream
 from .running import Running
+from .sets import reduce_sets
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -95,7 +96,10 @@ def evaluate(
             raise _nothing_finite(running, described["n"])
         doubts = [*lost_flags(model), *stream.copies.flags()]
         stages = tuple(run.report(doubts) for run in running)
-        shown = _shown(gallery, stages, _judge(view, checked))
+        judge = _judge(view, checked)
+        ordered = [run.stage for run in running]
+        stages = reduce_sets(ordered, stages, judge, stream, data, whose)
+        shown = _shown(gallery, stages, judge)
     cost = Cost(view.meter.forward, view.meter.backward, time.perf_counter() - started)
     report = _report(name, checked, view, stream, stages, described, shown, cost, whose)
     warn_flags(report.flags)

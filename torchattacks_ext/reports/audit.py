@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 from ..errors import ConfigError
-from ..results.base.words import short
-from ..results.datasets.audit import HARD, Copy, DataAudit, SplitFacts
+from ..results.datasets.audit import DataAudit
 from .markdown import escape
+from .sets.findings import Rows, audit_findings, audit_tables, verdict
 from .text import table
-
-Rows = list[list[str]]
-_SHOWN = 10
-"""Pairs shown of each kind; the JSON has more."""
 
 
 def render_audit(audit: DataAudit, *, markdown: bool = False, width: int = 100) -> str:
@@ -28,95 +21,15 @@ def render_audit(audit: DataAudit, *, markdown: bool = False, width: int = 100) 
     """
     if width < 60:
         raise ConfigError(f"width={width} is too narrow; give at least 60")
-    parts: list[tuple[str, Rows]] = [
-        ("Splits", _splits(audit)),
-        ("Copies", _overlaps(audit)),
-    ]
-    for kind in ("exact", "near"):
-        pairs = [copy for copy in audit.copies if copy.kind == kind]
-        if pairs:
-            shown = f" (the first {_SHOWN} listed)" if len(pairs) > _SHOWN else ""
-            parts.append((f"{kind.capitalize()} copies{shown}", _pairs(pairs)))
-    title = f"Data audit: {_verdict(audit)}"
-    lines, said = [f"# {escape(title)}" if markdown else title], _said(audit)
+    parts = audit_tables(audit)
+    title = f"Data audit: {verdict(audit)}"
+    lines, said = [f"# {escape(title)}" if markdown else title], audit_findings(audit)
     lines += [""] * bool(said)
     lines += [f"- {escape(one) if markdown else one}" for one in said]
     for head, rows in parts:
         lines += ["", f"## {head}" if markdown else head, ""]
         lines += _pipes(rows) if markdown else table(rows, width, indent="  ")
     return "\n".join(line.rstrip() for line in lines) + "\n"
-
-
-def _verdict(audit: DataAudit) -> str:
-    if not audit.flags:
-        return "nothing found"
-    return "suspicions only" if audit.sound else "findings"
-
-
-def _said(audit: DataAudit) -> list[str]:
-    lines = [
-        f"{flag.count:,} {flag.message} [{flag.code}]"
-        + ("" if flag.code in HARD else ": a suspicion")
-        for flag in audit.flags
-    ]
-    near = audit.settings.get("near")
-    if near is None:
-        lines.append("near copies were not looked for")
-    for one in audit.overlaps:
-        if near is not None and one.near is None:
-            lines.append(f"{one.split} and {one.other}: no pictures to compare nearly")
-    return lines
-
-
-def _splits(audit: DataAudit) -> Rows:
-    head = ["split", "images", "shape", "range", "constant", "not finite"]
-    head += ["classes", "largest / smallest", "fingerprint"]
-    return [head, *(_split(one) for one in audit.splits)]
-
-
-def _split(one: SplitFacts) -> list[str]:
-    shapes = " and ".join("x".join(map(str, shape)) for shape in one.shapes[:2])
-    shapes += " and others" if len(one.shapes) > 2 else ""
-    known = one.class_counts is not None
-    return [
-        one.name,
-        f"{one.n:,}",
-        shapes,
-        "n/a" if math.isnan(one.low) else f"{short(one.low)} to {short(one.high)}",
-        f"{one.constant:,}",
-        f"{one.non_finite:,}",
-        f"{len(one.class_counts or {}):,}" if known else "no labels",
-        f"{one.imbalance:.2f}" if one.imbalance is not None else "n/a",
-        one.fingerprint[:12],
-    ]
-
-
-def _overlaps(audit: DataAudit) -> Rows:
-    head = ["images of", "that are in", "exact", "near", "near, other label"]
-    rows = []
-    for one in audit.overlaps:
-        other = "itself, earlier" if one.split == one.other else one.other
-        near = ["n/a" if n is None else f"{n:,}" for n in (one.near, one.near_clashes)]
-        rows.append([one.split, other, f"{one.exact:,}", *near])
-    pictures, images = audit.label_clashes, audit.clash_rows
-    rows.append(["all", "label clashes", f"{pictures:,} ({images:,} images)", "", ""])
-    return [head, *rows]
-
-
-def _pairs(pairs: Sequence[Copy]) -> Rows:
-    head = ["row", "shows what row", "likeness", "labels"]
-    return [
-        head,
-        *(
-            [
-                f"{one.split} {one.row}",
-                f"{one.of} {one.of_row}",
-                f"{one.likeness:.4f}",
-                "" if one.label is None else f"{one.label}, {one.of_label}",
-            ]
-            for one in pairs[:_SHOWN]
-        ),
-    ]
 
 
 def _pipes(rows: Rows) -> list[str]:

@@ -23,6 +23,8 @@ from .overview.summary import plain_summary
 from .rates.claims import band_text, claims
 from .rates.histograms import spreads
 from .sensitivity.figures import score_figures
+from .sets.cost import cost_told
+from .sets.told import sets_told
 from .stages import n_images
 from .stress import stress_told
 from .words import confidence_text, cost_text, count, one_line
@@ -145,6 +147,8 @@ def _model(name: str, report: EvaluationReport, confidence: float) -> dict[str, 
         "scores": score_figures(report),
         "certified": certified.certified_told(report, confidence),
         "stress": stress_told(report, confidence),
+        "sets": sets_told(report, confidence),
+        "costs": cost_told(report),
         "exhibits": exhibits(report.gallery),
         "not_tested": context.not_tested(report),
         "methods": context.methods(report),

@@ -14,6 +14,9 @@ from .overview.scorecard import ScoreRow, scorecard
 from .overview.summary import plain_summary
 from .rates.claims import band_text, claims
 from .rates.histograms import spreads
+from .sets.cost import cost_told
+from .sets.page import Told
+from .sets.told import sets_told
 from .stress import stress_told
 from .words import confidence_text, cost_text, count, one_line
 
@@ -93,7 +96,9 @@ def _model(report: EvaluationReport, confidence: float, mark: str) -> list[str]:
         *_breakdowns(report, mark),
         *_certified(report, confidence, mark),
         *_stress(report, confidence, mark),
+        *_told_tables(sets_told(report, confidence), mark),
         *_tests(report, confidence, mark),
+        *_told_tables(cost_told(report), mark),
         f"{mark} What was not tested",
         _bullets(context.not_tested(report)),
         f"{mark} Methods",
@@ -139,6 +144,18 @@ def _stress(report: EvaluationReport, confidence: float, mark: str) -> list[str]
             f"{mark} {escape(told.title)}",
             _table(head, rows, told.align),
             _bullets(told.notes),
+        ]
+    return blocks
+
+
+def _told_tables(tables: Iterable[Told], mark: str) -> list[str]:
+    blocks = []
+    for told in tables:
+        head, *rows = [[escape(cell) for cell in row] for row in told.rows]
+        blocks += [
+            f"{mark} {escape(told.title)}",
+            _table(head, rows, told.align.ljust(len(head), "l")),
+            *([_bullets(told.notes)] if told.notes else []),
         ]
     return blocks
 

@@ -114,6 +114,12 @@ def stressed(report: EvaluationReport) -> bool:
     return any(is_stress(stage) and usable(stage) for stage in report.stages)
 
 
+def sources(report: EvaluationReport) -> str:
+    """Of which source no image was measured: another one, or a third beside a second test set."""
+    shifted = any(s.kind == "shift" and usable(s) for s in report.stages)
+    return "a third source" if shifted else "another source"
+
+
 def usable(stage: StageReport) -> bool:
     """Whether the stage has a result and did not raise."""
     return stage.error is None and stage.result is not None

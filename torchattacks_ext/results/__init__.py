@@ -2,8 +2,8 @@
 
 `base` is what each is made of. A family a file: `accuracy`, `attack`, `prob_robustness` (with
 `claims` about the whole data set), `sensitivity` (with `correlation`), `certificates`, `stress`;
-`evaluation` holds one result a stage (`stages`). `heads` compares the heads of one
-trunk.
+`datasets`: of a set as a whole; `evaluation` holds one result a stage (`stages`). `heads` compares
+the heads of one trunk.
 """
 
 from .accuracy import Accuracy as Accuracy
@@ -17,6 +17,9 @@ from .base.result import Result as Result
 from .base.sidecar import SideCar as SideCar
 from .certificates import Certificates as Certificates
 from .claims import SilBand as SilBand
+from .datasets.audited import Audited as Audited
+from .datasets.ood import OODScores as OODScores
+from .datasets.shift import Shift as Shift
 from .diagnosis.check import Check as Check
 from .diagnosis.diagnosis import Diagnosis as Diagnosis
 from .evaluation import EvaluationReport as EvaluationReport

@@ -17,12 +17,16 @@ Array = np.ndarray[Any, Any]
 
 @dataclass
 class Compared:
-    """What comparing splits found."""
+    """What comparing splits found.
+
+    marks: (split, other) -> (N,) int8 a row of the split: 2 an exact copy, 1 a near one, 0 none.
+    """
 
     overlaps: list[Overlap] = field(default_factory=list)
     copies: list[Copy] = field(default_factory=list)
     label_clashes: int = 0
     clash_rows: int = 0
+    marks: dict[tuple[str, str], Array] = field(default_factory=dict)
 
 
 def compare_splits(
@@ -38,14 +42,17 @@ def compare_splits(
     for i, scan in enumerate(scans):
         for j in (i, *range(i)):
             rows, of = _exact(ids[i], None if i == j else ids[j])
-            exact = len(rows)
+            exact, mark = len(rows), np.zeros(len(ids[i]), dtype=np.int8)
             found.copies += _listed("exact", scan, scans[j], rows, of, None, listed)
             near, clashes = None, None
             if threshold is not None and scan.portraits and scans[j].portraits:
-                near, clashes, copies = _near(
+                rows_near, clashes, copies = _near(
                     scan, scans[j], ids[i], ids[j], i == j, threshold, listed
                 )
+                near, mark[rows_near] = int(rows_near.sum()), 1
                 found.copies += copies
+            mark[rows] = 2
+            found.marks[scan.facts.name, scans[j].facts.name] = mark
             found.overlaps.append(
                 Overlap(
                     split=scan.facts.name,
@@ -96,7 +103,8 @@ def _near(
     same: bool,
     threshold: float,
     listed: int,
-) -> tuple[int, int, list[Copy]]:
+) -> tuple[Array, int, list[Copy]]:
+    """Whether each row has a near copy (N,), how many of another label, and pairs."""
     assert scan.portraits is not None and other.portraits is not None
     near, clash = np.zeros(len(ids), dtype=bool), np.zeros(len(ids), dtype=bool)
     copies: list[Copy] = []
@@ -110,7 +118,7 @@ def _near(
             clash[rows[scan.labels[rows] != other.labels[of]]] = True
         left = listed - len(copies)
         copies += _listed("near", scan, other, rows, of, like, left)
-    return int(near.sum()), int(clash.sum()), copies
+    return near, int(clash.sum()), copies
 
 
 def _listed(

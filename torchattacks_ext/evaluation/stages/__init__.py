@@ -10,6 +10,7 @@ from ..zoo.catalogue import EXCLUDED, attack_info, attack_names
 from ..zoo.foreign import is_foreign
 from .attack import AttackStage as AttackStage
 from .base import RowStage as RowStage
+from .base import SetStage as SetStage
 from .base import Shared as Shared
 from .base import StageRows as StageRows
 from .budgeted import BudgetedStage as BudgetedStage
@@ -21,6 +22,9 @@ from .foreign import ForeignStage as ForeignStage
 from .msa.stage import AutoAttackStage as AutoAttackStage
 from .msa.stage import MSAStage as MSAStage
 from .prtest import PRTestStage as PRTestStage
+from .sets.audit import DataAuditStage as DataAuditStage
+from .sets.ood import OODStage as OODStage
+from .sets.shift import ShiftStage as ShiftStage
 from .smoothed import SmoothedStage as SmoothedStage
 from .stress import StressStage as StressStage
 
@@ -32,6 +36,9 @@ STAGES: dict[str, type[RowStage]] = {
     "smoothed": SmoothedStage,
     "diagnostics": DiagnosticsStage,
     "stress": StressStage,
+    "ood": OODStage,
+    "shift": ShiftStage,
+    "data-audit": DataAuditStage,
     "msa": MSAStage,
     "autoattack": AutoAttackStage,
     "budgeted": BudgetedStage,

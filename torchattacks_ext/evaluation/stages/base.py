@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
-from ...data.stream import Batch
+from ...data.stream import Batch, Stream
 from ...engines.judge.active import Judge, Judged
-from ...errors import ModelContractError
+from ...errors import InputError, ModelContractError
 from ...models.checks import ModelTraits
 from ...models.logits import LogitsView
 from ...results.base.columns import Rows
@@ -34,6 +35,18 @@ class Shared:
     n_classes: int
     traits: ModelTraits | None = None
     model: Mapping[str, Any] | None = None
+    known: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Clean logits (N, K) of the batch, without a gradient; whoever asks first pays for them.
+
+        A forward row-pass a row, once a batch.
+        """
+        if "logits" not in self.known:
+            with torch.no_grad():
+                parts = torch.split(batch.images, self.judge.batch_size)
+                self.known["logits"] = torch.cat([self.view(part) for part in parts])
+        return self.known["logits"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,3 +137,67 @@ class RowStage(ABC):
         Asked once, after the last batch; no forward pass. By default nothing is added.
         """
         return result
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """What a stage may use after the last batch: the model, and the data once more.
+
+    view, judge, traits, model: as in :class:`Shared`. stream: of the evaluated data. readable:
+    whether they can be read again.
+    """
+
+    view: LogitsView
+    judge: Judge
+    traits: ModelTraits
+    stream: Stream
+    readable: bool = True
+    model: Mapping[str, Any] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of every evaluated image. Raises InputError where they have several."""
+        found = self.stream.shapes
+        if len(found) != 1:
+            raise InputError(
+                f"the evaluated images have {len(found)} shapes, {sorted(found)[:2]}; a second set "
+                "is held against images of one"
+            )
+        return next(iter(found))
+
+    def again(self) -> Iterator[Batch]:
+        """The evaluated rows, checked and with their ids, in the order in which they come now.
+
+        Raises InputError for data that are used up.
+        """
+        if not self.readable:
+            raise InputError(
+                "the data are an iterator, which is used up after one pass, and this stage reads "
+                "them twice; give a tensor, a Dataset, a DataLoader or a list of batches"
+            )
+        before = self.stream.copies, self.stream.groups
+        try:
+            yield from self.stream
+        finally:  # what was counted in the first pass stays
+            self.stream.copies, self.stream.groups = before
+
+
+class SetStage(RowStage):
+    """A stage that says something of the evaluated images as a whole.
+
+    :meth:`rows` gives what must be known of each image and is kept like the rows of any stage;
+    :meth:`reduce` makes the result of all of them, once, after the last batch.
+    """
+
+    @property
+    def cost_once(self) -> float:
+        """Row-passes beside those an evaluated image, as far as they are known beforehand."""
+        return 0.0
+
+    @abstractmethod
+    def reduce(self, features: Result, whole: Whole) -> Result:
+        """The result from the rows of all batches; runs inside a session of the model.
+
+        Its cost is booked on the stage. What is drawn is a function of the plan's seed, so that a
+        run that was interrupted gives the same.
+        """

@@ -52,7 +52,7 @@ class FIMStage(RowStage):
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
         super().__init__(label, plan, settings)
         refuse_unknown("fim", settings, ARGUMENTS)
-        self._probe = _build(plan, settings)
+        self._probe = build_score(plan, settings)
         self.settings = {"estimator": self._probe.method} | self.settings
         self._origin: Mapping[str, Any] = {}
 
@@ -89,8 +89,8 @@ class FIMStage(RowStage):
         return result.with_flags(self._probe.doubts(result))
 
 
-def _build(plan: Plan, settings: Mapping[str, Any]) -> FIMScore:
-    """The score; on a stand-in for the model wrong settings fail before any pass."""
+def build_score(plan: Plan, settings: Mapping[str, Any]) -> FIMScore:
+    """The score of a plan; on a stand-in for the model wrong settings fail before any pass."""
     known = dict(settings)
     if known.get("temperature") == "fit":
         raise ConfigError(

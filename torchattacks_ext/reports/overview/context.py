@@ -52,6 +52,19 @@ _SAMPLED = (
     "hypergeometric limits of finite populations; Waudby-Smith and Ramdas 2020, arXiv:2006.04347, "
     "and Spertus, Sridhar and Stark 2024, arXiv:2409.06680 (any time)"
 )
+_SETS = {
+    "ood": (
+        "Scores of images from elsewhere",
+        "Hendrycks and Gimpel 2017, arXiv:1610.02136 (max softmax); Liu et al. 2020, "
+        "arXiv:2010.03759 (energy); Hendrycks et al. 2022, arXiv:1911.11132 (max logit); Efron and "
+        "Tibshirani 1993 (bootstrap)",
+    ),
+    "shift": (
+        "Difference of accuracies",
+        "Newcombe 1998, Stat. Med. 17:873; Tango 1998, Stat. Med. 17:891; McNemar 1947",
+    ),
+    "data-audit": ("Audit of the images", "exact and near copies by this package"),
+}
 _BETTING = (
     "Waudby-Smith and Ramdas 2024, arXiv:2010.09686 (interval of a mean accuracy)"
 )
@@ -139,7 +152,7 @@ def not_tested(report: EvaluationReport) -> list[str]:
         *found,
         f"Other perturbations: {others}.",
         "Attacks that are stronger, run longer, or are made for this model and its defence.",
-        "Images from another source or a later time than those measured here.",
+        f"Images from {stages.sources(report)} or a later time than those measured here.",
         "Backdoors and other hidden triggers.",
         "Poisoned or mislabelled training data.",
         "Privacy: extraction of the model, of training images, or of who is in them.",
@@ -171,6 +184,8 @@ def methods(report: EvaluationReport) -> list[tuple[str, str]]:
             found["Ellips"] = _ELLIPS
         elif stages.is_stress(stage):
             found["Corruptions"] = f"{_STRESS}; {_BETTING}"
+        elif stage.kind in _SETS:
+            found[_SETS[stage.kind][0]] = _SETS[stage.kind][1]
         elif stages.is_test(stage):
             test = str(stages.settings_of(stage).get("test", "eprocess"))
             name = "PRTest" if test == "eprocess" else f"PRTest ({one_line(test, 40)})"

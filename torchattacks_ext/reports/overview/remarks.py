@@ -11,6 +11,13 @@ from .. import stages
 from ..words import listing, number, one_line, share, things
 
 
+_SETS = {
+    "ood": "Do its scores tell these images from others?",
+    "shift": "How many are correct on a second test set?",
+    "data-audit": "Are the images sound, and not those of the training?",
+}
+
+
 def question(stage: StageReport) -> str:
     """What the stage asks, in plain words."""
     if stages.is_clean(stage):
@@ -27,6 +34,8 @@ def question(stage: StageReport) -> str:
         return "How many are right and provably stay so?"
     if stages.is_stress(stage):
         return "How many are correct under noise, blur, weather and the like?"
+    if stage.kind in _SETS:
+        return _SETS[stage.kind]
     if stages.is_test(stage):
         return "How many are shown to fail rarely under random perturbations?"
     return "A stage of its own kind"

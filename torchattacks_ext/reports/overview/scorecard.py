@@ -17,6 +17,9 @@ from ...results.base.result import Result
 from ...results.certificates import Certificates
 from ...results.datasets.budgeted import Budgeted
 from ...results.diagnosis.diagnosis import Diagnosis
+from ...results.datasets.audited import Audited
+from ...results.datasets.ood import OODScores
+from ...results.datasets.shift import Shift
 from ...results.evaluation import EvaluationReport, StageReport
 from ...results.grounds import LIMITS
 from ...results.prob_robustness import ProbRobustness
@@ -25,6 +28,7 @@ from ...results.stress import Stress
 from .. import stages
 from ..certified.words import WORTH, details, main_share
 from ..sensitivity.words import GUARANTEE, sensitivity_words
+from ..sets.told import set_score
 from ..stress import stress_score
 from ..words import (
     count,
@@ -169,6 +173,9 @@ def _score(
     if isinstance(result, Budgeted):
         words, details, whole = budget_words(result)
         return _Score(0, 0, None, SAMPLED[whole], details, words)
+    if isinstance(result, (OODScores, Shift, Audited)):
+        said = str(stage.settings.get("guarantee", ""))
+        return _Score(0, 0, None, said, *set_score(result, confidence))
     facts = tuple(f"{one_line(k, 60)}: {one_line(v, 120)}" for k, v in summary.items())
     return _Score(
         0, 0, None, "see the documentation of this stage", facts, "see details"

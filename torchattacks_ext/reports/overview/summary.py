@@ -19,9 +19,11 @@ from ..stages import (
     law_text,
     n_images,
     settings_of,
+    sources,
     stressed,
     usable,
 )
+from ..sets.told import sets_sentences
 from ..stress import stress_sentences
 from ..words import (
     bounded,
@@ -59,6 +61,7 @@ def plain_summary(report: EvaluationReport) -> list[str]:
         *budget_sentences(report),
         *_certified(report),
         *stress_sentences(report),
+        *sets_sentences(report),
         *_random(report),
         _not_tested(report),
         *_failed(report),
@@ -271,7 +274,7 @@ def _not_tested(report: EvaluationReport) -> str:
     other = [kind for kind in usual if kind not in drawn]
     return (
         f"Not tested: {larger}other kinds of change (such as "
-        f"{', '.join(other) or 'patches'} or other cameras), images from another source, hidden "
+        f"{', '.join(other) or 'patches'} or other cameras), images from {sources(report)}, hidden "
         "backdoors, poisoned training data, and privacy."
     )
 

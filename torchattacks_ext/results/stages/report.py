@@ -14,15 +14,20 @@ from ..base.facts import Cost
 from ..base.result import Result
 from ..base.unknown import known_fields
 from ..certificates import Certificates
+from ..datasets.audited import Audited
 from ..datasets.budgeted import Budgeted
+from ..datasets.ood import OODScores
+from ..datasets.shift import Shift
 from ..diagnosis.diagnosis import Diagnosis
 from ..prob_robustness import ProbRobustness
 from ..sensitivity import Sensitivity
 from ..stress import Stress
 
 _FAMILIES = (Accuracy, AttackResult, Certificates, Diagnosis, ProbRobustness)
+_SETS = (Audited, OODScores, Shift)
 FAMILIES: dict[str, type[Result]] = {
-    family.schema: family for family in (*_FAMILIES, Sensitivity, Stress, Budgeted)
+    family.schema: family
+    for family in (*_FAMILIES, Sensitivity, Stress, Budgeted, *_SETS)
 }
 """Every family that a stage may give, so that what is written can be read."""
 

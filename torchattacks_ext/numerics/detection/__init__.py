@@ -1,0 +1,1 @@
+"""How well does a score tell two kinds of images apart? `ranking`, then `intervals` of it."""
