@@ -52,6 +52,7 @@ MODELS = {
     "cifar10_resnet2b_at2 L2": ".25",
     "mnist_fast_pgd L2": "1.5",
     "cifar10_vit_pgd L2": ".25",
+    "mnist_mmr_universal L2": "1.5",
 }
 TUNED = tuple(MODELS)[:6]
 """Models whose rows had a say in the gates of the plan."""
@@ -201,7 +202,8 @@ def main() -> None:
         "versions": versions(),
     }
     seeds = [int(seed) for seed in args.seeds.split(",")]
-    for name, what, seed in cells(args.models.split(","), seeds, args.plans.split(",")):
+    plans = [plan for plan in args.plans.split(",") if plan]
+    for name, what, seed in cells(args.models.split(","), seeds, plans):
         entry = found["models"].setdefault(
             name, {"eps": MODELS[name], "n": args.n, "tuned": name in TUNED}
         )

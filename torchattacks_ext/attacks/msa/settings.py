@@ -76,10 +76,6 @@ class MSASettings(ProbeSettings):
             self._check_own()
 
     def _check_own(self) -> None:
-        if self.norm == "L1":
-            raise ConfigError(
-                'engine="own" has no L1 yet: say engine="autoattack", or another norm'
-            )
         if self.norm == "L2" and self.version in ("fast", "standard"):
             raise ConfigError(
                 f"the gates of version={self.version!r} were set in Linf, and in L2 they stop rows "
