@@ -28,7 +28,6 @@ from torch import Tensor, nn
 
 from torchattacks_ext import MSA, ReliabilityWarning
 from torchattacks_ext.engines.autoattack.upstream import package
-from torchattacks_ext.engines.own.plans import PLANS as OWN_PLANS
 from torchattacks_ext.results.base.facts import versions
 
 MODELS = {
@@ -52,6 +51,10 @@ MODELS = {
     "cifar10_resnet2b_at2 L2": ".25",
     "mnist_fast_pgd L2": "1.5",
     "cifar10_vit_pgd L2": ".25",
+    "mnist_mmr_universal L2": "1.5",
+    "cifar10_resnet2b_at2 L1": "1.5",
+    "cifar10_vit_pgd L1": "1.5",
+    "mnist_mmr_universal L1": "4",
 }
 TUNED = tuple(MODELS)[:6]
 """Models whose rows had a say in the gates of the plan."""
@@ -122,13 +125,8 @@ def own(
 ) -> dict[str, Any]:
     """Flags, parts and cost of one plan."""
     model = Counted(net)
-    said: dict[str, Any] = {"version": plan}
-    if (
-        ball[1] == "L2" and plan != "full"
-    ):  # refused by name: its gates were set in Linf
-        said = {"version": "custom", "plan": OWN_PLANS[plan]}
     settings = {"eps": ball[0], "norm": ball[1], "engine": "own", "seed": seed}
-    probe = MSA(model, batch_size=len(images), **settings, **said)
+    probe = MSA(model, batch_size=len(images), version=plan, **settings)
     started = time.perf_counter(), time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ReliabilityWarning)
@@ -201,7 +199,8 @@ def main() -> None:
         "versions": versions(),
     }
     seeds = [int(seed) for seed in args.seeds.split(",")]
-    for name, what, seed in cells(args.models.split(","), seeds, args.plans.split(",")):
+    plans = [plan for plan in args.plans.split(",") if plan]
+    for name, what, seed in cells(args.models.split(","), seeds, plans):
         entry = found["models"].setdefault(
             name, {"eps": MODELS[name], "n": args.n, "tuned": name in TUNED}
         )

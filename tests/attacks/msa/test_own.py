@@ -23,6 +23,7 @@ from torchattacks_ext import (
 from torchattacks_ext.attacks.msa.settings import MSASettings
 from torchattacks_ext.engines.judge.spec import AttackSpec
 from torchattacks_ext.engines.own.plans import PLANS as OWN_PLANS
+from torchattacks_ext.engines.own.plans import plans_in
 from torchattacks_ext.models import SharedTrunk
 from torchattacks_ext.testing import GradientKiller
 from torchattacks_ext.testing.props import balanced_net, example_images
@@ -65,9 +66,6 @@ def whole() -> AttackResult:
         ({"version": "fast"}, 'a plan of engine="own"'),
         ({"version": "full", "engine": "torchattacks"}, 'a plan of engine="own"'),
         ({"version": "custom", "plan": PLAN}, 'by engine="own" alone'),
-        ({"version": "full", "engine": "own", "norm": "L1"}, "has no L1"),
-        ({"version": "fast", "engine": "own", "norm": "L2"}, "set in Linf"),
-        ({"engine": "own", "norm": "L2"}, "set in Linf"),
         ({"version": "fast", "engine": "own", "bounds": None}, "bounds=None"),
     ],
 )
@@ -80,13 +78,13 @@ def settings(engine: Any, version: Any = "standard") -> MSASettings:
     return MSASettings(eps=EPS, norm="Linf", version=version, engine=engine)
 
 
-def test_a_plan_without_gates_has_an_l2() -> None:
-    attack = MSA(NET, eps=0.1, norm="L2", version="full", engine="own")
-    assert all(line.gate == float("inf") for line in attack.plan)
-    found = measure(MSA(NET, **CUSTOM | {"norm": "L2", "eps": 0.1}))
-    assert (found.first_breaker >= 0).any() and float(found.norm.max()) <= 0.1 * (
-        1 + 1e-6
-    )
+@pytest.mark.parametrize("norm, eps", [("L2", 0.1), ("L1", 0.4)])
+def test_other_norms_have_plans_of_their_own(norm: Any, eps: float) -> None:
+    attack = MSA(NET, eps=eps, norm=norm, version="standard", engine="own")
+    assert attack.plan == plans_in(norm)["standard"] != OWN_PLANS["standard"]
+    found = measure(MSA(NET, **CUSTOM | {"norm": norm, "eps": eps}))
+    assert (found.first_breaker >= 0).any()
+    assert float(found.norm.max()) <= eps * (1 + 1e-6)
 
 
 def test_versions_of_other_engines_go_on() -> None:

@@ -14,6 +14,7 @@ from torchattacks_ext.engines.judge.ledger import Ledger
 from torchattacks_ext.engines.judge.spec import AttackSpec
 from torchattacks_ext.engines.own.engine import OwnEngine
 from torchattacks_ext.models import LogitsView, Meter
+from torchattacks_ext.numerics.norms import norm_of
 
 
 def _run(
@@ -53,3 +54,30 @@ def _run(
 def run_own() -> Callable[..., tuple[Ledger, OwnEngine]]:
     """f(target, images, lines, ...): the ledger after the lines, and the engine."""
     return _run
+
+
+def nearest_naive(image: Tensor, point: Tensor, eps: float, norm: Any) -> Tensor:
+    """One image, in float64: the multiplier of the radius by a hundred bisections."""
+    if norm == "Linf":
+        return torch.clamp(point, image - eps, image + eps).clamp(0, 1).double()
+    change = point.double() - image.double()
+    room = torch.where(change > 0, 1 - image.double(), image.double())
+    size = change.abs()
+
+    def cut(level: float) -> Tensor:  # falls as the level rises from 0 to 1
+        if norm == "L2":
+            return torch.minimum((1 - level) * size, room)
+        return torch.minimum((size - level * float(size.max())).clamp_min(0), room)
+
+    low, high = 0.0, 1.0
+    if float(norm_of(cut(0.0)[None], norm)) <= eps * (1 + 1e-12):
+        return (image.double() + change).clamp(0, 1)
+    for _ in range(100):
+        middle = (low + high) / 2
+        if float(norm_of(cut(middle)[None], norm)) > eps:
+            low = middle
+        else:
+            high = middle
+    border = (change > 0).double()  # exactly there where no room is left
+    inside = image.double() + cut(high) * change.sign()
+    return torch.where(cut(high) >= room, torch.where(room > 0, border, inside), inside)

@@ -60,7 +60,7 @@ class MSA(Probe):
         version (str): "standard", "autoattack", "paper", "rand", "quick" or "custom"; by
             engine="own" also "fast" and "full". (Default: "standard")
         engine (str): whose components run: "autoattack", "torchattacks" (at AutoAttack's settings;
-            no L1), or "own" (a cascade, docs/engine.md; no L1). (Default: "autoattack")
+            no L1), or "own" (a cascade, docs/engine.md). (Default: "autoattack")
         seed (int): of every random number. (Default: 0)
         plan (list): of :class:`~torchattacks_ext.engines.judge.ledger.AttackSpec`, for "custom".
             (Default: None)

@@ -7,10 +7,12 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args
 
+from ..._typing import Norm
 from ...engines.autoattack.runs import TARGET
 from ...engines.autoattack.sequence import STANDARD
 from ...engines.judge.spec import AttackSpec
 from ...engines.own.plans import PLANS as OWN_PLANS
+from ...engines.own.plans import plans_in
 from ...errors import ConfigError
 
 Version = Literal[
@@ -60,6 +62,7 @@ def make_plan(
     version: str,
     plan: Iterable[AttackSpec | Mapping[str, Any]] | None,
     engine: str = "autoattack",
+    norm: Norm = "Linf",
 ) -> tuple[AttackSpec, ...]:
     """The lines of a version; of "custom" those that are given.
 
@@ -77,7 +80,8 @@ def make_plan(
         )
     _check_engine(version, engine)
     if plan is None:
-        return {**PLANS, **(OWN_PLANS if engine == "own" else {})}.get(version, ())
+        own = plans_in(norm) if engine == "own" else {}
+        return {**PLANS, **own}.get(version, ())
     lines = _read(plan)
     foreign = [line.label for line in lines if line.is_own and engine != "own"]
     if foreign:

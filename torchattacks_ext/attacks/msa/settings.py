@@ -42,7 +42,7 @@ class MSASettings(ProbeSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_names()
-        lines = plans.make_plan(self.version, self.plan, self.engine)
+        lines = plans.make_plan(self.version, self.plan, self.engine, self.norm)
         # given lines may be an iterator, which can be read once
         object.__setattr__(self, "plan", None if self.plan is None else lines)
         if self.is_sequence or any(line.kind != "noise" for line in self.lines):
@@ -72,24 +72,11 @@ class MSASettings(ProbeSettings):
             raise ConfigError(
                 'engine="torchattacks" has no L1: say engine="autoattack", or another norm'
             )
-        if self.engine == "own":
-            self._check_own()
-
-    def _check_own(self) -> None:
-        if self.norm == "L1":
-            raise ConfigError(
-                'engine="own" has no L1 yet: say engine="autoattack", or another norm'
-            )
-        if self.norm == "L2" and self.version in ("fast", "standard"):
-            raise ConfigError(
-                f"the gates of version={self.version!r} were set in Linf, and in L2 they stop rows "
-                'that fall: say version="full", which has none, or engine="autoattack"'
-            )
 
     @property
     def lines(self) -> tuple[AttackSpec, ...]:
         """What is run, line by line; none where AutoAttack's own sequence is."""
-        return plans.make_plan(self.version, self.plan, self.engine)
+        return plans.make_plan(self.version, self.plan, self.engine, self.norm)
 
     @property
     def is_sequence(self) -> bool:

@@ -42,6 +42,8 @@ class AttackSpec:
             clean margin; inf lets all on.
         sigma (float): of "smooth": width of the noise, in radii.
         copies (int): of "smooth": draws of the noise a step.
+        reach (float): of "apgd", "warm" and "malt" of the engine "own": radii of the ball in which
+            the run begins; from above 1 it comes in from outside.
 
     >>> AttackSpec("apgd", steps=10).label, AttackSpec("smooth", steps=50, sigma=1).label
     ('apgd-ce-10', 'smooth-1-50')
@@ -56,6 +58,7 @@ class AttackSpec:
     gate: float = float("inf")
     sigma: float = 2.0
     copies: int = 4
+    reach: float = 1.0
 
     def __post_init__(self) -> None:
         for name, domain in (("kind", Kind), ("loss", Loss)):
@@ -66,12 +69,14 @@ class AttackSpec:
         for name in ("steps", "restarts", "targets", "copies"):
             value = parse_whole(getattr(self, name), name, 1)
             object.__setattr__(self, name, value)
-        for name in ("gate", "sigma"):
+        for name in ("gate", "sigma", "reach"):
             object.__setattr__(self, name, parse_real(getattr(self, name), name))
         if not self.gate > 0:
             raise ConfigError(f"gate={self.gate!r} must be > 0, or inf for all rows")
         if not 0 < self.sigma < float("inf"):
             raise ConfigError(f"sigma={self.sigma!r} must be > 0 and finite, say 2")
+        if not 1 <= self.reach < float("inf"):
+            raise ConfigError(f"reach={self.reach!r} must be >= 1 and finite, say 3")
 
     @property
     def label(self) -> str:
@@ -82,16 +87,19 @@ class AttackSpec:
             "malt": f"-{self.targets}",
             "smooth": f"-{self.sigma:g}",
         }.get(self.kind, "")
-        return f"{self.kind}{more}-{self.steps}"
+        wide = f"-from-{self.reach:g}" if self.reach > 1 else ""
+        return f"{self.kind}{more}{wide}-{self.steps}"
 
     @property
     def is_own(self) -> bool:
         """Whether the engine "own" alone can run this line."""
-        return self.kind in OWN_KINDS or self.loss in OWN_LOSSES
+        return self.kind in OWN_KINDS or self.loss in OWN_LOSSES or self.reach > 1
 
     def facts(self) -> dict[str, Any]:
         """In JSON types, for settings and hashes."""
         found = asdict(self)
         if self.kind != "smooth":
             del found["sigma"], found["copies"]
+        if self.reach == 1:
+            del found["reach"]
         return found | {"gate": None if self.gate == float("inf") else self.gate}

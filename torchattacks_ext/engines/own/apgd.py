@@ -1,11 +1,12 @@
-"""How does a row climb with a step that knows when to shrink? APGD (Croce & Hein 2020).
+"""How does a row climb with a step that knows when to shrink? APGD (Croce & Hein 2020, 2021).
 
-With step size a (2 eps at first), u = P(x_t + a d), d the steepest direction, then
-x_{t+1} = P(x_t + .75 (u - x_t) + .25 (x_t - x_{t-1})), the first step without memory. Checkpoints
-p_0 = 0, p_1 = .22, p_{j+1} = p_j + max(p_j - p_{j-1} - .03, .06), at step ceil(p_j N): a is halved,
-and the row goes back to its best point, if fewer than .75 of the steps since the last one raised
-the loss, or if a was not halved there and the best loss has not moved since (arXiv:2003.01690,
-Algorithm 1). Each row has a step size and checkpoints of its own.
+Steps, checkpoints and what happens at them are the walk's: `halving` in Linf and L2, `sparse` in L1.
+Each row has a step size and checkpoints of its own.
+
+A run may come in from outside: with `reach` r > 1 the first .3 of the steps are a run in the ball of
+r radii, the next .3 one of (1 + r) / 2 and the rest one of the radius itself, each from the best
+point of the one before (arXiv:2103.01208, section 3.3, r = 3). Points outside the ball count for
+nothing.
 """
 
 from __future__ import annotations
@@ -16,37 +17,35 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from ..._typing import Norm
 from ...numerics.losses import margins
 from ...numerics.norms import per_row
 from ..judge.active import Array
+from .ball import Ball
+from .halving import Halving
 from .objectives import Objective, temperature
-from .pursuit import State, ball_of
+from .pursuit import State
 from .slope import Pulled, Slope
+from .sparse import Sparse
 
-RHO = 0.75
-START = 2.0
-"""First step, in radii."""
 FLAT = 1e-6
 """A margin below this share of the spread of the logits is none."""
+SHARE = 0.3
+"""Of the steps, in each of the wider balls."""
 
 
-def checkpoints(steps: int) -> Array:
-    """(steps + 1,) int64: at a checkpoint the steps since the one before, else 0.
+def stretches(steps: int, reach: float) -> list[tuple[int, float]]:
+    """(steps, radii) of the balls that a run goes through, the ball itself last.
 
-    >>> np.flatnonzero(checkpoints(100)).tolist()
-    [22, 41, 57, 70, 80, 87, 93, 99]
+    >>> stretches(100, 3), stretches(20, 1)
+    ([(30, 3.0), (30, 2.0), (40, 1.0)], [(20, 1.0)])
     """
-    found = np.zeros(steps + 1, dtype=np.int64)
-    before, here, last = 0.0, 0.22, 0
-    while here < 1:
-        # 1e-9: .22 + .19 is .41 but for rounding
-        at = min(math.ceil(here * steps - 1e-9), steps)
-        if at > last:
-            found[at], last = at - last, at
-        before, here = here, here + max(here - before - 0.03, 0.06)
-    return found
+    if reach == 1 or steps < 3:
+        return [(steps, 1.0)]
+    part = min(math.ceil(SHARE * steps), (steps - 1) // 2)
+    return [(part, float(reach)), (part, (1 + reach) / 2), (steps - 2 * part, 1.0)]
 
 
 class APGD:
@@ -54,7 +53,7 @@ class APGD:
 
     One forward and one backward row-pass of the model a step (times its draws); a slot whose first
     gradient is zero does not move. start: slots to points (n, ...).
-    targeted: whether slots aim at a class.
+    targeted: whether slots aim at a class. reach: radii of the first ball.
     """
 
     def __init__(
@@ -65,24 +64,46 @@ class APGD:
         norm: Norm,
         start: Callable[[State], Tensor] | None = None,
         targeted: bool = False,
+        reach: float = 1.0,
     ) -> None:
         self.slope, self.objective, self.steps = slope, objective, steps
-        self.norm, self.start, self.marks = norm, start, checkpoints(steps)
-        self.targeted = targeted
+        self.norm, self.start, self.targeted = norm, start, targeted
+        self.walk = Sparse() if norm == "L1" else Halving()
+        marks, radii, new = [], [], []
+        for count, scale in stretches(steps, reach):
+            marks.append(self.walk.marks(count)[:count])
+            radii.append(np.full(count, scale))
+            new.append(np.arange(count) == 0)
+        self.marks, self.radii, self.new = map(np.concatenate, (marks, radii, new))
 
     def begin(self, state: State) -> None:
         """Slots at their start."""
         if self.start is not None:
-            state["x"] = ball_of(state, self.norm).into(self.start(state))
-        x, radius = state["x"], state["radius"].to(state["x"].dtype)
-        low = torch.full_like(radius, -torch.inf)
-        state |= {"old": x, "best": x, "slope": torch.zeros_like(x)}
-        state |= {"step": START * radius, "top": low, "before": -low, "then": low}
-        state["rises"] = torch.zeros_like(state["row"])
-        state["halved"] = torch.ones_like(state["hit"])
+            first = np.zeros(len(state["row"]), dtype=np.int64)
+            state["x"] = self._ball(state, first).into(self.start(state))
+        self._renew(state, np.zeros(len(state["row"]), dtype=np.int64), None)
+
+    def _ball(self, state: State, age: Array) -> Ball:
+        scale = torch.from_numpy(self.radii[age]).to(state["radius"])
+        return Ball(state["image"], scale * state["radius"], self.norm)
+
+    def _renew(self, state: State, age: Array, which: Tensor | None) -> None:
+        """Slots, or those at `which` (n,) bool, begin to walk at x."""
+        x = state["x"]
+        low = torch.full_like(state["radius"].to(x.dtype), -torch.inf)
+        found = self.walk.fresh(state, x, self._ball(state, age))
+        found |= {"best": x, "slope": torch.zeros_like(x), "top": low, "before": low}
+        found["rises"] = torch.zeros_like(state["row"])
+        for key, value in found.items():
+            if which is not None:
+                value = torch.where(per_row(which, value), value, state[key])
+            state[key] = value
 
     def advance(self, state: State, age: Array) -> tuple[Tensor, Tensor]:
         """One step up."""
+        new = self.new[age]
+        if (new & (age > 0)).any():
+            self._come_in(state, age, new & (age > 0))
         x = state["x"]
         targets = state["target"] if self.targeted else None
         pulled = self.slope.pull(x, state["label"], targets, self.objective)
@@ -101,9 +122,27 @@ class APGD:
         here, gradient = x, pulled.gradient
         window = self.marks[age]
         if window.any():
-            here, gradient = self._checked(state, window, here, gradient)
-        self._move(state, here, gradient, age)
-        return x, pulled.seen
+            width = torch.from_numpy(window).to(x.device)
+            here, gradient = self.walk.turn(state, width, here, gradient)
+        ball = self._ball(state, age)
+        state["x"] = self.walk.move(state, ball, here, gradient, new)
+        return x, self._inside(state, x, pulled.seen, age)
+
+    def _come_in(self, state: State, age: Array, which: Array) -> None:
+        """Slots at the start of a smaller ball go on from their best point, moved into it."""
+        chosen = torch.from_numpy(which).to(state["x"].device)
+        x = self._ball(state, age).into(state["best"])
+        state["x"] = torch.where(per_row(chosen, x), x, state["x"])
+        self._renew(state, age, chosen)
+
+    def _inside(self, state: State, x: Tensor, seen: Tensor, age: Array) -> Tensor:
+        """Logits at x; outside the ball such as say nothing, the label for sure."""
+        if not (self.radii[age] > 1).any():
+            return seen
+        out = Ball(state["image"], state["radius"], self.norm).beyond(x)
+        label = one_hot(state["label"], seen.shape[1]).to(seen.dtype)
+        sure = torch.finfo(seen.dtype).max * label
+        return torch.where(out[:, None], sure, seen)
 
     def _first(self, state: State, pulled: Pulled, age: Array) -> None:
         """At their start: rows that cannot move are through; of what margin is the clean image?
@@ -118,33 +157,6 @@ class APGD:
             state["odd"] = state["odd"] | (torch.from_numpy(new).to(flat.device) & flat)
         stays = (pulled.gradient == 0).flatten(1).all(1).cpu().numpy()
         age[new & stays] = self.steps - 1
-
-    def _checked(
-        self, state: State, window: Array, x: Tensor, gradient: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """At a checkpoint: where to go on, and by which gradient."""
-        width = torch.from_numpy(window).to(x.device)
-        due = width > 0
-        few = state["rises"] < RHO * width
-        stuck = ~state["halved"] & (state["top"] <= state["then"])
-        halve = due & (few | stuck)
-        state["step"] = torch.where(halve, state["step"] / 2, state["step"])
-        state["halved"] = torch.where(due, halve, state["halved"])
-        state["then"] = torch.where(due, state["top"], state["then"])
-        state["rises"] = torch.where(due, 0, state["rises"])
-        wide = per_row(halve, x)
-        return torch.where(wide, state["best"], x), torch.where(
-            wide, state["slope"], gradient
-        )
-
-    def _move(self, state: State, x: Tensor, gradient: Tensor, age: Array) -> None:
-        ball = ball_of(state, self.norm)
-        step = per_row(state["step"], x)
-        point = ball.into(x + step * ball.steepest(gradient))
-        fresh = np.where(age == 0, 1.0, RHO)
-        share = per_row(torch.from_numpy(fresh).to(x), x)
-        onward = x + share * (point - x) + (1 - share) * (x - state["old"])
-        state["old"], state["x"] = x, ball.into(onward)
 
     def last(self, state: State) -> Tensor:
         """The point after the last step, which nobody has asked about."""

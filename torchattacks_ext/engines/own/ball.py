@@ -11,6 +11,10 @@ from ..._typing import Norm
 from ...numerics.norms import per_row
 
 TINY = 1e-12
+ROUNDING = 1e-6
+"""What a pixel, or a radius as a share of it, may be off and still counts as there."""
+ROUNDS = 16
+"""At most, of a search that needs three or four."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,21 +36,97 @@ class Ball:
         return per_row(self.radius.to(self.images.dtype), self.images)
 
     def into(self, points: Tensor) -> Tensor:
-        """Points (n, ...) moved into the ball, then into the box."""
+        """The point of ball and box that is nearest to each of the points (n, ...)."""
         column = self.column
         if self.norm == "Linf":
             low, high = self.images - column, self.images + column
             return torch.clamp(points, low, high).clamp_(0, 1)
         change = points - self.images
-        length = per_row(_lengths(change), change)
-        share = (column / length.clamp_min(TINY)).clamp_max(1)
+        room = torch.where(change > 0, 1 - self.images, self.images)
+        if self.norm == "L1":
+            level = per_row(_level(change, room, self.radius), change)
+            change = (change.abs() - level).clamp_min_(0) * change.sign()
+            return (self.images + change).clamp_(0, 1)
+        share = per_row(_share(change, room, self.radius), change)
         return (self.images + change * share).clamp_(0, 1)
 
-    def steepest(self, gradient: Tensor) -> Tensor:
-        """The change (n, ...) of length 1 along which a row with this gradient rises most."""
+    def climb(self, gradient: Tensor, points: Tensor, length: Tensor) -> Tensor:
+        """The change (n, ...) of length (n,) from points along which a row rises most.
+
+        In L2 and L1 pixels that stand at the border of the box and press outward are left out; in
+        L1 the others move as far as the box lets them, those of the largest gradient first, until
+        the length is spent.
+        """
+        size = per_row(length.to(points.dtype), points)
         if self.norm == "Linf":
-            return gradient.sign()
-        return gradient / per_row(_lengths(gradient), gradient).clamp_min(TINY)
+            return size * gradient.sign()
+        pull = free(gradient, points)
+        if self.norm == "L2":
+            return size * (pull / per_row(_lengths(pull), pull).clamp_min(TINY))
+        room = torch.where(pull > 0, 1 - points, points) * (pull != 0)
+        order = pull.flatten(1).abs().sort(dim=1, descending=True, stable=True).indices
+        most = room.flatten(1).gather(1, order).double()
+        left = length.to(most)[:, None] - (most.cumsum(1) - most)
+        spent = torch.minimum(left.clamp_min(0), most).to(points.dtype)
+        change = torch.zeros_like(spent).scatter(1, order, spent)
+        return change.view_as(points) * pull.sign()
+
+    def beyond(self, points: Tensor) -> Tensor:
+        """(n,) bool: points outside the ball by more than their rounding."""
+        change = (points - self.images).flatten(1)
+        order = {"Linf": torch.inf, "L2": 2.0, "L1": 1.0}[self.norm]
+        length = torch.linalg.vector_norm(change, order, dim=1)
+        return length > self.radius.to(length) * (1 + 10 * ROUNDING)
+
+
+def free(gradient: Tensor, points: Tensor) -> Tensor:
+    """The gradient (n, ...) without pixels that stand at the border of the box and press outward.
+
+    >>> free(torch.tensor([[-1.0, 1.0, 1.0]]), torch.tensor([[0.0, 0.5, 1.0]])).tolist()
+    [[0.0, 1.0, 0.0]]
+    """
+    stuck = torch.where(gradient > 0, points >= 1 - ROUNDING, points <= ROUNDING)
+    return torch.where(stuck, 0.0, gradient)
+
+
+def _level(change: Tensor, room: Tensor, radius: Tensor) -> Tensor:
+    """(n,) least level >= 0 for which min(max(|change| - level, 0), room) sums up to the radius.
+
+    The sum falls with the level, in straight pieces: from |change| - room on a pixel gives way, at
+    |change| it is back at 0. All these places are sorted, and the piece that meets the radius is
+    found (Croce & Hein 2021, arXiv:2103.01208, Proposition 2.2).
+    """
+    size, most = change.flatten(1).double().abs(), room.flatten(1).double()
+    places, order = torch.cat([size - most, size], 1).sort(1)
+    slope = torch.where(order < size.shape[1], -1.0, 1.0).to(places).cumsum(1)
+    falls = slope[:, :-1] * places.diff(dim=1)
+    sums = torch.cat([most.sum(1, keepdim=True), falls], 1).cumsum(1)
+    limit = radius.to(sums)[:, None] * (1 - 1e-7)
+    after = (sums > limit).sum(1, keepdim=True).clamp(1, places.shape[1] - 1)
+    start, down = (x.gather(1, after - 1) for x in (places, -slope))
+    more = (sums.gather(1, after - 1) - limit) / down.clamp_min(1)
+    return (start + more).squeeze(1).clamp_min(0).to(change.dtype)
+
+
+def _share(change: Tensor, room: Tensor, radius: Tensor) -> Tensor:
+    """(n,) largest t <= 1 for which min(t |change|, room) is no longer than the radius in L2.
+
+    The multiplier of the nearest point: from below, pixels that have no more room are fixed and t
+    found for the rest, until no pixel is new; t only grows, and is at no time too large.
+    """
+    size, most = change.flatten(1).abs(), room.flatten(1)
+    limit = radius.to(size) ** 2
+    t = radius.to(size) / _lengths(size).clamp_min(TINY)
+    for _ in range(ROUNDS):
+        full = t[:, None] * size > most
+        fixed = torch.where(full, most, 0.0).square().sum(1)
+        rest = torch.where(full, 0.0, size).square().sum(1)
+        new = ((limit - fixed).clamp_min(0) / rest.clamp_min(TINY)).sqrt()
+        grows = new > t * (1 + 4 * torch.finfo(t.dtype).eps)
+        t = torch.where(grows, new, t).clamp_max(1)
+        if t.device.type == "cpu" and not bool(grows.any()):
+            break
+    return t.clamp_max(1)
 
 
 def _lengths(rows: Tensor) -> Tensor:

@@ -196,11 +196,14 @@ class OwnEngine(StackedEngine):
             start = partial(_best, ledger)
         elif number or not clean or spec.kind == "apgd-t":
             start = partial(self._drawn, ledger, f"own/{source}/{number}")
-        return APGD(slope, objective, spec.steps, ledger.norm, start, targeted)
+        args = slope, objective, spec.steps, ledger.norm, start, targeted
+        return APGD(*args, reach=spec.reach)
 
     def _drawn(self, ledger: Ledger, purpose: str, state: State) -> Tensor:
         """A start of each slot on the surface of its ball; of a row's targets one each."""
         ids, aims, radius = state["id"], state["target"], state["radius"]
+        if ledger.norm == "L1":  # far outside: the nearest point of the ball is sparse
+            radius = torch.full_like(radius, float(ledger.images[0].numel()))
         return first_point(
             state["image"],
             ids + (aims + 1) * _APART,

@@ -3,47 +3,102 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from ..._typing import Norm
 from ..judge.spec import AttackSpec
 
+NONE = float("inf")
+"""The gate that lets every row through."""
 _A = AttackSpec("apgd", loss="pm-t", steps=20)
-_B = AttackSpec("malt", loss="pm-t", steps=30, targets=1, gate=0.5)
-_D = AttackSpec("malt", loss="pm-t", steps=100, targets=3, gate=0.25)
+_E = AttackSpec("square", on="target", steps=5000)
+
+
+def _malt(targets: int, steps: int, gate: float, reach: float = 1.0) -> AttackSpec:
+    return AttackSpec(
+        "malt", loss="pm-t", steps=steps, targets=targets, gate=gate, reach=reach
+    )
 
 
 def _smooth(sigma: float, gate: float) -> AttackSpec:
     return AttackSpec("smooth", on="target", steps=100, sigma=sigma, gate=gate)
 
 
-def _warm(gate: float) -> AttackSpec:
-    return AttackSpec("warm", on="target", loss="pm-t", steps=100, gate=gate)
+def _warm(steps: int, gate: float) -> AttackSpec:
+    return AttackSpec("warm", on="target", loss="pm-t", steps=steps, gate=gate)
+
+
+def _fab(targets: int, steps: int, gate: float) -> AttackSpec:
+    return AttackSpec("fab-t", on="target", steps=steps, targets=targets, gate=gate)
+
+
+def _full(*autoattack: AttackSpec) -> tuple[AttackSpec, ...]:
+    """No gates; and AutoAttack's components, which it contains."""
+    return (
+        _A,
+        _malt(1, 30, NONE),
+        _smooth(2, NONE),
+        _smooth(1, NONE),
+        _malt(3, 100, NONE),
+        _warm(100, NONE),
+        *autoattack,
+        AttackSpec("fab-t", on="best", steps=100),
+        _E,
+    )
 
 
 PLANS: Mapping[str, tuple[AttackSpec, ...]] = {
-    "fast": (_A, _B, _smooth(2, 0.3)),
+    "fast": (_A, _malt(1, 30, 0.5), _smooth(2, 0.3)),
     "standard": (
         _A,
-        _B,
+        _malt(1, 30, 0.5),
         _smooth(2, 0.4),
         _smooth(1, 0.25),
-        _D,
-        _warm(0.1),
-        AttackSpec("square", on="target", steps=5000, gate=0.25),
+        _malt(3, 100, 0.25),
+        _warm(100, 0.1),
+        replace(_E, gate=0.25),
     ),
-    # no gates; and AutoAttack's components, which it contains
-    "full": (
-        _A,
-        AttackSpec("malt", loss="pm-t", steps=30, targets=1),
-        _smooth(2, float("inf")),
-        _smooth(1, float("inf")),
-        AttackSpec("malt", loss="pm-t", steps=100, targets=3),
-        _warm(float("inf")),
-        AttackSpec("apgd", loss="ce", steps=100),
-        AttackSpec("apgd-t", steps=100),
-        AttackSpec("fab-t", on="best", steps=100),
-        AttackSpec("square", on="target", steps=5000),
+    "full": _full(
+        AttackSpec("apgd", loss="ce", steps=100), AttackSpec("apgd-t", steps=100)
     ),
 }
+"""In Linf."""
+_IN_L2 = (_A, _malt(1, 30, 0.6), _fab(1, 50, NONE), _warm(50, 0.7))
+_L2: Mapping[str, tuple[AttackSpec, ...]] = {
+    "fast": (*_IN_L2, _smooth(2, 0.3)),
+    "standard": (
+        *_IN_L2,
+        _smooth(2, 0.3),
+        _malt(3, 100, 0.25),
+        _fab(9, 100, 0.6),
+        _warm(100, 0.45),
+        replace(_E, gate=0.15),
+    ),
+    "full": PLANS["full"],
+}
+_L1: Mapping[str, tuple[AttackSpec, ...]] = {
+    "fast": _L2["fast"],
+    "standard": _L2["standard"],
+    # AutoAttack's own lines in L1
+    "full": _full(
+        AttackSpec("apgd", loss="ce", steps=100, restarts=5, reach=3),
+        AttackSpec("apgd-t", steps=100, targets=5, reach=3),
+    ),
+}
+
+
+def plans_in(norm: Norm) -> Mapping[str, tuple[AttackSpec, ...]]:
+    """The plans of a norm, by version.
+
+    In L2 and L1 rows fall to FAB whose margin APGD leaves high: there it comes early, and gates are
+    wider.
+
+    >>> [line.label for line in plans_in("L2")["fast"]][:3]
+    ['apgd-pm-t-20', 'malt-1-30', 'fab-t-50']
+    """
+    return {"L2": _L2, "L1": _L1}.get(norm, PLANS)
+
+
 """Streams of random numbers are named by stage, so that equal stages of two plans draw alike."""
 LATE = ("smooth", "square")
 """Kinds that need no useful gradient at a point: what they alone break, masked gradients hid."""

@@ -1,14 +1,18 @@
 """How does a row climb where its own gradient is no guide? By the mean gradient over noise.
 
 A masked net is flat or jagged near an image, and its mean over a wide noise is not. For step i of
-N, with S draws u ~ N(0, I) of the row's own stream (in L2 u / sqrt(D)) and the ball's projection P:
+N, with S draws of the row's own stream and the ball's projection P:
 
     c_i = sigma eps (1 - i / (N + 1)),
-    G = sum of grad margin(P(x_i + c_i u)),  v <- .75 v + G / |G|_1,
-    x_{i+1} = P(x_i + eps (1 + cos(pi i / (N + 1))) d(v)),
+    G = sum of grad margin(P(x_i + noise of length c_i)),  v <- .75 v + G / |G|_1,
+    x_{i+1} = P(x_i + the change of length eps (1 + cos(pi i / (N + 1))) along which v rises most);
 
-d the steepest direction; noise and steps shrink to nothing. Own formula; the mean over noise is
-that of randomised smoothing, the momentum that of Dong et al. 2018 (arXiv:1710.06081).
+noise and steps shrink to nothing. The noise is c_i N(0, I) in Linf. In L2 and L1, whose balls hold
+large changes of few of the D numbers and small ones of all, few are drawn anew, uniformly in the
+box: each with the probability 3 c_i^2 / D in L2, 2 c_i / D in L1, at which the mean of |change|^2,
+or of |change|, is c_i^2, or c_i, at most. On `mnist_fast_pgd` it breaks more than dense noise does.
+Own formula; the mean over noise is that of randomised smoothing, the momentum that of Dong et al.
+2018 (arXiv:1710.06081).
 """
 
 from __future__ import annotations
@@ -64,8 +68,8 @@ class Smooth:
         pull = self._pull(state, number, self.sigma * (1 - share), ball)
         size = per_row(pull.flatten(1).abs().sum(1), pull).clamp_min(TINY)
         state["force"] = MEMORY * state["force"] + pull / size
-        length = per_row(1 + torch.cos(math.pi * share), x) * ball.column
-        state["x"] = ball.into(x + length * ball.steepest(state["force"]))
+        length = (1 + torch.cos(math.pi * share)) * ball.radius.to(x.dtype)
+        state["x"] = ball.into(x + ball.climb(state["force"], x, length))
         return state["x"], self.slope.look(state["x"])
 
     def _pull(self, state: State, number: Tensor, width: Tensor, ball: Ball) -> Tensor:
@@ -76,10 +80,7 @@ class Smooth:
         numbers = uniform(
             self.seed, state["id"].repeat(s), self.stream, draws, size + size % 2
         )
-        noise = normals(numbers)[:, :size].reshape(s, *x.shape).to(x.dtype)
-        if self.norm != "Linf":
-            noise = noise / math.sqrt(size)
-        near = x + per_row(width, x) * ball.column * noise
+        near = self._near(x, width.to(x.dtype) * ball.radius.to(x.dtype), numbers)
         copies = Ball(
             ball.images.repeat(s, *[1] * (x.ndim - 1)), ball.radius.repeat(s), self.norm
         )
@@ -87,6 +88,18 @@ class Smooth:
         labels = state["label"].repeat(s)
         found = self.slope.pull(points, labels, None, margin, watch=False)
         return found.gradient.reshape(s, *x.shape).sum(0)
+
+    def _near(self, x: Tensor, length: Tensor, numbers: Tensor) -> Tensor:
+        """Copies (s, n, ...) of points (n, ...) in noise that is length (n,) long at most, in the
+        mean.
+        """
+        size = x[0].numel()
+        if self.norm == "Linf":
+            noise = normals(numbers)[:, :size].reshape(-1, *x.shape)
+            return x + per_row(length, x) * noise.to(x.dtype)
+        part = 2 * length / size if self.norm == "L1" else 3 * length**2 / size
+        value = numbers[:, :size].reshape(-1, *x.shape) / per_row(part, x).clamp_min(TINY)
+        return torch.where(value < 1, value.to(x.dtype), x)
 
     def last(self, state: State) -> None:
         """Every point was asked."""
