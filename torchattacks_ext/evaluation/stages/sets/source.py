@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader
 
 from ....data.door import check_images, check_label_range
-from ....data.labelled import NamedData
+from ....data.loaders.labelled import NamedData
 from ....data.named import load_data
 from ....data.stream import Batch, Stream
 from ....errors import ConfigError, InputError
