@@ -121,7 +121,12 @@ def show(text: str) -> None:
 
 def show_json(value: Any) -> None:
     """Print as JSON on stdout."""
-    show(json.dumps(value, indent=1, allow_nan=False))
+    show(as_json(value))
+
+
+def as_json(value: Any) -> str:
+    """Value as indented JSON; there are no numbers that JSON does not know."""
+    return json.dumps(value, indent=1, allow_nan=False)
 
 
 def note(text: str) -> None:

@@ -26,6 +26,8 @@ from .doctor import doctor
 from .evaluate import evaluate
 from .methods import methods
 from .plans.command import plan
+from .runs.compare import compare
+from .runs.gate import gate
 
 PROGRAM = "torchattacks-ext"
 PASS, FINDING, ERROR, INTERRUPTED = 0, 1, 2, 130
@@ -41,7 +43,7 @@ app = typer.Typer(
     # The same text at any width of the terminal.
     context_settings={"help_option_names": ["-h", "--help"], "terminal_width": 80},
 )
-for _command in (demo, evaluate, data_audit, methods, doctor):
+for _command in (demo, evaluate, compare, gate, data_audit, methods, doctor):
     app.command()(_command)
 app.add_typer(plan)
 

@@ -1,0 +1,1 @@
+"""The commands about reports that are there: `compare` and `gate`."""
