@@ -97,7 +97,8 @@ def _squares(rows: FloatArray) -> FloatArray:
     centred = rows - rows.mean(0)
     size = (centred**2).sum(1)
     found = size[:, None] + size[None] - 2 * centred @ centred.T
-    return np.maximum(found, 0.0)
+    squares: FloatArray = np.maximum(found, 0.0)
+    return squares
 
 
 def _median(squares: FloatArray) -> float:
