@@ -14,7 +14,13 @@ from .._typing import NORMS, Norm, Status
 from ..errors import ConfigError, InputError, StateError, StatusError
 from ..numerics.arguments import parse_number
 from .base.columns import column
-from .base.shares import check_confidence, left_out, share, share_between
+from .base.shares import (
+    check_confidence,
+    left_out,
+    reached,
+    share,
+    share_between,
+)
 from .sample import Sample
 
 TIERS = (
@@ -109,8 +115,8 @@ class Certificates(Sample):
 
     @property
     def answered(self) -> Tensor:
-        """(N,) bool: rows with an answer or an abstention; the model raised on the others."""
-        return self.status != int(Status.FAILED)
+        """(N,) bool: rows with an answer or an abstention; neither FAILED nor NOT_REACHED."""
+        return reached(self.status)
 
     def converted(self, norm: Norm) -> Certificates:
         """The same claims in another norm, weaker and labelled "converted"; from L2 only.
