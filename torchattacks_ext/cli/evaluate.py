@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError, InputError
+from ..evaluation.state.journal import ABOUT
+from ..evaluation.state.shards import Shard, read_shard
 from . import common
 from .dry import Task, dry_facts, dry_text
 from .loading import in_eval_mode, load_model
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 
     from ..data.named import NamedData
     from ..results.evaluation import EvaluationReport
-
-ReportFiles = dict[str, str]
 
 
 def evaluate(
@@ -106,6 +106,32 @@ def evaluate(
     device: Annotated[
         str | None, typer.Option(help="Move the model, say to cuda.")
     ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps finished rows; the same line goes on."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Refuse to start: --state must be there.")
+    ] = False,
+    tag: Annotated[
+        str | None, typer.Option(help="Name of a model without weights, for --state.")
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="i/n, one part of the rows; auto asks torchrun or SLURM."),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            help="Keep adversarial ones in --state: float, or uint8, asked again."
+        ),
+    ] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(help="Begin no row group after so long.")
+    ] = None,
+    max_queries: Annotated[
+        int | None, typer.Option(help="Begin none after so many forward row-passes.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for report.html, .md and .json.")
     ] = None,
@@ -121,6 +147,16 @@ def evaluate(
     Exit 1 if a stage failed, 2 if the model raised.
     """
     common.check_folder(out)
+    part, how = read_shard(shard), {
+        "max_minutes": max_minutes,
+        "max_queries": max_queries,
+    }
+    how |= {
+        "state": _state(state, resume, part),
+        "tag": tag,
+        "shard": part,
+        "images": images,
+    }
     settings: dict[str, Any] = {"norm": norm, "seed": seed, "batch_size": batch_size}
     settings |= {"outputs": outputs, "output_key": _key(output_key)}
     arguments = {
@@ -146,28 +182,29 @@ def evaluate(
         task = Task(label, victim, named, checked, lost)
         facts = dry_facts(task)
         if not dry_run:
-            report = run_task(task)
-            text = _write(report, out, json_)
+            report = run_task(task, **how)
+            folder = out if out is None or part is None else out / part.folder
+            text = common.write_report(report, folder, json_)
     if dry_run:
         common.show_json(facts) if json_ else common.show(dry_text(facts))
         return 0
     common.show(text)
-    return _ending(report)
+    return common.ending(report)
 
 
-def _ending(report: EvaluationReport) -> int:
-    """The exit code; doubts that nobody may overlook are repeated on stderr.
-
-    2: the model raised on images that the report therefore lacks. 1: a stage failed.
-    """
-    from ..results.base.facts import LOUD
-
-    loud = [flag for flag in report.flags if flag.code in LOUD]
-    for flag in loud:
-        common.warn(f"{flag.code}: {flag.message}")
-    if any(flag.code == "model_raised" for flag in loud):
-        return 2
-    return 1 if report.failed else 0
+def _state(folder: Path | None, resume: bool, shard: Shard | None) -> Path | None:
+    """The folder of the state; with --resume it must be one."""
+    if resume and folder is None:
+        raise ConfigError(
+            "--resume needs --state, the folder of the run that is to go on"
+        )
+    if resume and folder is not None:
+        own = folder if shard is None else folder / shard.folder
+        if not (own / ABOUT).is_file():
+            raise InputError(
+                f"--resume: {str(own)!r} is no state; leave it out to start one"
+            )
+    return folder
 
 
 def _number(text: str | None, option: str) -> float | None:
@@ -217,28 +254,15 @@ def _on_pixels(
         raise ConfigError(f"--device {device} cannot be used ({said})") from error
 
 
-def run_task(task: Task) -> EvaluationReport:
-    """Run it; the report also says where the data are from."""
+def run_task(task: Task, **how: Any) -> EvaluationReport:
+    """Run it; the report also says where the data are from. how: as of the library's `evaluate`."""
     from ..evaluation.runner import evaluate as run
 
     loader = task.data.loader(task.plan.batch_size)
-    report = run(task.model, loader, task.plan, name=task.name, progress=True)
+    names = {"name": task.name, "progress": True}
+    report = run(task.model, loader, task.plan, **names, **how)
     origin = dict(report.provenance)
     if task.replaced:
         origin["plan file"] = list(task.replaced)
     data = {**task.data.facts(), **report.data}
     return replace(report, data=data, provenance=origin)
-
-
-def _write(report: EvaluationReport, out: Path | None, as_json: bool) -> str:
-    """Write the files and return what is to be printed."""
-    from ..reports import render_html, render_json, render_markdown, render_text
-
-    if out is not None:
-        files = {
-            "report.html": render_html(report),
-            "report.md": render_markdown(report),
-            "report.json": render_json(report),
-        }
-        common.write_files(out, files)
-    return render_json(report) if as_json else render_text(report)

@@ -130,7 +130,7 @@ class InState(Nowhere):
     def finish(self, report: EvaluationReport) -> None:
         """The report beside the lines, in one step."""
         assert self.folder is not None
-        text = json.dumps(report.to_dict(), allow_nan=False, indent=1)
+        text = json.dumps(report.to_dict(), allow_nan=False)
         codec.write_text(self.folder / REPORT, text)
 
 

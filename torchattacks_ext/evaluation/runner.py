@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,12 +22,13 @@ from ..models.logits import LogitsView
 from ..models.session import first_tensor, session
 from ..results.base.facts import Cost, Flag, versions, warn_flags
 from ..results.evaluation import EvaluationReport, GalleryItem, StageReport
-from .contradictions import contradictions
+from .contradictions import contradictions, largest
 from .gallery import Gallery
 from .intake import DataFacts, lots_of, open_stream
 from .keeping import Nowhere, keeping, look_of
 from .limits import Limits, late_flags
 from .progress import live
+from .rows.kept import Form, Images, check_form
 from .running import Running
 from .state.key import Key, key_of
 from .state.shards import Shard, read_shard
@@ -52,6 +53,7 @@ def evaluate(
     shard: str | Shard | None = None,
     max_minutes: float | None = None,
     max_queries: int | None = None,
+    images: Form | None = None,
 ) -> EvaluationReport:
     """Run every stage of `plan` on `model` and `data` and say what is left.
 
@@ -64,7 +66,9 @@ def evaluate(
     state: a folder that keeps each finished row group, so that the same call goes on after any end
     (docs/state.md); tag: a name of the model, needed there where it has no weights to hash. shard:
     "i/n" or "auto", one part of the rows in groups of the plan's `group_size`
-    (:func:`~torchattacks_ext.evaluation.merge` joins the reports). max_minutes, max_queries
+    (:func:`~torchattacks_ext.evaluation.merge` joins the reports). images: "float" or "uint8"
+    keeps the adversarial image of each broken row in the state, as judged or on 256 levels and
+    asked again. max_minutes, max_queries
     (forward row-passes): no row group is begun beyond them; rows that were not reached are
     undecided.
 
@@ -88,6 +92,7 @@ def evaluate(
 
     checked, part = check_plan(plan), read_shard(shard)
     limits = Limits(max_minutes, max_queries)
+    check_form(images, state is not None)
     running = [Running(stage) for stage in build_stages(checked)]
     if not callable(model):
         raise ConfigError(
@@ -100,11 +105,11 @@ def evaluate(
         view = LogitsView(model, checked.outputs, key=checked.output_key)
         stream = open_stream(view, data, checked, n)
         whose = describe_model(model)
-        key = (
-            None if state is None else _key(checked, running, whose, tag, stream, part)
-        )
+        key = None
+        if state is not None:
+            key = _key(checked, running, whose, tag, stream, part, images)
         with keeping(_folder(state, part), key) as keeper:
-            scene = _Scene(checked, view, stream, whose, part, limits, name)
+            scene = _Scene(checked, view, stream, whose, part, limits, name, images)
             report = _run(scene, running, keeper, progress)
             keeper.finish(report)
     warn_flags(report.flags)
@@ -122,6 +127,14 @@ class _Scene:
     shard: Shard | None
     limits: Limits
     name: str | None
+    images: Form | None
+
+    def kept(self, folder: Path | None) -> Images | None:
+        """Where adversarial images go."""
+        if self.images is None or folder is None:
+            return None
+        plan, place = self.plan, folder / "images"
+        return Images(self.images, place, plan.eps, plan.norm, plan.box)
 
 
 def _folder(state: str | os.PathLike[str] | None, shard: Shard | None) -> Path | None:
@@ -138,11 +151,13 @@ def _key(
     tag: str | None,
     stream: Stream,
     shard: Shard | None,
+    images: Form | None,
 ) -> Key:
-    data = {"images": stream.total}
+    data, facts = {"images": stream.total}, plan.facts()
+    facts |= {} if images is None else {"kept images": images}
     by_batch = any(run.stage.unit == "batch" for run in running)
     part = None if shard is None else str(shard)
-    return key_of(plan.facts(), model, tag, data, part, by_batch=by_batch)
+    return key_of(facts, model, tag, data, part, by_batch=by_batch)
 
 
 def _run(
@@ -155,18 +170,21 @@ def _run(
     gallery, facts, whole = Gallery(plan.box), DataFacts(), DataFacts()
     for run in running:
         gallery.put(run.stage, ())
-    shard, hashed = scene.shard or Shard(), keeper.folder is not None
+    shard, kept = scene.shard or Shard(), keeper.folder is not None
     budget = scene.limits.budget(view.meter)
     with live(stream.total, running, progress) as line:
         work = Work(
             running, plan, view, stream, gallery, keeper, line, budget, scene.model
         )
+        work.images = scene.kept(keeper.folder)
         for batch in stream:
             whole.add(batch)
             if look is None:
                 look = look_of(stream, view.meter.snapshot(), len(batch))
                 keeper.looked(look)
             work.n_looked = look.n
+            # ids of the caller say nothing of what the rows show; others are hashes of it
+            hashed = kept and stream.copies.quiet
             for lot in lots_of(batch, plan, shard, hashed):
                 facts.add(lot.batch)
                 with session(view.model):
@@ -183,7 +201,7 @@ def _run(
     shown = _shown(gallery, stages, judge_of(view, plan.batch_size))
     gone = sum((run.gone for run in running), Cost() if before is None else before.cost)
     spent = Cost(view.meter.forward, view.meter.backward, time.time() - started)
-    late = late_flags(running, scene.limits, keeper.folder is not None)
+    late = late_flags(running, scene.limits, kept)
     origin = keeper.facts()
     if scene.shard is not None:
         origin["shard"] = _part(scene, running, all_rows, doubts)
@@ -235,20 +253,6 @@ def _part(
     }
 
 
-def _largest(flags: Iterable[Flag]) -> tuple[Flag, ...]:
-    """One flag a code, that of the largest count: stages see the same rows, so no sums.
-
-    Those that are about one stage stand for themselves.
-    """
-    found: dict[tuple[str, Any], Flag] = {}
-    for flag in flags:
-        key = flag.code, flag.details.get("stage")
-        old = found.get(key)
-        if old is None or (flag.count or 0) > (old.count or 0):
-            found[key] = flag
-    return tuple(found.values())
-
-
 def _report(
     scene: _Scene,
     stages: tuple[StageReport, ...],
@@ -267,12 +271,13 @@ def _report(
         model=scene.model,
         data=described,
         stages=stages,
-        flags=_largest(flags),
+        flags=largest(flags),
         cost=cost,
         provenance={
             "versions": versions(),
             "device": str(_device(scene.view)),
             "threads": torch.get_num_threads(),
+            "by_batch": [s.name for s in stages if s.settings.get("unit") == "batch"],
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **origin,
         },

@@ -29,7 +29,7 @@ from .rows.pieces import (
     is_failed,
     left_by,
     non_finite_flags,
-    short_flags,
+    piece_flags,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("torchattacks_ext")
 
-Save = Callable[[Piece, Sequence[Picture]], Piece]
+Save = Callable[[Piece, Sequence[Picture], "StageRows"], Piece]
 """Keeps a finished piece where the run's end cannot take it; returns the piece as kept."""
 
 
@@ -129,10 +129,11 @@ class Running:
         size = self.stage.plan.batch_size
         judge = replace(shared.judge, batch_size=min(size, shared.judge.batch_size))
         assert lot.clean is not None  # asked by the runner
+        own = replace(shared, judge=judge, clean=lot.clean)
         try:
-            return self.stage.rows(
-                lot.batch, replace(shared, judge=judge, clean=lot.clean)
-            )
+            rows = self.stage.rows(lot.batch, own)
+            failure = rows.failure  # what a probe has taken note of, and not raised
+            return None if too_short(failure) and self._shrunk(lot) else rows
         except Exception as error:
             if too_short(error) and self._shrunk(lot):
                 return None
@@ -182,7 +183,7 @@ class Running:
         piece = Piece(start, stop, whole, tally, spent, self.most, lot.content)
         pictures = self._show(lot, gallery, rows)
         # rows on which the model raised are measured again by a run that goes on
-        self.parts.append(piece if failed else save(piece, pictures))
+        self.parts.append(piece if failed else save(piece, pictures, rows))
 
     def fail(self, lot: Lot, failure: ModelContractError) -> None:
         """The model raised on this lot: its rows are FAILED."""
@@ -236,8 +237,7 @@ class Running:
     @property
     def broken(self) -> int:
         """Rows so far that are known to be answered wrongly under this stage."""
-        results = [p.result for p in self.parts if isinstance(p, Piece)]
-        return sum(int((getattr(r, "verdict", r.ids) == 2).sum()) for r in results)
+        return sum(p.broken for p in self.parts if isinstance(p, Piece))
 
     @property
     def tallies(self) -> list[Mapping[str, Any]]:
@@ -261,13 +261,13 @@ class Running:
             except TorchattacksExtError as error:
                 self._end(error)
         stage = self.stage
-        facts = {"guarantee": stage.guarantee, "unit": stage.unit}
         return StageReport(
             name=stage.label,
             kind=stage.kind,
             result=whole,
             error=self.error,
-            settings=stage.settings | facts,
+            settings=stage.settings
+            | {"guarantee": stage.guarantee, "unit": stage.unit},
             notes=stage.notes,
             cost=self.cost,
         )
@@ -287,9 +287,9 @@ class Running:
         whole = type(parts[0]).concat(parts)
         named = {"groups": groups_hash(whole.ids, whole.groups)}
         facts = {**whole.provenance, **named}
-        whole = replace(whole, cost=self.cost, provenance=facts)
         pieces = [part for part in self.parts if isinstance(part, Piece)]
-        whole = whole.with_flags(short_flags(pieces, self.stage.label, self.stage.unit))
+        told = piece_flags(pieces, self.stage.label, self.stage.unit)
+        whole = replace(whole, cost=self.cost, provenance=facts).with_flags(told)
         before = {flag.code for flag in whole.flags}
         try:
             whole = self.stage.finish(whole, self.tallies)

@@ -19,11 +19,12 @@ from ..results.accuracy import Accuracy
 from ..results.base.facts import Cost
 from .gallery import Gallery, Picture
 from .plan import Plan
+from .rows.kept import Images
 from .rows.lots import Grouping, Lot, with_answers
 from .rows.memory import give_back, too_short
 from .rows.pieces import Piece
 from .running import Running
-from .stages.base import Shared
+from .stages.base import Shared, StageRows
 from .stages.clean import judged_before, labels_of
 
 
@@ -61,6 +62,7 @@ class Work:
     line: Line
     budget: Budget
     whose: Mapping[str, Any]
+    images: Images | None = None
     n_looked: int = 2
     finite: bool = False
     asked: bool = False
@@ -113,7 +115,16 @@ class Work:
         k, judge = traits.n_classes, judge_of(self.view, self.size)
         shared = Shared(self.view, judge, clean, k, traits, self.whose, self.n_looked)
 
-        def save(piece: Piece, pictures: Sequence[Picture]) -> Piece:
+        def save(piece: Piece, pictures: Sequence[Picture], rows: StageRows) -> Piece:
+            if self.images is not None:
+                cost, at = piece.cost, lot.cut(piece.start, piece.stop)
+                judge = judge_of(self.view, run.stage.plan.batch_size)
+                piece = self.images.keep(piece, run.stage.label, at, rows.worst, judge)
+                run.cost += Cost(
+                    piece.cost.forward - cost.forward,
+                    piece.cost.backward - cost.backward,
+                    piece.cost.seconds - cost.seconds,
+                )
             return self.keeper.save(run, piece, pictures)
 
         run.take(lot, shared, self.gallery, save)

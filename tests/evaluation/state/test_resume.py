@@ -168,7 +168,9 @@ def test_a_second_run_on_one_state_is_refused(
     assert found  # the first one ended well
 
 
-def test_a_file_is_no_state(tmp_path: Path, wave_net: Any, images: Tensor, labels: Tensor) -> None:  # fmt: skip
+def test_a_file_is_no_state(
+    tmp_path: Path, wave_net: Any, images: Tensor, labels: Tensor
+) -> None:
     (tmp_path / "file").touch()
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InputError, match="cannot be used"):

@@ -15,6 +15,7 @@ from ...attacks.base.finished import failed_flag
 from ...engines.judge.active import Judged
 from ...errors import InputError, ModelContractError, StateError
 from ...numerics.ids import from_hex, to_hex
+from ...results.base import codec
 from ...results.base.columns import Rows, Table
 from ...results.base.facts import Cost, Flag
 from ...results.base.groups import Groups
@@ -42,6 +43,12 @@ class Piece:
     cut: int | None = None
     content: Tensor | None = None
 
+    @property
+    def broken(self) -> int:
+        """Rows that are known to be answered wrongly after a change."""
+        verdict: Tensor | None = getattr(self.result, "verdict", None)
+        return 0 if verdict is None else int((verdict == int(Verdict.NOT_ROBUST)).sum())
+
     def to_dict(self, stage: str, pictures: Iterable[Picture]) -> dict[str, Any]:
         """As a line of a state."""
         shown = [picture.to_dict() for picture in pictures]
@@ -50,7 +57,7 @@ class Piece:
             "start": self.start,
             "stop": self.stop,
             "result": self.result.to_dict(),
-            "tally": self.tally,
+            "tally": codec.plain(self.tally),
             "cost": asdict(self.cost),
             "cut": self.cut,
             **({} if self.content is None else {"content": to_hex(self.content)}),
@@ -167,19 +174,35 @@ def on_disk(result: Result, folder: Path, name: str) -> Result:
     return replace(result, sidecars=tuple(cars)) if cars else result
 
 
-def short_flags(pieces: Sequence[Piece], stage: str, unit: str) -> Iterator[Flag]:
-    """What short memory changed, of a stage by its label and unit."""
+def piece_flags(pieces: Sequence[Piece], stage: str, unit: str) -> Iterator[Flag]:
+    """What short memory changed, and 8-bit pictures show, of a stage by its label and unit."""
+    yield from _short_flags(pieces, stage, unit)
+    yield from _eight_bit_flags(pieces, stage)
+
+
+def _short_flags(pieces: Sequence[Piece], stage: str, unit: str) -> Iterator[Flag]:
     cut = [(p.cut, p.stop - p.start) for p in pieces if p.cut is not None]
     if not cut:
         return
     most, n = min(size for size, _ in cut), sum(rows for _, rows in cut)
-    details = {"stage": stage, "rows": most}
     text = f"memory was too short for more than {most} rows at once"
     if unit == "group":
         text += ": groups were cut, and the attack drew for other rows together"
-        yield Flag("group_cut", text, n, details)
+        yield Flag("group_cut", text, n, {"stage": stage, "rows": most})
     else:
-        yield Flag("out_of_memory", f"{text}; no decision hangs on that", n, details)
+        yield Flag("out_of_memory", f"{text}; no decision hangs on that", n)
+
+
+def _eight_bit_flags(pieces: Sequence[Piece], stage: str) -> Iterator[Flag]:
+    told = [p.tally["eight_bit"] for p in pieces if "eight_bit" in p.tally]
+    n, still = (sum(one[key] for one in told) for key in ("broken", "still"))
+    if n:
+        text = (
+            f"on 256 levels inside the ball {still} of the {n} images that {stage} broke still "
+            "fool the model"
+        )
+        details = {"stage": stage, "broken": n, "still": still, "quiet": True}
+        yield Flag("eight_bit", text, n - still, details)
 
 
 def is_failed(result: Result) -> bool:

@@ -122,7 +122,7 @@ class CertifiedStage(RowStage):
         """What the radii are worth, and what attacks beside it may miss, become known."""
         tier = result.settings["tier"]
         self.guarantee = GUARANTEES.get(tier, GUARANTEES[TIERS[2]])
-        self._margins = [margin for tally in tallies for margin in tally["margins"]]
+        self._margins = [float(m) for tally in tallies for m in tally["margins"]]
         return result
 
     def failed(self, batch: Batch) -> Rows:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError, StateError
-from ...results.base import codec
 
 ROWS, LOCK, ABOUT, REPORT = "rows.jsonl", "lock", "run.json", "report.json"
 _HEAD, _MIDDLE, _TAIL = b'{"check":"', b'","row":', b"}\n"
@@ -42,7 +41,7 @@ class Journal:
         self.lines = []
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write one record and wait for the disk.
+        """Write one record, of JSON types, and wait for the disk.
 
         Raises StateError for what the file system refuses (a full disk); the lines before it stay.
         """
@@ -68,7 +67,8 @@ class Journal:
 
 
 def _line(record: Mapping[str, Any]) -> bytes:
-    body = codec.canonical(record)
+    text = json.dumps(record, separators=(",", ":"), sort_keys=True, allow_nan=False)
+    body = text.encode()
     return _HEAD + _check(body) + _MIDDLE + body + _TAIL
 
 

@@ -193,7 +193,10 @@ class MSAStage(RowStage):
 
     def finish(self, result: Result, tallies: Sequence[Tally] = ()) -> Result:
         """The books of all batches go into the provenance; doubts about the whole are added."""
-        self._probe.told = sum((Told.from_dict(tally) for tally in tallies), Told())
+        told = sum((Told.from_dict(tally) for tally in tallies), Told())
+        self._probe.told = told
+        if told.fresh is not None or told.tallies:  # the target was not fixed
+            self.unit = "batch"
         facts = {**result.provenance, **self._probe.facts()}
         result = replace(result, provenance=facts)
         return result.with_flags(self._probe.doubts(result))
