@@ -146,7 +146,7 @@ def test_a_model_that_raises_in_one_stage_fails_the_rows_of_that_stage_only(
                 raise FloatingPointError("no")
             return super().forward(images)
 
-    plan = PLAN | {"stages": ["FGSM", "PGD", PRTEST]}
+    plan = PLAN | {"stages": ["FGSM", "PGD", PRTEST], "group_size": 10}
     report = evaluate(Backless(), (images, labels), plan)
     counts = {
         stage.name: int((stage.result.status == int(Status.FAILED)).sum())

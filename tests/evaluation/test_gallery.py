@@ -9,7 +9,7 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
-from torchattacks_ext import PRTest, evaluate
+from torchattacks_ext import ConfigError, PRTest, evaluate
 from torchattacks_ext.evaluation import gallery
 from torchattacks_ext.numerics.ids import to_hex
 from torchattacks_ext.numerics.losses import margins
@@ -152,7 +152,7 @@ def break_from(monkeypatch: Any, name: str, batch: int) -> None:
     def forward(self: Any, images: Tensor, labels: Tensor) -> Tensor:
         calls.append(1)
         if len(calls) > batch:
-            raise RuntimeError("boom")
+            raise ConfigError("boom")
         return images
 
     monkeypatch.setattr(getattr(torchattacks, name), "forward", forward)
@@ -161,7 +161,7 @@ def break_from(monkeypatch: Any, name: str, batch: int) -> None:
 def test_a_stage_that_failed_later_is_not_shown(monkeypatch: Any) -> None:
     model, images, labels = half_space()
     break_from(monkeypatch, "FGSM", 1)
-    report, items = show(model, (images, labels), "FGSM", "BIM", batch_size=8)
+    report, items = show(model, (images, labels), "FGSM", "BIM", group_size=8)
     assert [stage.name for stage in report.failed] == ["FGSM"]
     assert len(items) == 6 and {item.stage for item in items} == {"BIM"}
 

@@ -9,9 +9,12 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from ..results.evaluation import EvaluationReport
 
 
 def number(text: str, option: str) -> float:
@@ -163,3 +166,33 @@ def table(rows: Sequence[Sequence[str]], gap: str = "  ") -> str:
         gap.join(cell.ljust(width) for cell, width in zip(row, widths)) for row in rows
     )
     return "\n".join(line.rstrip() for line in lines)
+
+
+def write_report(report: EvaluationReport, out: Path | None, as_json: bool) -> str:
+    """Write the files and return what is to be printed."""
+    from ..reports import render_html, render_json, render_markdown, render_text
+
+    if out is not None:
+        files = {
+            "report.html": render_html(report),
+            "report.md": render_markdown(report),
+            "report.json": render_json(report),
+        }
+        write_files(out, files)
+    return render_json(report) if as_json else render_text(report)
+
+
+def ending(report: EvaluationReport) -> int:
+    """The exit code; doubts that nobody may overlook are repeated on stderr.
+
+    2: the model raised on images that the report therefore lacks. 1: a stage failed.
+    """
+    from ..results.base.facts import LOUD
+
+    loud = [flag for flag in report.flags if flag.code in LOUD]
+    for flag in loud:
+        warn(f"{flag.code}: {flag.message}")
+    if any(flag.code == "model_raised" for flag in loud):
+        return 2
+    raised = any(flag.code == "attack_raised" for flag in loud)
+    return 1 if report.failed or raised else 0

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import ConfigError, InputError
+from ..evaluation.state.journal import ABOUT
+from ..evaluation.state.shards import Shard, read_shard
 from ..numerics.arguments import parse_whole
 from . import common
 from .loaders.inputs import Given, on_device, read_data
@@ -18,8 +21,6 @@ from .plans.planning import Wanted, budget_of, build_plan, read_sampler, replace
 
 if TYPE_CHECKING:
     from ..results.evaluation import EvaluationReport
-
-ReportFiles = dict[str, str]
 
 
 def evaluate(
@@ -140,6 +141,32 @@ def evaluate(
     device: Annotated[
         str | None, typer.Option(help="Move the model, say to cuda.")
     ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps finished rows; the same line goes on."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Refuse to start: --state must be there.")
+    ] = False,
+    tag: Annotated[
+        str | None, typer.Option(help="Name of a model without weights, for --state.")
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="i/n, one part of the rows; auto asks torchrun or SLURM."),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            help="Keep adversarial ones in --state: float, or uint8, asked again."
+        ),
+    ] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(help="Begin no row group after so long.")
+    ] = None,
+    max_queries: Annotated[
+        int | None, typer.Option(help="Begin none after so many forward row-passes.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for report.html, .md and .json.")
     ] = None,
@@ -158,6 +185,16 @@ def evaluate(
     Exit 1 if a stage failed, 2 if the model raised.
     """
     common.check_folder(out)
+    part, how = read_shard(shard), {
+        "max_minutes": max_minutes,
+        "max_queries": max_queries,
+    }
+    how |= {
+        "state": _state(state, resume, part),
+        "tag": tag,
+        "shard": part,
+        "images": images,
+    }
     settings: dict[str, Any] = {"norm": norm, "seed": seed, "batch_size": batch_size}
     settings |= {"outputs": outputs, "output_key": _key(output_key)}
     settings["threat_model"] = threat_model
@@ -194,28 +231,29 @@ def evaluate(
         task = Task(loaded.name, loaded.model, named, checked, lost, origin)
         facts = dry_facts(task, parse_whole(look, "--look", 0) if dry_run else 0)
         if not dry_run:
-            report = run_task(task)
-            text = _write(report, out, json_)
+            report = run_task(task, **how)
+            folder = out if out is None or part is None else out / part.folder
+            text = common.write_report(report, folder, json_)
     if dry_run:
         common.show_json(facts) if json_ else common.show(dry_text(facts))
         return 0
     common.show(text)
-    return _ending(report)
+    return common.ending(report)
 
 
-def _ending(report: EvaluationReport) -> int:
-    """The exit code; doubts that nobody may overlook are repeated on stderr.
-
-    2: the model raised on images that the report therefore lacks. 1: a stage failed.
-    """
-    from ..results.base.facts import LOUD
-
-    loud = [flag for flag in report.flags if flag.code in LOUD]
-    for flag in loud:
-        common.warn(f"{flag.code}: {flag.message}")
-    if any(flag.code == "model_raised" for flag in loud):
-        return 2
-    return 1 if report.failed else 0
+def _state(folder: Path | None, resume: bool, shard: Shard | None) -> Path | None:
+    """The folder of the state; with --resume it must be one."""
+    if resume and folder is None:
+        raise ConfigError(
+            "--resume needs --state, the folder of the run that is to go on"
+        )
+    if resume and folder is not None:
+        own = folder if shard is None else folder / shard.folder
+        if not (own / ABOUT).is_file():
+            raise InputError(
+                f"--resume: {str(own)!r} is no state; leave it out to start one"
+            )
+    return folder
 
 
 def _plan_file(path: Path | None) -> Mapping[str, Any] | None:
@@ -234,12 +272,13 @@ def _key(text: str | None) -> str | int | None:
     return int(text) if digits and text is not None else text
 
 
-def run_task(task: Task) -> EvaluationReport:
-    """Run it; the report also says where the data are from."""
+def run_task(task: Task, **how: Any) -> EvaluationReport:
+    """Run it; the report also says where the data are from. how: as of the library's `evaluate`."""
     from ..evaluation.runner import evaluate as run
 
     loader = task.data.loader(task.plan.batch_size)
-    report = run(task.model, loader, task.plan, name=task.name, progress=True)
+    names = {"name": task.name, "progress": True}
+    report = run(task.model, loader, task.plan, **names, **how)
     origin = dict(report.provenance)
     if task.replaced:
         origin["plan file"] = list(task.replaced)
@@ -251,17 +290,3 @@ def run_task(task: Task) -> EvaluationReport:
         model={**report.model, **task.origin.facts},
         flags=(*report.flags, *task.origin.flags),
     )
-
-
-def _write(report: EvaluationReport, out: Path | None, as_json: bool) -> str:
-    """Write the files and return what is to be printed."""
-    from ..reports import render_html, render_json, render_markdown, render_text
-
-    if out is not None:
-        files = {
-            "report.html": render_html(report),
-            "report.md": render_markdown(report),
-            "report.json": render_json(report),
-        }
-        common.write_files(out, files)
-    return render_json(report) if as_json else render_text(report)

@@ -2,7 +2,8 @@
 
 0 pass; 1 finding (a stage failed, a conflict was found); 2 any error, with one line on
 stderr (where the model raised on some images only, beside the report of the others);
-130 Ctrl-C. Nothing that goes wrong ends with 0 or 1, so that a script may trust both.
+130 Ctrl-C, 143 SIGTERM while a run keeps a state.
+Nothing that goes wrong ends with 0 or 1, so that a script may trust both.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from .common import ReaderGone, one_line
 from .demo import demo
 from .doctor import doctor
 from .evaluate import evaluate
+from .merge import merge
 from .methods import methods
 from .plans.command import plan
 from .runs.compare import compare
@@ -43,7 +45,7 @@ app = typer.Typer(
     # The same text at any width of the terminal.
     context_settings={"help_option_names": ["-h", "--help"], "terminal_width": 80},
 )
-for _command in (demo, evaluate, compare, gate, data_audit, methods, doctor):
+for _command in (demo, evaluate, merge, compare, gate, data_audit, methods, doctor):
     app.command()(_command)
 app.add_typer(plan)
 
@@ -87,8 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ReaderGone:  # it did not get all of it, so this is no pass; it knows why
         _drop_stdout()
         return ERROR
-    except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted", INTERRUPTED, debug)
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        code = getattr(stop, "exit_code", INTERRUPTED)  # of a run that keeps its rows
+        return _say(str(stop) or "interrupted", code, debug)
     except typer.Exit as end:
         return int(end.exit_code)
     except SystemExit as end:  # a model or library that ends the process is no pass

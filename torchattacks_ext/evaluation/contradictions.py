@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 
@@ -53,3 +54,17 @@ def _broken(table: Certificates, attack: AttackResult) -> int:
     broken = right & (attack.verdict == int(Verdict.NOT_ROBUST))
     size = torch.nan_to_num(attack.norm, nan=torch.inf) * FLOAT32
     return int((broken & (size < radius)).sum())
+
+
+def largest(flags: Iterable[Flag]) -> tuple[Flag, ...]:
+    """One flag a code, that of the largest count: stages see the same rows, so no sums.
+
+    Those that are about one stage stand for themselves.
+    """
+    found: dict[tuple[str, Any], Flag] = {}
+    for flag in flags:
+        key = flag.code, flag.details.get("stage")
+        old = found.get(key)
+        if old is None or (flag.count or 0) > (old.count or 0):
+            found[key] = flag
+    return tuple(found.values())

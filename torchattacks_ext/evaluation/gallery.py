@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import base64
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from ..engines.judge.active import Judge, Judged
 from ..numerics.ids import to_hex
 from ..numerics.norms import Bounds, bounds_for
 from ..results.attack import AttackResult
+from ..results.base import codec
 from ..results.evaluation import GalleryItem
 from ..results.prob_robustness import ProbRobustness
 
@@ -25,10 +27,13 @@ SIZE = 6
 
 
 @dataclass(frozen=True, eq=False)
-class _Kept:
-    """One image on its way into the gallery; prediction None where nobody has asked the model."""
+class Picture:
+    """One image on its way into the gallery; prediction None where nobody has asked the model.
 
-    rank: tuple[float, float]
+    rank: the lowest come first: minus the failure rate, the margin, the place in the data.
+    """
+
+    rank: tuple[float, float, int]
     id: str
     label: int
     prediction: int | None
@@ -36,6 +41,32 @@ class _Kept:
     margin: float
     clean: Tensor
     worst: Tensor
+
+    def to_dict(self) -> dict[str, Any]:
+        """In JSON types; images as base64 of their bytes."""
+        images = ("clean", "worst")
+        facts = {k: codec.plain(v) for k, v in vars(self).items() if k not in images}
+        return facts | {k: _packed(getattr(self, k)) for k in images}
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Picture:
+        """The inverse of :meth:`to_dict`."""
+        first, margin, place = facts["rank"]
+        rank = float(first), float(margin), int(place)
+        numbers = {key: float(facts[key]) for key in ("p_fail", "margin")}
+        images = {key: _unpacked(facts[key]) for key in ("clean", "worst")}
+        return cls(**{**facts, **numbers, **images, "rank": rank})
+
+
+def _packed(image: Tensor) -> dict[str, Any]:
+    flat = image.contiguous().numpy()
+    data = base64.b64encode(flat.tobytes()).decode("ascii")
+    return {"dtype": str(flat.dtype), "shape": list(flat.shape), "data": data}
+
+
+def _unpacked(facts: Mapping[str, Any]) -> Tensor:
+    raw = np.frombuffer(base64.b64decode(facts["data"]), dtype=facts["dtype"]).copy()
+    return torch.from_numpy(raw).reshape(facts["shape"])
 
 
 class Gallery:
@@ -48,22 +79,29 @@ class Gallery:
 
     def __init__(self, bounds: Bounds | None) -> None:
         self._bounds = bounds
-        self._kept: dict[str, list[_Kept]] = {}
+        self._kept: dict[str, list[Picture]] = {}
         self._kinds: dict[str, str] = {}
 
     def offer(
         self, stage: RowStage, batch: Batch, clean: Judged, rows: StageRows
-    ) -> None:
-        """Take the worst rows of one batch, if they are worse than those kept."""
+    ) -> list[Picture]:
+        """Take the worst rows of one batch, if they are worse than those kept; returns them."""
         shape = batch.images.shape[1:]
         if self._bounds is None or len(shape) != 3 or shape[0] not in (1, 3):
-            return
+            return []
         result = rows.result
         if rows.worst is None or not isinstance(result, (ProbRobustness, AttackResult)):
-            return
+            return []
+        shelf = self._kept.setdefault(stage.label, [])
+        taken = self._take(batch, clean, rows, result, shelf)
+        self.put(stage, taken)
+        return taken
+
+    def put(self, stage: RowStage, pictures: Iterable[Picture]) -> None:
+        """Pictures of some rows of a stage beside those kept; the worst of all stay."""
         self._kinds[stage.label] = stage.kind
         shelf = self._kept.setdefault(stage.label, [])
-        shelf += self._take(batch, clean, rows, result, shelf)
+        shelf += pictures
         shelf.sort(key=lambda kept: kept.rank)
         del shelf[SIZE:]
 
@@ -73,8 +111,8 @@ class Gallery:
         clean: Judged,
         rows: StageRows,
         result: ProbRobustness | AttackResult,
-        shelf: list[_Kept],
-    ) -> list[_Kept]:
+        shelf: list[Picture],
+    ) -> list[Picture]:
         if isinstance(result, ProbRobustness):
             rate, margin = result.p_fail.numpy(), result.worst_margin.numpy()
         else:
@@ -83,15 +121,20 @@ class Gallery:
         first = -np.nan_to_num(rate)
         usable = np.flatnonzero(~clean.failed & (margin < np.inf))
         ranked = usable[np.lexsort((margin[usable], first[usable]))][:SIZE]
-        bar = shelf[-1].rank if len(shelf) == SIZE else (np.inf, np.inf)
-        order = [row for row in ranked.tolist() if (first[row], margin[row]) < bar]
+        places = batch.index.tolist()
+        bar = shelf[-1].rank if len(shelf) == SIZE else (np.inf, np.inf, 0)
+        order = [
+            row
+            for row in ranked.tolist()
+            if (first[row], margin[row], places[row]) < bar
+        ]
         if not order or rows.worst is None:
             return []
         place = torch.tensor(order, device=batch.images.device)
         worst = rows.worst(place).detach().cpu()
         return [
-            _Kept(
-                rank=(float(first[row]), float(margin[row])),
+            Picture(
+                rank=(float(first[row]), float(margin[row]), places[row]),
                 id=to_hex(result.ids[row : row + 1])[0],
                 label=int(result.reference[row]),
                 prediction=(
@@ -139,7 +182,7 @@ class Gallery:
         )
 
 
-def _prediction(judge: Judge, device: torch.device, kept: _Kept) -> int:
+def _prediction(judge: Judge, device: torch.device, kept: Picture) -> int:
     """What the model says of the worst image: known, or safe by its margin, or asked."""
     if kept.prediction is not None:
         return kept.prediction

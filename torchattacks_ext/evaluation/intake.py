@@ -14,9 +14,14 @@ from ..data.door import check_images
 from ..data.stream import Batch, Stream
 from ..errors import InputError
 from ..models.checks import ModelTraits, inspect_model
+from ..models.checks.traits import N_ROWS
 from ..models.logits import LogitsView, working_dtype
 from ..models.session import first_tensor, session
 from ..numerics.arguments import is_whole
+from ..numerics.ids import content_hashes
+from .rows.lots import Lot
+from .rows.memory import give_back, too_short
+from .state.shards import Shard
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -70,9 +75,7 @@ def open_stream(view: LogitsView, data: Any, plan: Plan, n: int | None) -> Strea
 
     def look(pixels: Tensor) -> ModelTraits:
         with session(view.model):
-            return inspect_model(
-                view.model, view, pixels, (plan.outputs, plan.output_key)
-            )
+            return _seen(view, pixels, plan)
 
     stream = _Head(
         images,
@@ -86,6 +89,35 @@ def open_stream(view: LogitsView, data: Any, plan: Plan, n: int | None) -> Strea
     if n is not None and stream.total is not None:
         stream.total = min(n, stream.total)
     return stream
+
+
+def _seen(view: LogitsView, pixels: Tensor, plan: Plan) -> ModelTraits:
+    """What a look shows, at fewer rows where memory is short."""
+    while True:
+        try:
+            read = plan.outputs, plan.output_key
+            return inspect_model(view.model, view, pixels, read)
+        except Exception as error:
+            if not too_short(error) or len(pixels) == 1:
+                raise
+        give_back()
+        pixels = pixels[: min(N_ROWS, len(pixels)) // 2]
+
+
+def lots_of(batch: Batch, plan: Plan, shard: Shard, hashed: bool) -> Iterator[Lot]:
+    """The rows of a batch that a shard has, in pieces without a gap.
+
+    hashed: whether it is written down what each of them shows.
+    """
+    start = int(batch.index[0])
+    spans = shard.spans(start, start + len(batch), plan.group_size)
+    for span in spans:
+        lot = Lot(batch).cut(*span)
+        if hashed:
+            own = lot.batch
+            content = content_hashes(own.images, own.labels, plan.box)
+            lot = Lot(own, None, content)
+        yield lot
 
 
 _MOST_SHAPES = 8
@@ -114,12 +146,21 @@ class DataFacts:
         if batch.labels is not None:
             self._labels.append(batch.labels.cpu())
 
-    def describe(self) -> dict[str, Any]:
+    @property
+    def n(self) -> int:
+        """Rows so far."""
+        return sum(map(len, self._ids))
+
+    def describe(self, shard: Shard | None = None) -> dict[str, Any]:
         """n, shape, class_counts, sha256, in JSON types. Raises InputError for no rows at all.
 
         Images of unequal sizes: `shape` has None where they differ (it is empty where even the
         number of sides does), and `shapes` holds the first few of all.
         """
+        if not self._ids and shard is not None and shard.n > 1:
+            raise InputError(
+                f"shard {shard} has no row: the data have fewer groups; use fewer shards"
+            )
         if not self._ids:
             raise InputError(
                 "the data are empty: nothing to evaluate; give at least one image"

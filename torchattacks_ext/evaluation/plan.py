@@ -84,6 +84,8 @@ class Plan(BaseModel):
     threat_model: both by the name that the literature uses, see
     :data:`.plans.threats.THREATS`; then eps and norm may be left out, and must be the same.
     seed (0 .. 2^63 - 1), batch_size, outputs, output_key: as in :class:`~torchattacks_ext.PRTest`.
+    group_size: rows that an attack of torchattacks gets at once, in the order of the data and
+    whatever the batches are: many of them draw for all rows together.
     bounds: (low, high), each a number or one a channel; None for data without a range, which
     attacks that clip cannot have.
     stages: in the order of the report; the clean stage comes first even where it is not named. A
@@ -98,6 +100,7 @@ class Plan(BaseModel):
     norm: Norm = "Linf"
     seed: int = Field(default=0, ge=0, lt=2**63)
     batch_size: int = Field(default=256, ge=1)
+    group_size: int = Field(default=100, ge=1)
     bounds: tuple[Any, Any] | None = (0.0, 1.0)
     outputs: Outputs = "logits"
     output_key: str | int | None = None
@@ -113,7 +116,7 @@ class Plan(BaseModel):
     def _eps(cls, value: Any) -> float:
         return parse_eps(value)
 
-    @field_validator("seed", "batch_size", mode="before")
+    @field_validator("seed", "batch_size", "group_size", mode="before")
     @classmethod
     def _whole(cls, value: Any) -> Any:
         return plain_scalar(value)  # pydantic knows no 0-d tensors

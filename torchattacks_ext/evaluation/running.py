@@ -1,107 +1,235 @@
-"""How does one stage get through all batches? Rows that stay, batches that failed, an early end."""
+"""How does one stage get through all rows? Pieces that stay, gaps, short memory, an early end."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .._typing import Status
 from ..attacks.base.finished import failed_flag
-from ..data.stream import Batch
-from ..errors import ModelContractError, TorchattacksExtError
+from ..errors import (
+    BackendError,
+    ModelContractError,
+    StateError,
+    TorchattacksExtError,
+)
 from ..models.broken import is_models_own
-from ..models.checks import ModelTraits
-from ..results.base.columns import Rows, Table
 from ..results.base.facts import Cost, Flag
-from ..results.base.groups import Groups
 from ..results.base.origin import groups_hash
 from ..results.base.result import Result
 from ..results.evaluation import StageReport
-from .gallery import Gallery
+from .gallery import Gallery, Picture
+from .rows.lots import Lot, covered
+from .rows.memory import give_back, too_short
+from .rows.pieces import (
+    Gap,
+    Piece,
+    is_failed,
+    left_by,
+    non_finite_flags,
+    piece_flags,
+)
 
 if TYPE_CHECKING:
     from .stages.base import RowStage, Shared, StageRows
 
 logger = logging.getLogger("torchattacks_ext")
 
-
-@dataclass(frozen=True, eq=False)
-class _Unmeasured:
-    """Rows of a batch on which the model raised; they wait for a result to be rows of."""
-
-    rows: Rows
-    groups: Groups | None
-
-    def like(self, whole: Result) -> Result:
-        """The same as a result of the family, settings and origin of another."""
-        found = type(whole).from_table(
-            Table([Rows(self.rows.index, self.rows.columns)]),
-            settings=whole.settings,
-            provenance=whole.provenance,
-            groups=self.groups,
-        )
-        return found.with_flags(failed_flag(found, self.rows.failure))
+Save = Callable[[Piece, Sequence[Picture], "StageRows"], Piece]
+"""Keeps a finished piece where the run's end cannot take it; returns the piece as kept."""
 
 
 @dataclass
 class Running:
-    """A stage at work: its finished rows, what it cost, and why it ended early, if it did."""
+    """A stage at work: its finished rows, what it cost, and why it ended early, if it did.
+
+    before: pieces of an earlier run, in the order of the data, until their rows come by. most: rows
+    at once, where memory was too short for more. late: codes of flags that only the end knew.
+    """
 
     stage: RowStage
-    parts: list[Result | _Unmeasured] = field(default_factory=list)
+    parts: list[Piece | Gap] = field(default_factory=list)
+    before: list[Piece] = field(default_factory=list)
     cost: Cost = Cost()
     error: str | None = None
     failure: ModelContractError | None = None
-    shared: Shared | None = None
+    most: int | None = None
+    late: tuple[str, ...] = ()
+    owed: Cost = Cost()
+    gone: Cost = Cost()
     not_applicable: str | None = None
+    closed: Result | None = None
+    _retry: bool = False
 
     @property
     def ended(self) -> bool:
-        """Whether the stage takes no more batches: it raised, or cannot be used here."""
+        """Whether the stage takes no more rows: it raised, or cannot be used here."""
         return self.error is not None or self.not_applicable is not None
 
-    def take(
-        self, batch: Batch, shared: Shared, gallery: Gallery, traits: ModelTraits
-    ) -> None:
-        """One batch. Where the model raises its rows are FAILED; else the stage ends."""
-        if self.ended:
-            return
-        shape = tuple(batch.images.shape[1:])
+    # ------------------------------------------------------------------ before the work
+    def recall(self, pieces: Sequence[Piece]) -> None:
+        """Pieces of an earlier run of the same stage; the last one of equal places counts.
+
+        A stage that closes holds its images, which no state keeps: it starts anew.
+        """
+        pieces = [] if self.stage.closes else pieces
+        places = {(piece.start, piece.stop): piece for piece in pieces}
+        self.before = [places[place] for place in sorted(places)]
+        self.stage.recall([piece.tally for piece in self.before])
+
+    def known(self, lot: Lot) -> list[tuple[Lot, bool]]:
+        """The parts of a lot that an earlier run finished, and those that it did not.
+
+        Rows that depend on each other count as finished together only.
+        """
+        spans = [(piece.start, piece.stop) for piece in self.before]
+        parts = list(covered(lot, spans))
+        if self.stage.unit == "row" or all(done for _, done in parts):
+            return parts
+        self.before = [
+            p for p in self.before if p.stop <= lot.start or p.start >= lot.stop
+        ]
+        return [(lot, False)]
+
+    def earlier(self, lot: Lot) -> Piece:
+        """The piece of an earlier run that a lot lies in. Raises StateError for other data."""
+        piece = next(p for p in self.before if p.start <= lot.start < p.stop)
+        piece.check(lot)
+        if piece not in self.parts:
+            self.parts.append(piece)
+            self.cost += piece.cost
+            self.gone += piece.cost
+        return piece
+
+    def refuse_more(self, n: int) -> None:
+        """Raises StateError where an earlier run had rows beyond the `n` of the data."""
+        last = max((piece.stop for piece in self.before), default=0)
+        if last > n:
+            raise StateError(
+                f"the state is of other data: it has rows up to {last}, the data end at {n}; give "
+                "another folder, or the data of that run"
+            )
+
+    def owe(self, cost: Cost) -> None:
+        """What was spent on rows before the stage had them; booked on its next piece."""
+        self.cost += cost
+        self.owed += cost
+
+    # ------------------------------------------------------------------ the work
+    def take(self, lot: Lot, shared: Shared, gallery: Gallery, save: Save) -> None:
+        """The rows of one lot. Where the model raises they are FAILED; else the stage ends."""
+        shape = tuple(lot.batch.images.shape[1:])
         self.not_applicable = self.stage.unfit(shared.n_classes, shape)
-        if self.ended:
-            return
-        self.shared = shared
-        meter, started = shared.view.meter, time.perf_counter()
-        before = meter.snapshot()
+        waiting = list(lot.split(self.most))
+        while waiting and not self.ended:
+            part = waiting.pop(0)
+            meter, started = shared.view.meter, time.perf_counter()
+            before = meter.snapshot()
+            rows = self._rows(part, shared)
+            spent = meter.since(before, time.perf_counter() - started)
+            self.cost += spent
+            if rows is not None:
+                self._finished(part, rows, spent, shared, gallery, save)
+            elif self._retry:
+                give_back()
+                waiting = [*part.split(self.most), *waiting]
+
+    def _rows(self, lot: Lot, shared: Shared) -> StageRows | None:
+        """What the stage makes of the rows; None where it raised, which is then taken note of."""
+        self._retry = False
+        size = self.stage.plan.batch_size
+        judge = replace(shared.judge, batch_size=min(size, shared.judge.batch_size))
+        assert lot.clean is not None  # asked by the runner
+        # logits that stages share are of all rows of the lot
+        known = shared.known if len(lot) == len(shared.clean.margin) else {}
+        own = replace(shared, judge=judge, clean=lot.clean, known=known)
         try:
-            rows = self.stage.rows(batch, shared)
+            rows = self.stage.rows(lot.batch, own)
+            failure = rows.failure  # what a probe has taken note of, and not raised
+            return None if too_short(failure) and self._shrunk(lot) else rows
         except Exception as error:
+            if too_short(error) and self._shrunk(lot):
+                return None
             if isinstance(error, ModelContractError) and is_models_own(error):
-                self.fail(batch, error)
+                self.fail(lot, error)
+            elif isinstance(error, BackendError):
+                self._raised(lot, error)
             else:
                 self._end(error)
-        else:
-            flags = _doubts(rows.result, traits)
-            failed = failed_flag(rows.result, rows.failure)
-            self.failure = self.failure or rows.failure
-            self.parts.append(rows.result.with_flags((*failed, *flags)))
-            self._show(batch, shared, gallery, rows)
-        self.cost += meter.since(before, time.perf_counter() - started)
+        return None
 
-    def fail(self, batch: Batch, failure: ModelContractError) -> None:
-        """The model raised on this batch: its rows are FAILED."""
+    def _shrunk(self, lot: Lot) -> bool:
+        """Whether fewer rows at once can be tried; then that is how it goes on."""
+        size = self.stage.plan.batch_size
+        if self.stage.unit == "group":
+            size = min(size, len(lot))
+        if size <= 1:
+            return False
+        try:
+            self.stage.shrink(size // 2)
+        except TorchattacksExtError as error:
+            self._end(error)
+            return True
+        self.most, self._retry = min(self.most or size, size // 2), True
+        label, half = self.stage.label, size // 2
+        logger.warning(
+            "stage %s: too little memory for %d rows, now %d", label, size, half
+        )
+        return True
+
+    def _finished(
+        self,
+        lot: Lot,
+        rows: StageRows,
+        spent: Cost,
+        shared: Shared,
+        gallery: Gallery,
+        save: Save,
+    ) -> None:
+        assert shared.traits is not None  # asked by the stream
+        failed = [*failed_flag(rows.result, rows.failure)]
+        self.failure = self.failure or rows.failure
+        flags = (*failed, *shared.traits.flags(), *non_finite_flags(rows.result))
+        whole = rows.result.with_flags(flags)
+        tally, start, stop = rows.tally, lot.start, lot.stop
+        spent, self.owed = spent + self.owed, Cost()
+        piece = Piece(start, stop, whole, tally, spent, self.most, lot.content)
+        pictures = self._show(lot, gallery, rows)
+        # rows on which the model raised are measured again by a run that goes on
+        anew = failed or self.stage.closes
+        self.parts.append(piece if anew else save(piece, pictures, rows))
+
+    def fail(self, lot: Lot, failure: ModelContractError) -> None:
+        """The model raised on this lot: its rows are FAILED."""
+        self.owed = Cost()
         if self.ended:
             return
         self.failure = self.failure or failure
-        rows = self.stage.failed(batch)
+        self._gap(lot, failure)
+
+    def _raised(self, lot: Lot, error: BackendError) -> None:
+        """The method raised: the rows that it was to measure are FAILED."""
+        rows = self.stage.failed(lot.batch)
         if rows is None:
-            self._end(failure)
+            self._end(error)
         else:
-            groups = batch.groups
-            self.parts.append(_Unmeasured(rows.failed(failure), groups))
+            left = left_by(rows, lot.clean)
+            self.parts.append(Gap(lot.start, left, lot.batch.groups, error))
+
+    def skip(self, lot: Lot) -> None:
+        """The run ended before this lot: its rows are NOT_REACHED."""
+        if not self.ended:
+            self._gap(lot, None)
+
+    def _gap(self, lot: Lot, failure: ModelContractError | None) -> None:
+        rows = self.stage.failed(lot.batch)
+        if rows is None:
+            self._end(failure or BackendError("the run ended before its last row"))
+            return
+        left = rows.unreached() if failure is None else rows.failed(failure)
+        self.parts.append(Gap(lot.start, left, lot.batch.groups, failure))
 
     def _end(self, error: Exception) -> None:
         foreign = not isinstance(error, TorchattacksExtError)
@@ -111,27 +239,40 @@ class Running:
             "stage %s failed: %s", self.stage.label, self.error, exc_info=trace
         )
 
-    def _show(
-        self, batch: Batch, shared: Shared, gallery: Gallery, rows: StageRows
-    ) -> None:
+    def _show(self, lot: Lot, gallery: Gallery, rows: StageRows) -> Sequence[Picture]:
         """Offer the rows to the gallery, which must cost none of them."""
+        assert lot.clean is not None
         try:
-            gallery.offer(self.stage, batch, shared.clean, rows)
+            return gallery.offer(self.stage, lot.batch, lot.clean, rows)
         except Exception as error:
             label = self.stage.label
             logger.warning("no pictures of stage %s: %s", label, error, exc_info=error)
+            return ()
 
-    def close(self) -> None:
+    # ------------------------------------------------------------------ after the work
+    @property
+    def broken(self) -> int:
+        """Rows so far that are known to be answered wrongly under this stage."""
+        return sum(p.broken for p in self.parts if isinstance(p, Piece))
+
+    @property
+    def tallies(self) -> list[Mapping[str, Any]]:
+        """What the stage kept of its rows, in the order of the data."""
+        pieces = [part for part in self._ordered() if isinstance(part, Piece)]
+        return [piece.tally for piece in pieces]
+
+    def _ordered(self) -> list[Piece | Gap]:
+        return sorted(self.parts, key=lambda part: part.start)
+
+    def close(self, shared: Shared) -> None:
         """The last step of a stage that needs all rows at once; inside a session."""
-        shared = self.shared
-        if self.ended or shared is None or not self.stage.closes:
+        if self.ended or not self.stage.closes or not self.parts:
             return
         meter, started = shared.view.meter, time.perf_counter()
         before = meter.snapshot()
         try:
             whole = self._joined()
-            if whole is not None:
-                self.parts = [self.stage.close(whole, shared)]
+            self.closed = None if whole is None else self.stage.close(whole, shared)
         except Exception as error:
             self._end(error)
         self.cost += meter.since(before, time.perf_counter() - started)
@@ -154,7 +295,8 @@ class Running:
             kind=stage.kind,
             result=whole,
             error=self.error,
-            settings=stage.settings | {"guarantee": stage.guarantee},
+            settings=stage.settings
+            | {"guarantee": stage.guarantee, "unit": stage.unit},
             notes=stage.notes,
             cost=self.cost,
             not_applicable=self.not_applicable,
@@ -162,40 +304,33 @@ class Running:
 
     def _joined(self) -> Result | None:
         """All parts as one; None, and the stage ends, where nothing was measured."""
-        known = [part for part in self.parts if isinstance(part, Result)]
-        if not known or (self.failure is not None and all(map(_is_failed, known))):
-            assert self.failure is not None  # else there would be rows
-            self._end(self.failure)
+        known = [part.result for part in self._ordered() if isinstance(part, Piece)]
+        gaps = [part for part in self.parts if isinstance(part, Gap)]
+        if not known or ((gaps or self.failure) and all(map(is_failed, known))):
+            reasons = [gap.reason for gap in gaps if gap.reason is not None]
+            late = BackendError("the limit ended the run before its first row")
+            self._end(self.failure or next(iter(reasons), late))
             return None
         parts = [
-            part if isinstance(part, Result) else part.like(known[0])
-            for part in self.parts
+            part.result if isinstance(part, Piece) else part.like(known[0])
+            for part in self._ordered()
         ]
         return type(parts[0]).concat(parts)
 
     def _whole(self) -> Result | None:
-        whole = self._joined()
+        whole = self._joined() if self.closed is None else self.closed
         if whole is None:
             return None
         named = {"groups": groups_hash(whole.ids, whole.groups)}
         facts = {**whole.provenance, **named}
-        whole = replace(whole, cost=self.cost, provenance=facts)
+        pieces = [part for part in self.parts if isinstance(part, Piece)]
+        told = piece_flags(pieces, self.stage.label, self.stage.unit)
+        whole = replace(whole, cost=self.cost, provenance=facts).with_flags(told)
+        before = {flag.code for flag in whole.flags}
         try:
-            return self.stage.finish(whole)
+            whole = self.stage.finish(whole, self.tallies)
         except Exception as error:
             text = f"a doubt of stage {self.stage.label} is not known: {error}"
-            return whole.with_flags([Flag("late_step", text)])
-
-
-def _is_failed(result: Result) -> bool:
-    status = getattr(result, "status", None)
-    return status is not None and bool((status == int(Status.FAILED)).all())
-
-
-def _doubts(result: Result, traits: ModelTraits) -> Iterator[Flag]:
-    """What every result must say: traits of the model, rows without finite logits."""
-    yield from traits.flags()
-    status = getattr(result, "status", None)
-    bad = 0 if status is None else int((status == int(Status.NON_FINITE)).sum())
-    if bad:
-        yield Flag("non_finite", f"{result.no_number}; counted as failures", bad)
+            whole = whole.with_flags([Flag("late_step", text)])
+        self.late = tuple(f.code for f in whole.flags if f.code not in before)
+        return whole

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .._typing import Status
 from .base.columns import column
-from .base.shares import check_confidence, left_out, share, share_between
+from .base.shares import check_confidence, left_out, reached, share, share_between
 from .sample import Sample
 
 
@@ -42,8 +42,8 @@ class Accuracy(Sample):
 
     @property
     def answered(self) -> Tensor:
-        """(N,) bool: rows with an answer; the model raised on the others (FAILED)."""
-        return self.status != int(Status.FAILED)
+        """(N,) bool: rows with an answer; FAILED ones and those NOT_REACHED have none."""
+        return reached(self.status)
 
     @property
     def clean_accuracy(self) -> float:

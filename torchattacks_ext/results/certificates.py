@@ -14,7 +14,13 @@ from .._typing import NORMS, Norm, Status
 from ..errors import ConfigError, InputError, StateError, StatusError
 from ..numerics.arguments import parse_number
 from .base.columns import column
-from .base.shares import check_confidence, left_out, share, share_between
+from .base.shares import (
+    check_confidence,
+    left_out,
+    reached,
+    share,
+    share_between,
+)
 from .sample import Sample
 
 TIERS = (
@@ -119,12 +125,8 @@ class Certificates(Sample):
 
     @property
     def answered(self) -> Tensor:
-        """(N,) bool: rows with an answer or an abstention.
-
-        The model raised on the others, or a budget ended before them.
-        """
-        late = int(Status.FAILED), int(Status.NOT_REACHED)
-        return (self.status != late[0]) & (self.status != late[1])
+        """(N,) bool: rows with an answer or an abstention; neither FAILED nor NOT_REACHED."""
+        return reached(self.status)
 
     @property
     def fixed_radius(self) -> float | None:

@@ -15,7 +15,7 @@ from ..errors import ConfigError, StatusError
 from ..numerics.populations.mce import ALEXNET, corruption_errors
 from ..numerics.populations.means import mean_interval
 from .base.columns import column
-from .base.shares import check_confidence, left_out, share_between
+from .base.shares import check_confidence, left_out, reached, share_between
 from .sample import Sample
 
 PUBLISHED = (
@@ -128,8 +128,8 @@ class Stress(Sample):
 
     @property
     def answered(self) -> Tensor:
-        """(N,) bool: rows with answers; the model raised on the others (FAILED)."""
-        return self.status != int(Status.FAILED)
+        """(N,) bool: rows with answers; FAILED ones and those NOT_REACHED have none."""
+        return reached(self.status)
 
     def right(self, corruption: str, severity: int) -> Tensor:
         """(N,) bool: rows that are answered rightly. Raises StatusError for what was not run."""

@@ -153,7 +153,7 @@ class FIMScore(Probe):
         self.supported_mode = ["default", "targeted"]
         self._fitted: float | None = None
         self._fit_ids, self._backends = frozenset[int](), frozenset[str]()
-        self._steps, self._missing = Counter[str](), Counter[str]()
+        self.step_checks, self.missing = Counter[str](), Counter[str]()
 
     def _needs_labels(self) -> bool:
         return self.attack_mode == "targeted(label)"
@@ -166,7 +166,7 @@ class FIMScore(Probe):
 
     def facts(self) -> dict[str, Any]:
         """How J v was computed (it may differ from machine to machine); checks of steps."""
-        return {"jvp": sorted(self._backends), "step_checks": dict(self._steps)}
+        return {"jvp": sorted(self._backends), "step_checks": dict(self.step_checks)}
 
     @property
     def temperature_value(self) -> float:
@@ -252,7 +252,7 @@ class FIMScore(Probe):
     def _rows(self, stream: Stream) -> Iterator[Rows]:
         told = {} if stream.resume is None else stream.resume.provenance
         self._backends = frozenset(told.get("jvp", ()))
-        self._steps, self._missing = Counter(told.get("step_checks", {})), Counter()
+        self.step_checks, self.missing = Counter(told.get("step_checks", {})), Counter()
         view = self._scored()
         for batch in unfinished(stream):
             if isinstance(batch, Rows):
@@ -285,8 +285,8 @@ class FIMScore(Probe):
         except ModelContractError as error:
             return raised_on(batch, self.config.keeps, error)
         self._backends |= found.backends
-        self._steps.update(found.step_checks)
-        self._missing.update(found.missing)
+        self.step_checks.update(found.step_checks)
+        self.missing.update(found.missing)
         return Rows(found.rows.index, found.rows.columns, images)
 
     def _refuse_fit_ids(self, batch: Batch) -> None:
@@ -296,5 +296,5 @@ class FIMScore(Probe):
     def doubts(self, result: Result) -> tuple[Flag, ...]:
         """Saturation, caps, zero gradients, steps of the black box that are too long or short."""
         assert isinstance(result, Sensitivity)
-        found = fim_flags(result, self.method, self._steps)
-        return *found, *missing_flags(self._missing)
+        found = fim_flags(result, self.method, self.step_checks)
+        return *found, *missing_flags(self.missing)

@@ -151,7 +151,7 @@ class MSA(Probe):
     ) -> None:
         # before the settings: a line of the plan may name a surrogate
         self.surrogates = named_surrogates(model, surrogates)
-        self._told = Told()
+        self.told = Told()
         super().__init__(
             "MSA",
             model,
@@ -197,7 +197,7 @@ class MSA(Probe):
     def sources(self) -> tuple[str, ...]:
         """Everything that may break a row, "model/attack", the last run's additions included."""
         own = self.config.sources(self.surrogates)
-        return tuple(dict.fromkeys([*own, *self._told.sources]))
+        return tuple(dict.fromkeys([*own, *self.told.sources]))
 
     def settings(self) -> dict[str, Any]:
         """Every setting that may change a decision, with those that the target's kind asked for."""
@@ -206,19 +206,19 @@ class MSA(Probe):
             **super().settings(),
             "surrogates": models,
             "sources": list(self.sources),
-            **self._told.rules(self.config),
+            **self.told.rules(self.config),
         }
 
     def facts(self) -> dict[str, Any]:
         """What was run and what it did, source by source; beside the rows of the result."""
-        return self._told.facts(self.config)
+        return self.told.facts(self.config)
 
     def doubts(self, result: Result) -> tuple[Flag, ...]:
         """Parts left out, odd candidates, and what the kind of the target asks to be said."""
-        found = self._told.flags()
+        found = self.told.flags()
         found += lost_flags(self.model, *self.surrogates.values())
         if isinstance(result, AttackResult):
-            found += [*result.told(), *self._told.of_gates(self.config, result)]
+            found += [*result.told(), *self.told.of_gates(self.config, result)]
         return tuple(found)
 
     # ------------------------------------------------------------------ verb one
@@ -228,20 +228,20 @@ class MSA(Probe):
         """The adversarial image of each row, or its candidate of smallest margin."""
         if labels is None:
             raise InputError("labels are needed: pass attack(images, labels)")
-        self._told = Told()
+        self.told = Told()
         ids, traits = self._ids(inputs, labels), self._look(inputs)
         check_label_range(labels, traits.n_classes)
         return best_images(self._scene(), inputs, labels, ids, traits)
 
     # ------------------------------------------------------------------ verb two
     def _check_resume(self, resume: Any) -> None:
-        self._told = Told.before(resume)  # its settings say what its kind asked for
+        self.told = Told.before(resume)  # its settings say what its kind asked for
         super()._check_resume(resume)
 
     def _rows(self, stream: Stream) -> Iterator[Rows]:
-        self._told = Told.before(stream.resume)
+        self.told = Told.before(stream.resume)
         for rows, told in walk(self._scene(stream.budget), stream):
-            self._told += told
+            self.told += told
             if rows is not None:
                 yield stream.noted(rows)
 
@@ -281,7 +281,7 @@ class MSA(Probe):
         last call or `measure`.
         """
         rows, told = batch_rows(self._scene(), batch, traits, keep=True)
-        self._told += told
+        self.told += told
         return rows
 
     def attack_ledger(

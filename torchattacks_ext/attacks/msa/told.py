@@ -56,6 +56,36 @@ class Told:
             doubts=(*self.doubts, *other.doubts),
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """In JSON types; of votes only how many draws there were."""
+        return {
+            "books": {name: dict(vars(book)) for name, book in self.books.items()},
+            "n_odd": self.n_odd,
+            "left_out": sorted(self.left_out),
+            "sources": list(self.sources),
+            "fresh": None if self.fresh is None else self.fresh.n,
+            "tallies": {str(n): tally.facts() for n, tally in self.tallies.items()},
+            "doubts": [flag.to_dict() for flag in self.doubts],
+        }
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Told:
+        """The inverse of :meth:`to_dict`.
+
+        >>> Told.from_dict(Told(n_odd=2).to_dict()).n_odd
+        2
+        """
+        fresh = facts["fresh"]
+        return cls(
+            books={k: known_fields(Entry, v) for k, v in facts["books"].items()},
+            n_odd=facts["n_odd"],
+            left_out=frozenset(facts["left_out"]),
+            sources=tuple(facts["sources"]),
+            fresh=None if fresh is None else Fresh(fresh),
+            tallies={int(n): read_tally(v) for n, v in facts["tallies"].items()},
+            doubts=tuple(known_fields(Flag, flag) for flag in facts["doubts"]),
+        )
+
     @classmethod
     def before(cls, earlier: Result | None) -> Told:
         """What an earlier result has told, of rows that are taken over from it."""

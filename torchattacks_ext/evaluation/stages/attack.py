@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,9 @@ from ...numerics.norms import beyond, clip_, norm_of, project
 from ...numerics.unit import OnUnit, Unit, check_box
 from ...results.attack import AttackResult
 from ...results.base.columns import Rows
-from ...results.base.facts import Flag
+from ...results.base.facts import Cost, Flag
 from ...results.base.result import Result
+from ...results.base.unknown import known_fields
 from ...results.base.words import percent_of
 from ..plan import Plan
 from ..zoo.catalogue import (
@@ -37,7 +39,7 @@ from ..zoo.catalogue import (
     unfit,
 )
 from ..zoo.table import AttackInfo, parameters_of
-from .base import RowStage, Shared, StageRows
+from .base import RowStage, Shared, StageRows, Tally
 from .clean import labels_of, status_of
 from .idle import Idle, raised, tally
 
@@ -48,7 +50,8 @@ class _Tried:
 
     found: norm of its own candidate where that fools the model, inside the ball or not, else nan.
     n_odd: rows with NaN or infinite pixels. moved (M,): 0 where the candidate is the image
-    itself, and was meant to be. unguided (M,): rows whose every gradient was 0.
+    itself, and was meant to be. unguided (M,): rows whose every gradient was 0. calls: what went
+    by inside the attack's own calls.
     """
 
     inside: Tensor
@@ -58,6 +61,7 @@ class _Tried:
     n_odd: int
     moved: Array
     unguided: Array
+    calls: Cost
 
 
 class AttackStage(RowStage):
@@ -70,6 +74,7 @@ class AttackStage(RowStage):
     """
 
     kind = "attack"
+    unit = "group"
     guarantee = "upper bound of the true robust accuracy: no attack proves robustness"
 
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
@@ -91,7 +96,6 @@ class AttackStage(RowStage):
         self.arguments, self._scaled = self._read(arguments)
         self.settings = {"attack": self.info.name} | self.arguments
         self._notes = tuple(self._caveats())
-        self._idle = Idle()
 
     def _known(self, name: str) -> AttackInfo:
         return attack_info(name)
@@ -118,9 +122,9 @@ class AttackStage(RowStage):
             share = percent_of(far)
             yield f"its steps carry only {share} of the radius; raise alpha or steps"
         if info.seeding == "self-seeded":
-            yield "reseeds itself for every batch: depends on how batches are cut"
+            yield "reseeds itself for every group: depends on how groups are cut"
         elif info.seeding == "global generator":
-            yield "draws for a whole batch: depends on how batches are cut"
+            yield "draws for a whole group: depends on how groups are cut"
         if info.caveat:
             yield info.caveat
 
@@ -133,7 +137,7 @@ class AttackStage(RowStage):
         right = np.flatnonzero(~shared.clean.failed)
         place = torch.from_numpy(right).to(batch.images.device)
         tried = self._try(batch, place, shared)
-        self._idle += tally(self.info, tried.seen, tried.moved, tried.unguided)
+        idle = tally(self.info, tried.seen, tried.moved, tried.unguided)
         result = self._result(batch, shared, right, tried)
         spot = torch.full((len(batch),), -1, device=place.device)
         spot[place] = torch.arange(len(place), device=place.device)
@@ -143,13 +147,18 @@ class AttackStage(RowStage):
             shown[at >= 0] = tried.inside[at[at >= 0]]
             return shown
 
-        return StageRows(result, worst, result.prediction)
+        told = asdict(idle) | {"calls": asdict(tried.calls)}
+        return StageRows(result, worst, result.prediction, tally=told)
 
-    def finish(self, result: Result) -> Result:
+    def finish(self, result: Result, tallies: Sequence[Tally] = ()) -> Result:
         """A doubt where the attack had nothing to follow on many images that it left."""
+        calls = sum((known_fields(Cost, t["calls"]) for t in tallies), Cost())
+        facts = {**result.provenance, "attack_calls": asdict(calls)}
+        result = replace(result, provenance=facts)
         if not self.plan.eps:  # nothing could be moved
             return result
-        doubts = *self._idle.flags(self.label), *raised(self.info, result, self.label)
+        idle = sum((Idle(t["left"], t["still"]) for t in tallies), Idle())
+        doubts = *idle.flags(self.label), *raised(self.info, result, self.label)
         return result.with_flags(doubts)
 
     def failed(self, batch: Batch) -> Rows:
@@ -161,6 +170,7 @@ class AttackStage(RowStage):
         images, wanted = batch.images[place], labels_of(batch)[place]
         plan, judge = self.plan, shared.judge
         watch, unit = GradientWatch(shared.view, len(images)), self._unit
+        before, started = shared.view.meter.snapshot(), time.perf_counter()
         raw = run_attack(
             lambda victim: self._create(victim, shared.n_classes),
             watch if unit.plain else OnUnit(watch, unit),
@@ -168,6 +178,7 @@ class AttackStage(RowStage):
             wanted,
             self._seed(batch),
         )
+        calls = shared.view.meter.since(before, time.perf_counter() - started)
         whole = torch.isfinite(raw)
         odd = (~whole.flatten(1).all(1)).cpu().numpy()
         # a NaN pixel is no perturbation: the clean pixel stands in
@@ -191,6 +202,7 @@ class AttackStage(RowStage):
             int(odd.sum()),
             length + odd,
             watch.unguided().numpy() & ~odd,
+            calls,
         )
 
     def _create(self, victim: Any, n_classes: int) -> Any:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +19,12 @@ from ...results.base.columns import Rows
 from ...results.base.result import Result
 from ..plan import Plan, plain_arguments
 
+Unit = Literal["row", "group", "batch"]
+"""What decides about a row beside itself: nothing, the rows of its group, those of its batch."""
+
+Tally = Mapping[str, Any]
+"""Facts about some rows in JSON types."""
+
 
 @dataclass(frozen=True, eq=False)
 class Shared:
@@ -26,7 +32,8 @@ class Shared:
 
     view: Module, pixels to logits, with the meter. judge: decides failures. clean: the judged
     clean images. n_classes: K. traits: what the first rows showed of the model. model: its class,
-    weights and size, as they were before the work; None asks again.
+    weights and size, as they were before the work; None asks again. n_looked: rows of the batch
+    that showed the traits.
     """
 
     view: LogitsView
@@ -35,6 +42,7 @@ class Shared:
     n_classes: int
     traits: ModelTraits | None = None
     model: Mapping[str, Any] | None = None
+    n_looked: int = 2
     known: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def logits(self, batch: Batch) -> Tensor:
@@ -56,13 +64,15 @@ class StageRows:
     worst: rows (k,) of the batch, on its device -> their worst images (k, ...); None where there
     are none to show, or where they could not be shown again. prediction: (N,) int64, the answers
     to the worst images, where they are known. failure: what the model raised on rows of the batch
-    that are FAILED.
+    that are FAILED. tally: what :meth:`RowStage.finish` must know of these rows beside the result,
+    in JSON types, so that a run may end and go on between any two batches.
     """
 
     result: Result
     worst: Callable[[Tensor], Tensor] | None = None
     prediction: Tensor | None = None
     failure: ModelContractError | None = None
+    tally: Tally = field(default_factory=dict)
 
 
 class RowStage(ABC):
@@ -72,6 +82,11 @@ class RowStage(ABC):
     pass) and writes :meth:`rows`. label: its name in the report. settings: its arguments in JSON
     types. needs: what must be shared. guarantee: what its number claims. cost_per_image: forward
     row-passes (and backward ones, where gradients are used), None where it depends on the model.
+    unit: "row" takes batches as they come; "group" gets `group_size` rows in the order of the data,
+    whatever the batches; "batch" takes them as they come, and its rows depend on that.
+
+    A stage keeps nothing of its rows between two batches but what :meth:`recall` gives back:
+    everything that the end needs goes into the tally of its rows.
     """
 
     kind: ClassVar[str]
@@ -79,6 +94,7 @@ class RowStage(ABC):
     needs: ClassVar[tuple[str, ...]] = ("clean",)
     closes: ClassVar[bool] = False
     """Whether :meth:`close` has work to do."""
+    unit: Unit = "row"
 
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
         self.label, self.plan = label, plan
@@ -93,6 +109,11 @@ class RowStage(ABC):
     def notes(self) -> tuple[str, ...]:
         """Caveats for the reader of the report."""
         return ()
+
+    @property
+    def of_all(self) -> bool:
+        """Whether the result is about all images together, and not about each."""
+        return self.closes
 
     def accepts(self, model: Any) -> None:
         """Raises ConfigError for a model that the stage cannot work on; asked before any pass.
@@ -116,6 +137,19 @@ class RowStage(ABC):
         by the runner.
         """
 
+    def recall(self, tallies: Sequence[Tally]) -> None:
+        """What earlier rows of the same run told, before the first rows of a run that goes on.
+
+        By default nothing is done.
+        """
+
+    def shrink(self, size: int) -> None:
+        """At most `size` rows a pass from now on, because memory was too short for more.
+
+        Raises ConfigError where that would change what is measured.
+        """
+        self.plan = self.plan.model_copy(update={"batch_size": size})
+
     def failed(self, batch: Batch) -> Rows | None:
         """Rows of a batch of which nothing is known, because the model raised on it.
 
@@ -131,10 +165,11 @@ class RowStage(ABC):
         """
         return result
 
-    def finish(self, result: Result) -> Result:
+    def finish(self, result: Result, tallies: Sequence[Tally] = ()) -> Result:
         """The result of all batches as one, with what only the stage knows of the whole run.
 
-        Asked once, after the last batch; no forward pass. By default nothing is added.
+        tallies: of all rows, in the order of the data. Asked once, after the last batch; no forward
+        pass. By default nothing is added.
         """
         return result
 
@@ -188,6 +223,11 @@ class SetStage(RowStage):
     :meth:`rows` gives what must be known of each image and is kept like the rows of any stage;
     :meth:`reduce` makes the result of all of them, once, after the last batch.
     """
+
+    @property
+    def of_all(self) -> bool:
+        """The set is what it is about."""
+        return True
 
     @property
     def cost_once(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 from typing import Any, ClassVar
@@ -18,7 +18,7 @@ from ...results.base.columns import Rows, Table
 from ...results.base.result import Result
 from ...results.certificates import GRID, TIERS, Certificates
 from ..plan import Plan
-from .base import RowStage, Shared, StageRows
+from .base import RowStage, Shared, StageRows, Tally
 from .probing import origin_of, refuse_unknown
 
 ARGUMENTS = ("radii",)
@@ -109,16 +109,22 @@ class CertifiedStage(RowStage):
         whole = replace(batch, index=torch.arange(len(batch)))
         rows = model.certify_batch(whole, reach)
         shared.view.meter.forward += len(batch)
-        self._margins += shared.clean.margin[~shared.clean.failed].tolist()
+        margins = shared.clean.margin[~shared.clean.failed].tolist()
         settings = model.settings(shape, reach)
-        self.guarantee = GUARANTEES.get(settings["tier"], GUARANTEES[TIERS[-1]])
         result: Result = Certificates.from_table(
             Table([rows]),
             settings=settings,
             provenance=self._origin,
             groups=batch.groups,
         )
-        return StageRows(result, failure=rows.failure)
+        return StageRows(result, failure=rows.failure, tally={"margins": margins})
+
+    def finish(self, result: Result, tallies: Sequence[Tally] = ()) -> Result:
+        """What the radii are worth, and what attacks beside it may miss, become known."""
+        tier = result.settings["tier"]
+        self.guarantee = GUARANTEES.get(tier, GUARANTEES[TIERS[-1]])
+        self._margins = [float(m) for tally in tallies for m in tally["margins"]]
+        return result
 
     def failed(self, batch: Batch) -> Rows:
         """Rows of which nothing is known."""

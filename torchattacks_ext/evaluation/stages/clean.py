@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,7 +53,8 @@ class CleanStage(RowStage):
             clean_correct=torch.from_numpy(~seen.failed).to(torch.int8),
             margin=torch.from_numpy(seen.margin),
         )
-        return StageRows(result)
+        close = np.flatnonzero(seen.close).tolist()
+        return StageRows(result, tally={"close": close} if close else {})
 
     def failed(self, batch: Batch) -> Rows:
         """Rows without an answer."""
@@ -67,6 +69,19 @@ class CleanStage(RowStage):
             "margin": torch.full((n,), torch.nan, dtype=torch.float64),
         }
         return Rows(batch.index, columns)
+
+
+def judged_before(result: Accuracy, tally: Mapping[str, Any]) -> Judged:
+    """What the rows of the clean stage were made of, without another pass."""
+    close = np.zeros(len(result), dtype=bool)
+    close[list(tally.get("close", ()))] = True
+    return Judged(
+        margin=result.margin.numpy(),
+        failed=(result.clean_correct != 1).numpy(),
+        close=close,
+        finite=(result.status == int(Status.OK)).numpy(),
+        prediction=result.prediction.numpy(),
+    )
 
 
 def labels_of(batch: Batch) -> Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from ...results.base.columns import Rows, Table
 from ...results.base.result import Result
 from ...results.diagnosis.diagnosis import Diagnosis
 from ..plan import Plan
-from .base import RowStage, Shared, StageRows
+from .base import RowStage, Shared, StageRows, Tally
 from .clean import labels_of, status_of
 from .probing import origin_of, refuse_unknown
 
@@ -112,7 +113,16 @@ class DiagnosticsStage(RowStage):
             provenance=origin_of(shared, device, self.plan),
             groups=batch.groups,
         )
-        return StageRows(result)
+        return StageRows(result, tally={"inside": self._inside})
+
+    def recall(self, tallies: Sequence[Tally]) -> None:
+        """The model is not looked into twice."""
+        self._inside = next((tally["inside"] for tally in tallies), None)
+
+    def shrink(self, size: int) -> None:
+        """At most so many rows a call."""
+        super().shrink(size)
+        self._asked = replace(self._asked, batch_size=size)
 
     def failed(self, batch: Batch) -> Rows:
         """Rows of which nothing is known."""
@@ -125,7 +135,7 @@ class DiagnosticsStage(RowStage):
         }
         return Rows(batch.index, _every_column(known, len(batch)))
 
-    def finish(self, result: Result) -> Result:
+    def finish(self, result: Result, tallies: Sequence[Tally] = ()) -> Result:
         """The flagged checks as doubts."""
         return result.retell()
 

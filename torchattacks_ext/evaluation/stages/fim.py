@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from ...results.base.columns import Rows
 from ...results.base.result import Result
 from ...results.sensitivity import Sensitivity
 from ..plan import Plan
-from .base import RowStage, Shared, StageRows
+from .base import RowStage, Shared, StageRows, Tally
 from .probing import common_settings, origin_of, refuse_unknown, stand_in
 
 ARGUMENTS = (
@@ -68,6 +68,8 @@ class FIMStage(RowStage):
             probe.set_model(shared.view.model, shared.view.meter)
             self._origin = origin_of(shared, batch.images.device, self.plan)
         whole = replace(batch, index=torch.arange(len(batch)))
+        probe.step_checks.clear()
+        probe.missing.clear()
         finished = Finished("none")
         for rows in probe.score_batch(whole):
             finished.add(rows)
@@ -78,14 +80,25 @@ class FIMStage(RowStage):
             sidecars=(),
             groups=batch.groups,
         )
-        return StageRows(result, failure=finished.failure)
+        told = {"steps": dict(probe.step_checks), "missing": dict(probe.missing)}
+        return StageRows(result, failure=finished.failure, tally=told)
 
     def failed(self, batch: Batch) -> Rows:
         """Rows that were not scored."""
         return unreached(batch, keeps=False)
 
-    def finish(self, result: Result) -> Result:
+    def shrink(self, size: int) -> None:
+        """At most so many rows a graph."""
+        super().shrink(size)
+        self._probe.batch_size = min(size, self._probe.batch_size)
+
+    def finish(self, result: Result, tallies: Sequence[Tally] = ()) -> Result:
         """Doubts about the whole run."""
+        probe = self._probe
+        for counts, key in ((probe.step_checks, "steps"), (probe.missing, "missing")):
+            counts.clear()
+            for tally in tallies:
+                counts.update(tally[key])
         return result.with_flags(self._probe.doubts(result))
 
 

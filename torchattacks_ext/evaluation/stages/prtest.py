@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,9 +16,10 @@ from ...data.stream import Batch, Stream
 from ...errors import ReliabilityWarning
 from ...models.checks import ModelTraits
 from ...results.base.columns import Rows
+from ...results.base.result import Result
 from ...results.prob_robustness import ProbRobustness
 from ..plan import Plan
-from .base import RowStage, Shared, StageRows
+from .base import RowStage, Shared, StageRows, Tally
 from .clean import labels_of
 from .probing import common_settings, origin_of, refuse_unknown, stand_in
 
@@ -111,6 +112,16 @@ class PRTestStage(RowStage):
 
         return StageRows(result, worst, failure=failure)
 
+    def finish(self, result: Result, tallies: Sequence[Tally] = ()) -> Result:
+        """What a verdict is worth, as far as the model let it."""
+        self.guarantee = _guarantee(self._probe, result.settings["guarantee"])
+        return result
+
+    def shrink(self, size: int) -> None:
+        """At most so many draws a pass; 1 would be another test of a randomised model."""
+        super().shrink(size)
+        self._probe.batch_size = size
+
     def failed(self, batch: Batch) -> Rows:
         """Rows that were not tested."""
         return self._probe.walk().untested(batch)
@@ -120,12 +131,11 @@ class PRTestStage(RowStage):
         probe = self._probe
         probe.set_model(shared.view.model, shared.view.meter)
         self._traits = shared.traits
-        if len(batch) == 1 and self.plan.batch_size > 1 or shared.traits is None:
+        if shared.n_looked == 1 and self.plan.batch_size > 1 or shared.traits is None:
             # the runner's look had no second row beside it
             self._traits = probe.look(batch.images)
         else:
             look_at_law(probe.sampler, batch.images, probe.seed)
-        self.guarantee = _guarantee(probe, probe.seen(self._traits)["guarantee"])
         return origin_of(shared, batch.images.device, self.plan)
 
     def _walk(

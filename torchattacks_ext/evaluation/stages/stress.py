@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from typing import Any, ClassVar
@@ -29,7 +29,7 @@ from ...samplers.corruptions import (
     parameters_for,
 )
 from ..plan import Plan
-from .base import RowStage, Shared, StageRows
+from .base import RowStage, Shared, StageRows, Tally
 from .clean import labels_of
 from .probing import origin_of, refuse_unknown
 
@@ -84,8 +84,6 @@ class StressStage(RowStage):
         self._severities = _severities(settings.get("severities"))
         self._parameters: Any = settings.get("parameters", "auto")
         self._laws = {} if self._folder else self._built(textures)
-        self._equal: Counter[tuple[str, int, int]] = Counter()
-        self._n = 0
         self._origin: Mapping[str, Any] = {}
         self._facts: dict[str, Any] = {}
 
@@ -132,7 +130,7 @@ class StressStage(RowStage):
         if self._folder is not None:
             _check_folder(self._folder, batch, labels)
         with torch.no_grad():
-            codes, finite = self._answers(batch, labels, shared)
+            codes, finite, equal = self._answers(batch, labels, shared)
         finite &= torch.from_numpy(clean.finite)
         rows = _table(batch, labels, codes)
         rows["status"] = torch.where(finite, int(Status.OK), int(Status.NON_FINITE)).to(
@@ -145,12 +143,16 @@ class StressStage(RowStage):
             provenance=self._origin,
             groups=batch.groups,
         )
-        return StageRows(result)
+        pairs = [[*key, count] for key, count in equal.items()]
+        return StageRows(result, tally={"n": len(batch), "equal": pairs})
 
     def _answers(
         self, batch: Batch, labels: Tensor, shared: Shared
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """Codes (n,) of each corruption, and whether all logits of a row were finite."""
+    ) -> tuple[dict[str, Tensor], Tensor, Counter[tuple[str, int, int]]]:
+        """Codes (n,) of each corruption, whether all logits of a row were finite, equal pixels.
+
+        Those are counts of rows by corruption and pair of severities.
+        """
         n, equal = len(batch), Counter[tuple[str, int, int]]()
         finite = torch.ones(n, dtype=torch.bool)
         codes = {name: torch.zeros(n, dtype=torch.int16) for name in self._names}
@@ -166,19 +168,18 @@ class StressStage(RowStage):
             for (low, first), (high, second) in combinations(seen.items(), 2):
                 same = (first == second).flatten(1).all(1)
                 equal[name, low, high] += int(same.sum())
-        self._equal += equal
-        self._n += n
-        return codes, finite
+        return codes, finite, equal
 
     def failed(self, batch: Batch) -> Rows:
         """Rows without answers."""
         return Rows(batch.index, _table(batch, labels_of(batch), {}))
 
-    def finish(self, result: Result) -> Result:
+    def finish(self, result: Result, tallies: Sequence[Tally] = ()) -> Result:
         """With a flag where two severities of a corruption gave the same pixels everywhere."""
-        same = [
-            key for key, count in self._equal.items() if self._n and count == self._n
-        ]
+        equal, n = Counter[tuple[str, int, int]](), sum(t["n"] for t in tallies)
+        for name, low, high, count in (pair for t in tallies for pair in t["equal"]):
+            equal[name, low, high] += count
+        same = [key for key, count in equal.items() if n and count == n]
         if not same:
             return result
         told = ", ".join(f"{name} {low} and {high}" for name, low, high in same)

@@ -8,7 +8,7 @@ within float noise. *provenance*: cost, which draw was worst; free to differ.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
 from typing import Any, Literal
 
@@ -100,9 +100,15 @@ class Rows:
         >>> rows.failed(ModelContractError("no")).columns["status"].tolist()
         [3]
         """
-        status = torch.full_like(self.columns["status"], int(Status.FAILED))
-        columns = {**self.columns, "status": status}
-        return Rows(self.index, columns, self.images, failure)
+        return replace(self._all(Status.FAILED), failure=failure)
+
+    def unreached(self) -> Rows:
+        """The same rows, before which the run ended: of status NOT_REACHED."""
+        return self._all(Status.NOT_REACHED)
+
+    def _all(self, status: Status) -> Rows:
+        codes = torch.full_like(self.columns["status"], int(status))
+        return replace(self, columns={**self.columns, "status": codes})
 
 
 class Table:

@@ -70,7 +70,13 @@ def resumes(provenances: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return {"resumed": most} if most else {}
 
 
-LOUD = ("model_raised", "zero_gradient", "broken_certificate")
+LOUD = (
+    "model_raised",
+    "attack_raised",
+    "zero_gradient",
+    "broken_certificate",
+    "not_reached",
+)
 """Codes of doubts that every summary says in full, however short it is."""
 
 

@@ -93,6 +93,16 @@ def left_out(why: Mapping[str, str | None]) -> dict[str, dict[str, str]]:
     return {"left_out": found} if found else {}
 
 
+def reached(status: Tensor) -> Tensor:
+    """(N,) bool: rows with an answer; neither did the run end before them, nor the model raise.
+
+    >>> import torch
+    >>> reached(torch.tensor([0, 1, 2, 3])).tolist()
+    [True, True, False, False]
+    """
+    return (status != int(Status.FAILED)) & (status != int(Status.NOT_REACHED))
+
+
 def open_rows(verdict: Tensor, status: Tensor) -> Tensor:
     """(N,) bool: rows that are neither right nor wrong, since the run did not get through them.
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..._typing import Status
+from ..base.shares import reached
 from ..base.words import percent_of
 from .check import Check, exceeds, outweighs
 from .words import NOT_ASKED, WORDS
@@ -112,7 +113,7 @@ def _trait(seen: Seen, name: str, key: str, cause: str) -> Check:
 def _answers(seen: Seen) -> Iterator[Check]:
     """Non-finite, probabilities, randomness, batches, rounding."""
     status = seen.columns["status"]
-    answered = status[(status != int(Status.FAILED))]
+    answered = status[reached(status)]
     odd = answered == int(Status.NON_FINITE)
     k, n = int(odd.sum()), len(odd)
     value = k / n if n else math.nan

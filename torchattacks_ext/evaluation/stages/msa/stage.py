@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -13,12 +13,14 @@ from ....attacks.base.finished import check_keep
 from ....attacks.msa.batch import kind_of
 from ....attacks.msa.msa import MSA
 from ....attacks.msa.rows import attack_rows
+from ....attacks.msa.told import Told
 from ....data.stream import Batch
+from ....errors import ConfigError
 from ....results.attack import AttackResult
 from ....results.base.columns import Rows
 from ....results.base.result import Result
 from ...plan import Plan
-from ..base import RowStage, Shared, StageRows
+from ..base import RowStage, Shared, StageRows, Tally, Unit
 from ..clean import labels_of
 from ..probing import common_settings, origin_of, refuse_unknown, stand_in
 from .cost import passes_of
@@ -63,6 +65,8 @@ class MSAStage(RowStage):
         self._probe = MSA(stand_in, **common_settings(plan), **known)
         check_keep(self._probe.keep)
         self._origin: Mapping[str, Any] = {}
+        self._varies = False
+        self.unit: Unit = "batch" if self._probe.unit_is_batch else "row"
         said = {"method": "MSA", "version": self._probe.version}
         self.settings = said | self.settings
 
@@ -117,13 +121,18 @@ class MSAStage(RowStage):
         """
         if not self._origin:
             self._begin(shared, batch.images.device)
-        if kind_of(self._probe.config, shared.traits) == "fixed":
+        self._probe.told = Told()
+        self._varies = kind_of(self._probe.config, shared.traits) != "fixed"
+        if not self._varies:
             return self._fixed(batch, shared)
         rows = self._probe.attack_rows(batch, shared.traits)
         images = rows.images
         assert images is not None  # a runner's rows bring them
         result = self._result(rows, batch)
-        return StageRows(result, lambda rows: images[rows], result.prediction)
+        told = self._probe.told.to_dict()
+        return StageRows(
+            result, lambda rows: images[rows], result.prediction, tally=told
+        )
 
     def _fixed(self, batch: Batch, shared: Shared) -> StageRows:
         """Rows of a target that answers each image by itself; the runner's judge decides."""
@@ -151,11 +160,22 @@ class MSAStage(RowStage):
         result = self._result(judged, batch)
         if odd:
             result = result.with_flags([unsure(odd)])
-        return StageRows(result, lambda rows: best[rows], result.prediction)
+        told = self._probe.told.to_dict()
+        return StageRows(result, lambda rows: best[rows], result.prediction, tally=told)
 
     def failed(self, batch: Batch) -> Rows:
         """Rows that were not attacked."""
         return attack_rows(batch, None, (), keep=False)
+
+    def shrink(self, size: int) -> None:
+        """At most so many rows a pass. Raises ConfigError where batches decide about rows."""
+        if self.unit == "batch" or self._varies:
+            raise ConfigError(
+                f"stage {self.label!r} depends on how batches are cut: give it more memory, or "
+                f"batch_size={size} from the start"
+            )
+        super().shrink(size)
+        self._probe.batch_size = size
 
     def _begin(self, shared: Shared, device: torch.device) -> None:
         """Once, with the first batch: the model is known, and its meter."""
@@ -171,8 +191,12 @@ class MSAStage(RowStage):
         facts = {"provenance": self._origin, "groups": batch.groups}
         return result_of(rows, keep, settings=settings, **facts)
 
-    def finish(self, result: Result) -> Result:
+    def finish(self, result: Result, tallies: Sequence[Tally] = ()) -> Result:
         """The books of all batches go into the provenance; doubts about the whole are added."""
+        told = sum((Told.from_dict(tally) for tally in tallies), Told())
+        self._probe.told = told
+        if told.fresh is not None or told.tallies:  # the target was not fixed
+            self.unit = "batch"
         facts = {**result.provenance, **self._probe.facts()}
         result = replace(result, provenance=facts)
         return result.with_flags(self._probe.doubts(result))

@@ -1,0 +1,293 @@
+"""Does a run that ended anywhere go on to the report of an undisturbed one?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from torchattacks_ext import EvaluationReport, InputError, StateError, evaluate
+from torchattacks_ext.evaluation.state import journal
+from torchattacks_ext.evaluation.state.signals import Stopped
+
+Finished = tuple[Path, EvaluationReport]
+
+
+def lines_of(finished: Finished) -> list[bytes]:
+    return (finished[0] / "rows.jsonl").read_bytes().splitlines(keepends=True)
+
+
+def test_a_state_changes_nothing_in_the_report(
+    finished: Finished, net: nn.Module, images: Tensor, labels: Tensor,
+    plan: Any, bytes_of: Any,
+) -> None:  # fmt: skip
+    report = finished[1]
+    assert not report.failed and len(report.gallery) > 0
+    assert bytes_of(evaluate(net, (images, labels), plan)) == bytes_of(report)
+    written = EvaluationReport.from_json(finished[0] / "report.json")
+    assert bytes_of(written) == bytes_of(report)
+
+
+def test_whatever_line_was_the_last_the_report_is_the_same(
+    finished: Finished, waves: Any, images: Tensor, labels: Tensor,
+    plan: Any, bytes_of: Any, part_of: Any,
+) -> None:  # fmt: skip
+    lines, whole = lines_of(finished), bytes_of(finished[1])
+    for end in range(0, len(lines), 4):
+        folder = part_of(b"".join(lines[:end]))
+        report = evaluate(waves(), (images, labels), plan, state=folder)
+        assert bytes_of(report) == whole, end
+        assert report.provenance["state"]["pieces_before"] == max(end - 1, 0)
+        again = (folder / "rows.jsonl").read_bytes().splitlines()
+        assert len(again) == len(lines)
+
+
+def test_a_whole_state_costs_no_pass_of_the_model(
+    finished: Finished, waves: Any, images: Tensor, labels: Tensor, plan: Any,
+    bytes_of: Any, part_of: Any,
+) -> None:  # fmt: skip
+
+    class Asleep(waves):
+        def forward(self, images: Tensor) -> Tensor:
+            raise AssertionError("asked")
+
+    Asleep.__name__ = Asleep.__qualname__ = "Waves"
+    folder = part_of(b"".join(lines_of(finished)))
+    report = evaluate(Asleep(), (images, labels), plan, state=folder)
+    assert not report.failed
+    for stage in finished[1].stages:
+        assert report[stage.name].result.digest() == stage.result.digest()
+
+
+@pytest.mark.parametrize("place", [1, 8])
+def test_half_and_changed_lines_are_skipped_counted_and_measured_again(
+    place: int, finished: Finished, net: nn.Module, images: Tensor, labels: Tensor,
+    plan: Any, bytes_of: Any, part_of: Any, caplog: Any,
+) -> None:  # fmt: skip
+    lines = lines_of(finished)
+    lines[place] = lines[place].replace(b"tally", b"talli", 1)
+    lines[place + 3] = b"\x00\xff not JSON\n"
+    folder = part_of(b"".join(lines)[:-40])
+    report = evaluate(net, (images, labels), plan, state=folder)
+    assert bytes_of(report) == bytes_of(finished[1])
+    assert report.provenance["state"]["bad_lines"] == 3
+    assert "3 lines" in caplog.text and "measured again" in caplog.text
+
+
+def test_other_batches_go_on_as_well(
+    finished: Finished, net: nn.Module, images: Tensor, labels: Tensor,
+    plan: Any, part_of: Any,
+) -> None:  # fmt: skip
+    folder = part_of(b"".join(lines_of(finished)[:9]))
+    report = evaluate(net, (images, labels), plan | {"batch_size": 7}, state=folder)
+    for stage in finished[1].stages:
+        assert report[stage.name].result.digest() == stage.result.digest(), stage.name
+
+
+# ---------------------------------------------------------------- what is refused
+def test_another_plan_model_or_data_is_refused_by_name_and_nothing_is_lost(
+    finished: Finished, waves: Any, wave_net: nn.Module, images: Tensor, labels: Tensor,
+    plan: Any, part_of: Any,
+) -> None:  # fmt: skip
+    before = b"".join(lines_of(finished)[:6])
+    folder, other = part_of(before), waves()
+    with torch.no_grad():
+        other.weight[0, 0] += 1e-3
+    moved = images.clone()
+    moved[3, 0, 0, 0] = 1 - moved[3, 0, 0, 0].round()
+    data, flipped = (images, labels), labels.flip(0)
+    for words, model, given, asked in (
+        ("another plan: eps is 0.03 there, 0.04 now", wave_net, data, {"eps": 0.04}),
+        ("another plan: stages", wave_net, data, {"stages": ["FGSM"]}),
+        ("another model: sha256", other, data, {}),
+        (
+            "another data: images is 30 there, 29",
+            wave_net,
+            (images[1:], labels[1:]),
+            {},
+        ),
+        ("of other data: rows 0 to 9", wave_net, (moved, labels), {}),
+        ("of other data: rows 0 to 9", wave_net, (images, flipped), {}),
+    ):
+        with pytest.raises(StateError, match=words):
+            evaluate(model, given, plan | asked, state=folder)
+        assert (folder / "rows.jsonl").read_bytes() == before
+
+
+def test_a_model_without_weights_needs_a_name(
+    tmp_path: Path, wave_net: nn.Module, images: Tensor, labels: Tensor
+) -> None:
+    def plain(x: Tensor) -> Tensor:
+        return wave_net(x)
+
+    data, plan = (images, labels), {"eps": 0.1, "stages": ["clean"]}
+    with pytest.raises(ValueError, match="tag="):
+        evaluate(plain, data, plan, state=tmp_path)
+    evaluate(plain, data, plan, state=tmp_path, tag="v1")
+    evaluate(plain, data, plan, state=tmp_path, tag="v1")
+    with pytest.raises(StateError, match="another model: tag"):
+        evaluate(plain, data, plan, state=tmp_path, tag="v2")
+
+
+def test_a_second_run_on_one_state_is_refused(
+    tmp_path: Path, waves: Any, images: Tensor, labels: Tensor
+) -> None:
+    inside, done = threading.Event(), threading.Event()
+
+    class Waiting(waves):
+        def forward(self, images: Tensor) -> Tensor:
+            inside.set()
+            assert done.wait(60)
+            return super().forward(images)
+
+    plan, found = {"eps": 0.1, "stages": ["clean"]}, []
+    run = threading.Thread(
+        target=lambda: found.append(
+            evaluate(Waiting(), (images, labels), plan, state=tmp_path)
+        )
+    )
+    run.start()
+    assert inside.wait(60)
+    try:
+        with pytest.raises(StateError, match="another run is writing"):
+            evaluate(Waiting(), (images, labels), plan, state=tmp_path)
+    finally:
+        done.set()
+        run.join()
+    assert found  # the first one ended well
+
+
+def test_a_file_is_no_state(
+    tmp_path: Path, wave_net: Any, images: Tensor, labels: Tensor
+) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match="cannot be used"):
+            evaluate(
+                wave_net, (images, labels), {"eps": 0.1, "stages": []}, state=place
+            )
+
+
+# ---------------------------------------------------------------- ends
+def test_a_full_disk_keeps_what_was_finished(
+    monkeypatch: Any, finished: Finished, waves: Any, images: Tensor,
+    labels: Tensor, plan: Any, bytes_of: Any, tmp_path: Path,
+) -> None:  # fmt: skip
+    written: list[int] = []
+
+    def full(number: int) -> None:
+        written.append(number)
+        if len(written) == 6:
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.os, "fsync", full)
+        with pytest.raises(StateError, match="No space left.*5 finished row groups"):
+            evaluate(waves(), (images, labels), plan, state=tmp_path)
+    assert len((tmp_path / "rows.jsonl").read_bytes().splitlines()) == 5
+    report = evaluate(waves(), (images, labels), plan, state=tmp_path)
+    assert bytes_of(report) == bytes_of(finished[1])
+    assert report.provenance["state"] == {
+        "folder": str(tmp_path), "pieces_before": 4, "bad_lines": 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_run_with_one_sentence(
+    number: signal.Signals, waves: Any, images: Tensor, labels: Tensor, tmp_path: Path
+) -> None:
+    class Killing(waves):
+        calls = 0
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.calls += 1
+            if self.calls == 30:
+                os.kill(os.getpid(), number)
+            return super().forward(images)
+
+    plan = {"eps": 0.03, "batch_size": 5, "stages": [{"name": "PGD", "steps": 5}]}
+    plan["group_size"] = 5
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Stopped, match=f"stopped by {number.name}") as stopped:
+        evaluate(Killing(), (images, labels), plan, state=tmp_path)
+    assert stopped.value.exit_code == 128 + number
+    assert signal.getsignal(signal.SIGTERM) == before
+    kept = (tmp_path / "rows.jsonl").read_bytes().splitlines()
+    assert 2 < len(kept) < 13
+    report = evaluate(
+        waves_named(waves, "Killing"), (images, labels), plan, state=tmp_path
+    )
+    assert report.provenance["state"]["pieces_before"] == len(kept) - 1
+
+
+def waves_named(waves: Any, name: str) -> nn.Module:
+    return type(name, (waves,), {})()
+
+
+SCRIPT = """
+import sys, warnings
+import torch
+torch.set_num_threads(1)
+warnings.simplefilter("ignore")
+from torchattacks_ext import evaluate
+from torchattacks_ext.data.digits import load_digits
+images, labels = load_digits("test")
+net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).eval()
+generator = torch.Generator().manual_seed(1)
+with torch.no_grad():
+    net[1].weight.copy_(torch.randn(10, 64, generator=generator))
+labels = net(images).argmax(1)
+stages = ["FGSM", {"name": "PGD", "steps": 10}, {"name": "prtest", "n_max": 400}, "fim"]
+plan = {"eps": 0.02, "batch_size": 20, "group_size": 25, "stages": stages}
+report = evaluate(net, (images[:200], labels[:200]), plan, state=sys.argv[1])
+report.to_json(sys.argv[2])
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_ten_moments_the_report_is_the_same(
+    tmp_path: Path, bytes_of: Any
+) -> None:
+    _killed(tmp_path, bytes_of, [2.2 + 0.15 * k for k in range(10)])
+
+
+def _killed(tmp_path: Path, bytes_of: Callable[..., str], seconds: list[float]) -> None:
+    """SIGKILL at so many seconds after the start, each time in a new process; then to the end."""
+
+    def start(name: str) -> subprocess.Popen[bytes]:
+        out = str(tmp_path / f"{name}.json")
+        call = [sys.executable, "-c", SCRIPT, str(tmp_path / name), out]
+        return subprocess.Popen(call, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+    assert start("whole").wait() == 0
+    for wait in seconds:
+        run = start("killed")
+        rows = tmp_path / "killed" / "rows.jsonl"
+        before = len(rows.read_bytes().splitlines()) if rows.is_file() else 0
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and run.poll() is None:
+            now = len(rows.read_bytes().splitlines()) if rows.is_file() else 0
+            if now > before + int(wait):  # some more lines, then at once
+                break
+            time.sleep(0.001)
+        run.kill()
+        run.wait()
+    assert start("killed").wait() == 0
+    whole, killed = (
+        EvaluationReport.from_json(tmp_path / f"{name}.json")
+        for name in ("whole", "killed")
+    )
+    assert killed.provenance["state"]["pieces_before"] > 0
+    assert bytes_of(whole) == bytes_of(killed)
+    shutil.rmtree(tmp_path / "killed")
