@@ -27,7 +27,7 @@ from ..results.base import codec
 from ..samplers import CallableSampler, Sampler
 from .plans.keys import whole_plan
 from .plans.places import PlanFile
-from .plans.words import did_you_mean as did_you_mean
+from .plans.words import did_you_mean as did_you_mean  # noqa: F401
 from .plans.words import mistakes
 from .zoo.catalogue import attack_names
 
@@ -234,5 +234,14 @@ def default_plan(eps: Any, **changes: Any) -> Plan:
 
 def known_stages() -> tuple[str, ...]:
     """Names that a stage may have: own stages, then every registered attack."""
-    own = "clean", "prtest", "fim", "certified", "diagnostics", "stress", "msa", "budgeted"
+    own = (
+        "clean",
+        "prtest",
+        "fim",
+        "certified",
+        "diagnostics",
+        "stress",
+        "msa",
+        "budgeted",
+    )
     return (*own, "autoattack", "attack", *attack_names())
