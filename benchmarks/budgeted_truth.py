@@ -1,7 +1,8 @@
 """Does a sample of attacks say what AutoAttack would leave? Replayed against flags of whole runs.
 
-Truth: which images of four models are right, what PGD with 20 steps leaves of them and with which
-margin, and which of those AutoAttack breaks (autoattack_truth.json). Replayed is `spend`, which
+Truth: which images of four models are right, what cheap attacks leave of them and with which
+margin, and which of those AutoAttack breaks (autoattack_truth.json). The cheap attack is PGD with
+20 steps, or PGD and then the own engine's version fast. Replayed is `spend`, which
 chooses and counts as the stage `budgeted` does: on the images as they are, and on 10,000 that are
 drawn from them with replacement, for an interval of +-1 point. Beside it simple sampling of images
 that skips the wrong ones, planned with the same exact interval, and textbook intervals from the
@@ -14,7 +15,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,7 +39,7 @@ TEXTBOOK = ("normal, prediction-powered", "normal, stratified", "exact")
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """A model and its images. margin, broken (M,): of what PGD left; broken by AutoAttack."""
+    """A model and its images. margin, broken (M,): of what is left; broken by AutoAttack."""
 
     n: int
     right: int
@@ -44,12 +47,15 @@ class Truth:
     broken: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, entry: dict[str, Any]) -> Truth:
-        """From the record of a model."""
-        margin = np.array(entry["margin"])
-        flags = np.isin(entry["clean"], entry["broken"])
-        left = margin > 0
-        return cls(entry["n"], len(margin), margin[left], flags[left])
+    def of(cls, entry: dict[str, Any], fast: bool) -> Truth:
+        """From the record of a model; fast: after the second cheap attack."""
+        rows, margin = entry["clean"], entry["margin"]
+        if fast:
+            rows, margin = entry["left"], entry["left_margin"]
+        left = np.array(margin) > 0
+        flags = np.isin(rows, entry["broken"])
+        right = len(entry["clean"])
+        return cls(entry["done"], right, np.array(margin)[left], flags[left])
 
     def many(self, n: int) -> Truth:
         """n images, drawn with replacement."""
@@ -78,7 +84,9 @@ def replay(truth: Truth, replays: int, method: str = "planned") -> dict[str, Any
     scores, ids = torch.from_numpy(truth.margin), torch.arange(len(truth.margin))
     total, rows = int(truth.broken.sum()), []
     for seed in range(replays):
-        settings = SpendSettings(half_width=HALF, confidence=LEVEL, method=method, seed=seed)  # type: ignore[arg-type]
+        settings = SpendSettings(
+            half_width=HALF, confidence=LEVEL, method=method, seed=seed  # type: ignore
+        )
         spent = spend(scores, ids, truth.n, lambda at: truth.broken[at], settings)
         held = spent.lower <= total <= spent.upper
         rows.append((spent.looked.sum(), spent.upper - spent.lower, held))
@@ -106,9 +114,7 @@ def textbook(truth: Truth, runs: int, replays: int) -> dict[str, Any]:
     ordered, found = truth.broken[truth.margin.argsort()], {}
     for words in TEXTBOOK:
         rng = np.random.default_rng([runs, len(words)])
-        sides = np.array(
-            [INTERVALS[words](ordered, runs, rng) for _ in range(replays)]
-        )
+        sides = np.array([INTERVALS[words](ordered, runs, rng) for _ in range(replays)])
         held = (sides[:, 0] <= ordered.sum()) & (ordered.sum() <= sides[:, 1])
         width = float((sides[:, 1] - sides[:, 0]).mean() / 2 / truth.n)
         found[words] = {"covers": float(held.mean()), "half_width": width}
@@ -135,20 +141,23 @@ def main() -> None:
     }
     models = found.setdefault("models", {})
     for name, entry in read(RESULTS / "autoattack_truth.json")["models"].items():
-        if "margin" not in entry:
+        if "left_margin" not in entry:
             continue
-        own = models.setdefault(name, {"eps": entry["eps"]})
-        truth = Truth.of(entry)
-        large = truth.many(MANY)
-        few = max(replays // 10, 1)
-        cells = {
-            "as they are": lambda: replay(truth, replays),
-            "10,000": lambda: replay(large, replays),
-            "10,000, any time": lambda: replay(large, few, "anytime"),
-            "10,000, cheap attack useless": lambda: replay(large.blind(), few),
-            "textbook": lambda: textbook(truth, 100, replays),
-            "textbook, 10,000": lambda: textbook(large, 300, replays),
-        }
+        own = models.get(name, {})
+        if own.get("images") != entry["done"]:  # of fewer images
+            own = models[name] = {"eps": entry["eps"], "images": entry["done"]}
+        cells: dict[str, Callable[[], dict[str, Any]]] = {}
+        for words, fast in (("PGD", False), ("PGD, fast", True)):
+            truth = Truth.of(entry, fast)
+            large = truth.many(MANY)
+            cells[words] = partial(replay, truth, replays)
+            cells[f"{words}; {MANY:,}"] = partial(replay, large, replays // 4)
+        pgd = Truth.of(entry, False)
+        large, few = pgd.many(MANY), max(replays // 10, 1)
+        cells["textbook"] = partial(textbook, pgd, 100, replays)
+        cells[f"textbook; {MANY:,}"] = partial(textbook, large, 300, replays // 4)
+        cells[f"useless; {MANY:,}"] = partial(replay, large.blind(), few)
+        cells[f"PGD, any time; {MANY:,}"] = partial(replay, large, few, "anytime")
         for what, cell in cells.items():
             if what not in own:
                 own[what] = cell()

@@ -82,3 +82,45 @@ def budgeted_accuracy(data: dict[str, Any]) -> str:
         f"{100 * data['confidence']:g} % interval holds the number of a full run (mean half "
         f"width, in points of accuracy).\n\n{table(names, cost)}{origin(data)}"
     )
+
+
+def budgeted_truth(data: dict[str, Any]) -> str:
+    """Coverage, half width and cost against flags of AutoAttack; textbook intervals beside."""
+    rows, others = [], []
+    for name, cells in data["models"].items():
+        for what, one in cells.items():
+            if not isinstance(one, dict):
+                continue
+            if "ratio" in one:
+                rows.append([f"`{name}`", what, *_replayed(one)])
+            elif "intervals" in one:
+                found = [
+                    f"{i['covers']:.3f} (±{100 * i['half_width']:.2f})"
+                    for i in one["intervals"].values()
+                ]
+                others.append([f"`{name}`", what, str(one["runs"]), *found])
+    head = ["model", "cheap attack; images", "survivors", "of these broken", "covers"]
+    head += ["lowest let pass", "half width, points", "full attacks", "simple sampling"]
+    known = next(iter(data["models"].values()))
+    names = list(known["textbook"]["intervals"])
+    return (
+        f"{table([*head, 'ratio', 'replays'], rows)}\nIntervals of nominally "
+        f"{100 * data['confidence']:g} % from a number of attacks after PGD (share of replays that "
+        f"hold, mean half width in points):\n\n"
+        f"{table(['model', 'images', 'full attacks', *names], others)}{origin(data)}"
+    )
+
+
+def _replayed(one: dict[str, Any]) -> list[str]:
+    """The cells of one population."""
+    return [
+        f"{one['survivors']:,}",
+        f"{one['broken']:,}",
+        f"{one['covers']:.3f}",
+        f"{one['least']:.3f}",
+        f"{100 * one['half_width']:.2f}",
+        f"{one['runs']:,.0f}",
+        f"{one['simple_runs']:,.0f}",
+        f"{one['ratio']:.3f}",
+        f"{one['replays']:,}",
+    ]

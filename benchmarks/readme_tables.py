@@ -16,7 +16,7 @@ from typing import Any
 
 import record
 from markdown_table import origin, table
-from readme_audit import budgeted_accuracy, data_audit
+from readme_audit import budgeted_accuracy, budgeted_truth, data_audit
 from readme_bounds import fisher_bounds
 from readme_ellips import ellips_mnist
 from readme_fim import bootstrap_coverage, fim_blackbox, fim_cost, fim_validity
@@ -232,6 +232,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "verified_rows": verified_rows,
     "data_audit": data_audit,
     "budgeted_accuracy": budgeted_accuracy,
+    "budgeted_truth": budgeted_truth,
     "import_time": import_time,
     "models_table": models_table,
     "fast_models": fast_models,

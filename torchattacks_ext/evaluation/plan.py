@@ -29,7 +29,7 @@ from ..results.base import codec
 from ..samplers import CallableSampler, Sampler
 from .plans.keys import whole_plan
 from .plans.places import PlanFile
-from .plans.words import did_you_mean as did_you_mean
+from .plans.words import did_you_mean as did_you_mean  # noqa: F401
 from .plans.words import mistakes
 from .zoo.catalogue import attack_names
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -142,9 +140,7 @@ def test_a_flag_adds_one_stage_that_searches_for_nothing(name: str) -> None:
 
 def lost(attacks: str | None = None, test: Any = None, **settings: Any) -> list[str]:
     """What the flags replace in FILE."""
-    return list(
-        replaced(FILE, made(FILE, settings, attacks, test), attacks)
-    )
+    return list(replaced(FILE, made(FILE, settings, attacks, test), attacks))
 
 
 def test_a_stage_that_a_flag_replaces_is_said() -> None:
@@ -170,7 +166,9 @@ def test_a_profile_is_the_stages_and_flags_add_to_them() -> None:
     found = plan(None, eps=0.1)["stages"]
     fast = made(None, {"eps": 0.1}, profile="fast")
     assert [s.name for s in fast.stages][:3] == ["clean", "FGSM", "PGD"] != found
-    more = made(None, {"eps": 0.1}, profile="fast", test={"n_max": 500}, scores=("fim",))
+    more = made(
+        None, {"eps": 0.1}, profile="fast", test={"n_max": 500}, scores=("fim",)
+    )
     assert dict((s.name, s.arguments) for s in more.stages)["prtest"]["n_max"] == 500
     assert [s.name for s in more.stages].count("fim") == 1
     with pytest.raises(ConfigError, match="--profile fast and the plan file"):

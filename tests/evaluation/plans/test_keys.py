@@ -30,13 +30,19 @@ def test_the_ball_may_be_said_twice_if_it_is_the_same(name: str) -> None:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "other eps": ({"eps": 0.1}, "has eps 8/255, but eps=0.1 is given as well; leave one"),
+    "other eps": (
+        {"eps": 0.1},
+        "has eps 8/255, but eps=0.1 is given as well; leave one",
+    ),
     "other norm": ({"norm": "L2"}, "has norm Linf, but norm='L2' is given"),
     "no eps": ({"eps": "x"}, "eps='x'"),
     "no name": ({"threat_model": "cifar-linf-8"}, "did you mean 'cifar10-linf-8'"),
     "a number": ({"threat_model": 8}, "threat_model=8 is not known"),
     "budget list": ({"budget": ["msa"]}, "must hold the arguments of one stage, say"),
-    "budget name": ({"budget": {"name": "msa"}}, "must hold the arguments of one stage"),
+    "budget name": (
+        {"budget": {"name": "msa"}},
+        "must hold the arguments of one stage",
+    ),
     "budget, no stages": ({"budget": {}, "stages": 5}, "stages=5: must be a list"),
 }
 
@@ -49,7 +55,9 @@ def test_what_contradicts_is_refused(case: str) -> None:
 
 
 def test_a_radius_or_a_threat_model_is_needed() -> None:
-    with pytest.raises(ConfigError, match="'eps' is missing; give .* or a threat_model"):
+    with pytest.raises(
+        ConfigError, match="'eps' is missing; give .* or a threat_model"
+    ):
         check_plan({"stages": []})
 
 

@@ -25,7 +25,9 @@ ELSE = {"attack", "certified", "budgeted"}
 
 
 @pytest.mark.parametrize("norm", get_args(Norm))
-def test_standard_has_every_stage_and_every_attack_but_the_slow_ones(norm: Norm) -> None:
+def test_standard_has_every_stage_and_every_attack_but_the_slow_ones(
+    norm: Norm,
+) -> None:
     named = [stage["name"] for stage in profile_stages("standard", 0.1, norm)]
     assert len(named) == len(set(named))
     own = {"clean", "prtest", "fim", "diagnostics", "stress", "autoattack"}

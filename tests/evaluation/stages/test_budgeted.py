@@ -122,7 +122,9 @@ def test_two_seeds_attack_other_images(report: EvaluationReport, data: Any) -> N
 
 
 def test_shards_keep_their_strata_apart(data: Any) -> None:
-    halves = [tuple(side[rows] for side in data) for rows in (slice(200), slice(200, N))]
+    halves = [
+        tuple(side[rows] for side in data) for rows in (slice(200), slice(200, N))
+    ]
     parts = [result_of(run(half, {"half_width": 0.03, "pilot": 20})) for half in halves]
     whole = Budgeted.concat(parts)
     assert len(whole.strata) == 3
@@ -176,6 +178,7 @@ def test_a_model_without_one_answer_is_refused(data: Any) -> None:
         ({"attack": {"name": "PGD", "stps": 5}}, "no argument 'stps'"),
         ({"attack": {"name": "msa", "versoin": "x"}}, "no argument 'versoin'"),
         ({"cheap": "prtest"}, "'prtest' is unknown"),
+        ({"cheap": []}, "cheap=.. must name at least one attack"),
         ({"half_width": 2}, "half_width=2"),
         ({"confidence": 1}, "confidence"),
         ({"strata": 3}, "strata=3 needs combine"),
@@ -192,4 +195,26 @@ def test_msa_and_autoattack_by_name() -> None:
         plan = check_plan({"eps": 0.1, "budget": {"attack": attack}})
         stage = build_stages(plan)[-1]
         assert stage.settings["attack"]["method"] == "MSA"
-        assert stage.settings["cheap"] == {"name": "PGD", "steps": 20, "alpha": 0.025}
+        first, then = stage.settings["cheap"]
+        assert first == {"name": "PGD", "steps": 20, "alpha": 0.025}
+        assert (then["method"], then["engine"], then["version"]) == (
+            "MSA",
+            "own",
+            "fast",
+        )
+    plan = check_plan({"eps": 0.1, "norm": "L2", "budget": {}})
+    assert [one["name"] for one in build_stages(plan)[-1].settings["cheap"]] == [
+        "PGDL2"
+    ]
+
+
+def test_a_second_cheap_attack_gets_what_the_first_left(data: Any) -> None:
+    whole = {"name": "PGD", "steps": 1, "alpha": EPS, "random_start": False}
+    report = run(data, {"cheap": [CHEAP, whole], "exhaustive": 1.0})
+    found, (left, robust) = result_of(report).accuracy(), counts(data)
+    assert found.survivors == robust and found.lower == found.upper == robust / N
+    assert report["budgeted"].cost.backward == (N - 9) + left + 3 * robust
+    one = run(data, {"cheap": whole, "exhaustive": 1.0})
+    assert torch.equal(result_of(one).verdict, result_of(report).verdict)
+    both = result_of(one).stratum >= 0
+    assert torch.allclose(result_of(one).margin[both], result_of(report).margin[both])

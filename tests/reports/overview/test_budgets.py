@@ -26,7 +26,7 @@ SETTINGS = {
     "eps": 0.1,
     "norm": "Linf",
     "attack": {"name": "autoattack"},
-    "cheap": {"name": "PGD", "steps": 20, "alpha": 0.025},
+    "cheap": [{"name": "PGD", "steps": 20, "alpha": 0.025}],
 }
 
 
@@ -87,7 +87,9 @@ def test_a_full_run_is_one_number(form: str) -> None:
 def test_the_line_of_the_scorecard() -> None:
     row = scorecard(report(20))[0]
     low, high = report(20).stages[0].result.accuracy().lower, 0.57  # type: ignore
-    assert row.value == f"{100 * low:.1f} to {100 * high:.1f} % (estimated from a sample)"
+    assert (
+        row.value == f"{100 * low:.1f} to {100 * high:.1f} % (estimated from a sample)"
+    )
     assert row.guarantee.startswith("interval for what a full run")
     assert any("30 of the 60 images that PGD" in text for text in row.details)
     assert scorecard(report(50))[0].value == "57.0 % (57 of 100)"

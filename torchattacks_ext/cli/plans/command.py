@@ -63,9 +63,9 @@ def check(
 
 def plan_facts(file: Path) -> dict[str, Any]:
     """What a plan file says, checked, in JSON types; row-passes are those of one image."""
-    from ...evaluation.costs import passes_per_image
+    from ...evaluation.dry.costs import passes_per_image
+    from ...evaluation.dry.reading import check_file
     from ...evaluation.plans.places import read_plan
-    from ...evaluation.reading import check_file
     from ...evaluation.stages import build_stages
 
     checked = check_file(read_plan(file))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ...data.named import NamedData
-    from ...evaluation.costs import Shares
+    from ...evaluation.dry.costs import Shares
     from ...evaluation.plan import Plan
     from ...results.base.facts import Flag
 
@@ -46,7 +46,7 @@ def dry_facts(task: Task, look: int = 0) -> dict[str, Any]:
     look: of so many images it is measured which part is right and which part withstands PGD, to
     estimate the cost of attacks by; 0 runs nothing.
     """
-    from ...evaluation.costs import expected_passes
+    from ...evaluation.dry.costs import expected_passes
     from ...evaluation.stages import build_stages
     from ...models.fingerprint import describe_model
 
@@ -84,7 +84,7 @@ def _look(task: Task, look: int) -> Shares:
 
     Cost: 22 row-passes an image, and a look at the model.
     """
-    from ...evaluation.costs import Shares
+    from ...evaluation.dry.costs import Shares
     from ...evaluation.runner import evaluate
 
     k = task.data.n_classes

@@ -122,8 +122,8 @@ def build_plan(
 
 def _check_lines(base: Mapping[str, Any] | None, plan: Mapping[str, Any]) -> None:
     """Raises ConfigError with a line of the file, where it is one that is wrong."""
+    from ...evaluation.dry.reading import check_file
     from ...evaluation.plans.places import PlanFile
-    from ...evaluation.reading import check_file
 
     if isinstance(base, PlanFile):
         check_file(PlanFile(plan, base.places))

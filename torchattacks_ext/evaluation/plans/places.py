@@ -118,7 +118,9 @@ def _yaml(text: str, path: Path) -> tuple[Any, dict[Steps, int]]:
         raise InputError(f"plan file {path} is not YAML: {error}") from error
 
 
-def _walk(node: Any, steps: Steps, inside: tuple[int, ...]) -> Iterator[tuple[Steps, int]]:
+def _walk(
+    node: Any, steps: Steps, inside: tuple[int, ...]
+) -> Iterator[tuple[Steps, int]]:
     """Every key below a node with its line; what holds itself is not followed."""
     if id(node) in inside:
         return

@@ -173,9 +173,7 @@ def spend(
         lower, upper = total_bounds(every, error, combine)
     else:
         lower, upper = (first.broken + side for side in _now(every[1:], error))
-    return Spent(
-        ledger.looked, ledger.broken, member, every, lower, upper, combine
-    )
+    return Spent(ledger.looked, ledger.broken, member, every, lower, upper, combine)
 
 
 _SHRUNK = 0.25

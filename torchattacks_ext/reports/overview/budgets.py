@@ -9,7 +9,7 @@ from ...results.datasets.budget import BudgetedAccuracy
 from ...results.datasets.budgeted import Budgeted
 from ...results.evaluation import EvaluationReport
 from .. import stages
-from ..words import confidence_text, count, interval, number, one_line, share
+from ..words import confidence_text, count, interval, listing, number, one_line, share
 
 GUARANTEE = {
     False: (
@@ -32,13 +32,16 @@ def budget_words(result: Budgeted) -> tuple[str, tuple[str, ...], bool]:
         if found.full_run
         else f"{_sides(found)} (estimated from a sample)"
     )
-    cheap, full = (_named(result.settings.get(key, {})) for key in ("cheap", "attack"))
+    given = result.settings.get("cheap", ())
+    before = [given] if isinstance(given, Mapping) else list(given)
+    cheap, full = listing([*map(_named, before)]), _named(result.settings["attack"])
+    verb = "leave" if len(before) > 1 else "leaves"
     details = (
         stages.ball_text(result.settings),
         f"{full} attacked {_of(found.attacked, found.survivors)} images that {cheap} left"
         + ("" if found.full_run else ": not a full run"),
         f"{confidence_text(found.confidence)} interval over the draw of the attacked ones; "
-        f"{cheap} alone leaves {share(found.survivors, found.n)}",
+        f"{cheap} alone {verb} {share(found.survivors, found.n)}",
     )
     return words, tuple(filter(None, details)), found.full_run
 

@@ -45,7 +45,14 @@ from .budgets import GUARANTEE as SAMPLED
 from .budgets import budget_words
 from .diagnosed import GUARANTEE as DOUBTS
 from .diagnosed import diagnosis_words
-from .remarks import found_norm, group_shares, outside_note, question, skipped, status_notes
+from .remarks import (
+    found_norm,
+    group_shares,
+    outside_note,
+    question,
+    skipped,
+    status_notes,
+)
 
 WORST_CASE = "worst case"
 _ORDER = (Verdict.ROBUST, Verdict.NOT_ROBUST, Verdict.UNDECIDED, Verdict.MISCLASSIFIED)

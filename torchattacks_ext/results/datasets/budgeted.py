@@ -86,7 +86,11 @@ class Budgeted(Sample):
         if not n or self.chosen is not None:
             raise StateError(
                 "there is no interval for "
-                + ("rows that were chosen: " + self.chosen if self.chosen else "no rows")
+                + (
+                    "rows that were chosen: " + self.chosen
+                    if self.chosen
+                    else "no rows"
+                )
             )
         strata, settings = self.strata, self.settings
         lower, upper, combine = _bounds(strata, settings)

@@ -1,4 +1,4 @@
-"""What would an expensive attack leave? It runs on a sample of what a cheap one left: exact bounds."""
+"""What would an expensive attack leave? Exact bounds from a sample of what a cheap one left."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..._typing import Status, Verdict
-from ...data.stream import Batch
-from ...engines.judge.active import Judged
-from ...errors import ConfigError, ModelContractError, StateError
-from ...numerics.populations.spending import IntArray, SpendSettings, spend
-from ...results.attack import AttackResult
-from ...results.base.columns import Rows, Table
-from ...results.base.result import Result
-from ...results.datasets.budgeted import NONE, Budgeted
-from ..plan import Plan
-from ..zoo.catalogue import attack_info
-from .attack import AttackStage
-from .base import RowStage, Shared, StageRows
-from .clean import labels_of
-from .msa.stage import AutoAttackStage, MSAStage
-from .probing import origin_of, refuse_unknown
+from ...._typing import Status, Verdict
+from ....data.stream import Batch
+from ....engines.judge.active import Judged
+from ....errors import ConfigError, ModelContractError
+from ....numerics.populations.spending import IntArray, SpendSettings, spend
+from ....results.attack import AttackResult
+from ....results.base.columns import Rows, Table
+from ....results.base.result import Result
+from ....results.datasets.budgeted import NONE, Budgeted
+from ...plan import Plan
+from ...zoo.catalogue import attack_info
+from ..attack import AttackStage
+from ..base import RowStage, Shared, StageRows
+from ..clean import labels_of
+from ..msa.stage import AutoAttackStage, MSAStage
+from ..probing import origin_of, refuse_unknown
+from .pool import Pool
 
 SPENDING = tuple(f.name for f in fields(SpendSettings) if f.name != "seed")
 ARGUMENTS = ("attack", "cheap", *SPENDING)
@@ -37,8 +38,10 @@ class BudgetedStage(RowStage):
     """A cheap attack on every image, the full one on some of what is left; an exact interval.
 
     Arguments: attack, the full one: "msa", "autoattack" or an attack of torchattacks, by name or as
-    a dict with its arguments (default "autoattack"); cheap, the same for the first (default PGD
-    with 20 steps); half_width, confidence, method, exhaustive, pilot, strata, combine, chunk, as in
+    a dict with its arguments (default "autoattack"); cheap, the same for the first, or a list, each
+    of which gets what those before it left (default PGD with 20 steps, then in Linf the own
+    engine's version fast, which sees through masked gradients); half_width,
+    confidence, method, exhaustive, pilot, strata, combine, chunk, as in
     :func:`~torchattacks_ext.budgeted_accuracy`. The draw is decided by the plan's seed and the ids.
 
     What survives the cheap attack is kept until the end, as 8-bit numbers where nothing is lost:
@@ -58,8 +61,11 @@ class BudgetedStage(RowStage):
         refuse_unknown("budgeted", settings, ARGUMENTS)
         chosen = {k: v for k, v in settings.items() if k in SPENDING}
         self._spending = SpendSettings(seed=plan.seed, **chosen)
-        cheap = settings.get("cheap", _pgd(plan))
-        self._cheap = _inner(f"{label}: cheap", cheap, plan)
+        given = settings.get("cheap", _usual(plan))
+        listed = list(given) if isinstance(given, (list, tuple)) else [given]
+        if not listed:
+            raise ConfigError("budgeted: cheap=[] must name at least one attack")
+        self._cheap = [_inner(f"{label}: cheap", one, plan) for one in listed]
         self._full = _inner(
             f"{label}: full", settings.get("attack", "autoattack"), plan
         )
@@ -67,15 +73,15 @@ class BudgetedStage(RowStage):
         own.pop("seed")
         self.settings = {
             "attack": _facts(self._full),
-            "cheap": _facts(self._cheap),
+            "cheap": [_facts(one) for one in self._cheap],
             **own,
         }
-        self._pool = _Pool()
+        self._pool = Pool()
 
     @property
-    def cheap(self) -> RowStage:
-        """The stage that runs on every image."""
-        return self._cheap
+    def cheap(self) -> tuple[RowStage, ...]:
+        """The stages before the full attack; the first runs on every image."""
+        return tuple(self._cheap)
 
     @property
     def full(self) -> RowStage:
@@ -101,11 +107,22 @@ class BudgetedStage(RowStage):
                 f"the model answers {how}: a full run has no one number that an interval could "
                 "hold; measure it whole, by the stage msa"
             )
-        found = self._cheap.rows(batch, shared)
-        assert isinstance(found.result, AttackResult)  # so are all that may be named
-        result = self._begin(batch, shared, found.result)
+        result, failure = None, None
+        for stage in self._cheap:
+            if result is not None:
+                shared = replace(shared, clean=_left_of(result))
+            found = stage.rows(batch, shared)
+            assert isinstance(
+                found.result, AttackResult
+            )  # so are all that may be named
+            failure = failure or found.failure
+            if result is None:
+                result = self._begin(batch, shared, found.result)
+            else:
+                result = _weaker(result, found.result)
+        assert result is not None
         self._keep(batch, result)
-        return StageRows(result, failure=found.failure)
+        return StageRows(result, failure=failure)
 
     def _begin(self, batch: Batch, shared: Shared, cheap: AttackResult) -> Budgeted:
         """The rows after the cheap attack; survivors are in no stratum yet."""
@@ -176,67 +193,35 @@ class BudgetedStage(RowStage):
         columns["attacked"][rows] = torch.from_numpy(spent.looked).to(torch.int8)
         columns["verdict"][rows[broken]] = int(Verdict.NOT_ROBUST)
         columns["stratum"][rows] = _labelled(torch.from_numpy(spent.member), ids)
-        self._pool = _Pool()
+        self._pool = Pool()
         return replace(result, **columns)
-
-
-class _Pool:
-    """Images that may be asked for later; 8-bit numbers as long as nothing is lost."""
-
-    def __init__(self) -> None:
-        self._ids: list[Tensor] = []
-        self._images: list[Tensor] = []
-        self._labels: list[Tensor] = []
-        self._like: Tensor | None = None
-
-    def add(self, ids: Tensor, images: Tensor, labels: Tensor) -> None:
-        """Keep rows (M,)."""
-        self._like = images[:0]
-        pixels = images.detach().cpu()
-        small = (pixels * 255).round().clamp(0, 255).to(torch.uint8)
-        exact = torch.equal(small.to(pixels.dtype) / 255, pixels)
-        self._ids.append(ids.cpu())
-        self._images.append(small if exact else pixels.clone())
-        self._labels.append(labels.cpu())
-
-    def gather(self) -> None:
-        """All rows as one; raises StateError where none was kept."""
-        if self._like is None or not sum(map(len, self._ids)):
-            raise StateError(_GONE)
-        if len({part.dtype for part in self._images}) > 1:
-            self._images = [self._pixels(part) for part in self._images]
-        for parts in (self._ids, self._images, self._labels):
-            parts[:] = [torch.cat(parts)]
-
-    def _pixels(self, images: Tensor) -> Tensor:
-        assert self._like is not None
-        small = images.dtype == torch.uint8
-        return images.to(self._like.dtype) / 255 if small else images
-
-    def batch(self, ids: Tensor) -> Batch:
-        """The rows of ids (M,), which :meth:`gather` put together. StateError where one lacks."""
-        assert self._like is not None
-        order = self._ids[0].argsort()
-        known = self._ids[0][order]
-        at = torch.searchsorted(known, ids).clamp(max=len(known) - 1)
-        if not torch.equal(known[at], ids):
-            raise StateError(_GONE)
-        rows, device = order[at], self._like.device
-        images = self._pixels(self._images[0][rows]).to(device)
-        labels = self._labels[0][rows].to(device)
-        return Batch(ids.to(device), images, labels, torch.arange(len(ids)))
-
-
-_GONE = (
-    "images that the cheap attack left are not at hand any more; run the stage budgeted without an "
-    "earlier state"
-)
 
 
 def _survivors(result: Budgeted) -> Tensor:
     """Numbers of the rows that the cheap attack left right."""
     left = (result.verdict == int(Verdict.UNDECIDED)) & (result.clean_correct == 1)
     return (left & (result.status == int(Status.OK))).nonzero().flatten()
+
+
+def _left_of(result: Budgeted) -> Judged:
+    """What the attacks so far left, as the answers from which the next one starts."""
+    alive = np.zeros(len(result), dtype=bool)
+    alive[_survivors(result).numpy()] = True
+    no = np.zeros(len(result), dtype=bool)
+    labels = result.reference.numpy().copy()
+    return Judged(result.margin.numpy().copy(), ~alive, no, ~no, labels)
+
+
+def _weaker(before: Budgeted, found: AttackResult) -> Budgeted:
+    """The rows after one more attack on what was left; the smaller margin counts."""
+    alive = torch.zeros(len(before), dtype=torch.bool)
+    alive[_survivors(before)] = True
+    broken = alive & (found.verdict == int(Verdict.NOT_ROBUST))
+    margin = torch.minimum(before.margin, found.margin)
+    verdict = torch.where(broken, found.verdict, before.verdict)
+    status = torch.where(alive, found.status, before.status)
+    margin = torch.where(alive, margin, before.margin)
+    return replace(before, verdict=verdict, margin=margin, status=status)
 
 
 def _right(margin: Tensor, labels: Tensor | None) -> Judged:
@@ -256,9 +241,12 @@ def _labelled(member: Tensor, ids: Tensor) -> Tensor:
     return found
 
 
-def _pgd(plan: Plan) -> dict[str, Any]:
+def _usual(plan: Plan) -> list[dict[str, Any]]:
+    """The cheap attacks where none is named."""
     name = "PGDL2" if plan.norm == "L2" else "PGD"
-    return {"name": name, "steps": 20, "alpha": plan.eps / 4 or 1e-3}
+    pgd = {"name": name, "steps": 20, "alpha": plan.eps / 4 or 1e-3}
+    fast = {"name": "msa", "version": "fast", "engine": "own"}
+    return [pgd, fast] if plan.norm == "Linf" else [pgd]
 
 
 def _inner(label: str, given: Any, plan: Plan) -> RowStage:

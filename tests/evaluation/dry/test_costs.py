@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from torchattacks_ext import evaluate
-from torchattacks_ext.evaluation.costs import (
+from torchattacks_ext.evaluation.demo import demo_net
+from torchattacks_ext.evaluation.dry.costs import (
     USUAL,
     Shares,
     expected_passes,
     expected_runs,
     passes_per_image,
 )
-from torchattacks_ext.evaluation.demo import demo_net
 from torchattacks_ext.evaluation.plan import check_plan
 from torchattacks_ext.evaluation.plans.profiles import profile_stages
 from torchattacks_ext.evaluation.stages import build_stages

@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..numerics.populations.planning import sample_size
-from ..numerics.populations.spending import SpendSettings
-from .stages import AttackStage, BudgetedStage, MSAStage, RowStage
-from .stages.diagnostics import DiagnosticsStage
-from .stages.fim import FIMStage
-from .stages.prtest import PRTestStage
-from .zoo.table import AttackInfo, parameters_of
+from ...numerics.populations.planning import sample_size
+from ...numerics.populations.spending import SpendSettings
+from ..stages import AttackStage, BudgetedStage, MSAStage, RowStage
+from ..stages.diagnostics import DiagnosticsStage
+from ..stages.fim import FIMStage
+from ..stages.prtest import PRTestStage
+from ..zoo.table import AttackInfo, parameters_of
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ EARLY = 0.15
 
 
 NEAR = 1.25
-"""Draws of PRTest beside those of an image that never fails: few fail early, some near the limit."""
+"""Draws of PRTest beside those of an image that never fails: some lie near the limit."""
 JVP = 1.2
 """Passes of the exact Fisher score beside those of a net whose Jacobian products come for one."""
 
@@ -48,8 +48,8 @@ JVP = 1.2
 def expected_passes(stage: RowStage, n: int, seen: Shares = USUAL) -> float | None:
     """Row-passes, forward and backward, of a stage on n images; None where nobody can say.
 
-    >>> from .plan import check_plan
-    >>> from .stages import build_stages
+    >>> from torchattacks_ext.evaluation.plan import check_plan
+    >>> from torchattacks_ext.evaluation.stages import build_stages
     >>> _, pgd = build_stages(check_plan({"eps": 0.1, "stages": [{"name": "PGD", "steps": 20}]}))
     >>> expected_passes(pgd, 100, Shares(right=1.0))
     4100.0
@@ -163,12 +163,17 @@ def _budgeted(stage: BudgetedStage, n: int, seen: Shares) -> float | None:
 
     As if it broke one in fifty of them.
     """
-    cheap = expected_passes(stage.cheap, n, seen)
-    survivors = round(n * seen.right * seen.left)
+    left = Shares(seen.right * seen.left, 1.0, seen.n_classes)
+    cheap = [
+        expected_passes(one, n, left if number else seen)
+        for number, one in enumerate(stage.cheap)
+    ]
+    survivors = round(n * left.right)
     each = _each(stage.full, Shares(1.0, 1.0, seen.n_classes))
-    if cheap is None or each is None:
+    if each is None or None in cheap:
         return None
-    return cheap + each * expected_runs(survivors, n, stage.spending)
+    runs = expected_runs(survivors, n, stage.spending)
+    return sum(one for one in cheap if one is not None) + each * runs
 
 
 def expected_runs(survivors: int, n: int, spending: SpendSettings) -> int:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ConfigError
-from .plan import Plan, check_plan
-from .plans.places import PlanFile
-from .stages import build_stages
+from ...errors import ConfigError
+from ..plan import Plan, check_plan
+from ..plans.places import PlanFile
+from ..stages import build_stages
 
 
 def check_file(file: PlanFile, **changes: Any) -> Plan:
-    """The plan of a file (:func:`.plans.places.read_plan`), every stage built once for a trial.
+    """The plan of a file (:func:`..plans.places.read_plan`), every stage built once for a trial.
 
     changes: keys that stand for those of the file. Raises ConfigError with the line of the key, of
     a plan or of a stage's arguments, that is wrong.
 
-    >>> from .plans.places import Places
+    >>> from torchattacks_ext.evaluation.plans.places import Places
     >>> file = PlanFile({"eps": 0.1, "stages": ["PGDD"]}, Places("p.yaml", {("stages", 0): 3}))
     >>> try:
     ...     check_file(file)

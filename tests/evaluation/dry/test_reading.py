@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from torchattacks_ext.errors import ConfigError
+from torchattacks_ext.evaluation.dry.reading import check_file
 from torchattacks_ext.evaluation.plans.places import read_plan
-from torchattacks_ext.evaluation.reading import check_file
 
 GOOD = """\
 threat_model: cifar10-linf-8
