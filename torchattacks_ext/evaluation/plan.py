@@ -244,5 +244,5 @@ def default_plan(eps: Any, **changes: Any) -> Plan:
 
 def known_stages() -> tuple[str, ...]:
     """Names that a stage may have: own stages, then every registered attack."""
-    own = "clean", "prtest", "fim", "certified", "diagnostics", "stress", "msa"
+    own = "clean", "prtest", "fim", "certified", "diagnostics", "stress", "sweep", "msa"
     return (*own, "autoattack", "attack", *attack_names())

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +155,7 @@ def _run_batch(
     clean: Judged | None = None
     try:
         with torch.no_grad():
-            clean = judge.judge(
+            clean = replace(judge, scored=True).judge(
                 len(batch), lambda part: (batch.images[part], labels[part]), None
             )
     except ModelContractError as error:

@@ -22,6 +22,7 @@ from .overview.scorecard import scorecard
 from .overview.summary import plain_summary
 from .rates.claims import band_text, claims
 from .rates.histograms import spreads
+from .sections import sections
 from .sensitivity.figures import score_figures
 from .stages import n_images
 from .stress import stress_told
@@ -145,6 +146,7 @@ def _model(name: str, report: EvaluationReport, confidence: float) -> dict[str, 
         "scores": score_figures(report),
         "certified": certified.certified_told(report, confidence),
         "stress": stress_told(report, confidence),
+        "sections": sections(report, confidence),
         "exhibits": exhibits(report.gallery),
         "not_tested": context.not_tested(report),
         "methods": context.methods(report),

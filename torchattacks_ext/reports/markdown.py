@@ -14,6 +14,7 @@ from .overview.scorecard import ScoreRow, scorecard
 from .overview.summary import plain_summary
 from .rates.claims import band_text, claims
 from .rates.histograms import spreads
+from .sections import sections
 from .stress import stress_told
 from .words import confidence_text, cost_text, count, one_line
 
@@ -93,6 +94,7 @@ def _model(report: EvaluationReport, confidence: float, mark: str) -> list[str]:
         *_breakdowns(report, mark),
         *_certified(report, confidence, mark),
         *_stress(report, confidence, mark),
+        *_sections(report, confidence, mark),
         *_tests(report, confidence, mark),
         f"{mark} What was not tested",
         _bullets(context.not_tested(report)),
@@ -140,6 +142,15 @@ def _stress(report: EvaluationReport, confidence: float, mark: str) -> list[str]
             _table(head, rows, told.align),
             _bullets(told.notes),
         ]
+    return blocks
+
+
+def _sections(report: EvaluationReport, confidence: float, mark: str) -> list[str]:
+    blocks = []
+    for told in sections(report, confidence):
+        head, *rows = [[escape(cell) for cell in row] for row in told.rows]
+        blocks += [f"{mark} {escape(told.title)}", _table(head, rows, told.align)]
+        blocks += [_bullets(told.notes)] if told.notes else []
     return blocks
 
 

@@ -15,6 +15,7 @@ from .overview.scorecard import ScoreRow, scorecard
 from .overview.summary import plain_summary
 from .rates.claims import band_text, claims
 from .rates.histograms import spreads
+from .sections import sections
 from .stress import stress_told
 from .words import confidence_text, count, seconds
 
@@ -133,6 +134,7 @@ def _model(report: EvaluationReport, confidence: float, width: int) -> list[str]
     lines += _breakdowns(report, width)
     lines += _certified(report, confidence, width)
     lines += _stress(report, confidence, width)
+    lines += _sections(report, confidence, width)
     lines += _tests(report, confidence, width)
     lines += _section("What was not tested", context.not_tested(report), width)
     cited = [f"{name}: {text}" for name, text in context.methods(report)]
@@ -170,6 +172,16 @@ def _certified(report: EvaluationReport, confidence: float, width: int) -> list[
 def _stress(report: EvaluationReport, confidence: float, width: int) -> list[str]:
     lines = []
     for told in stress_told(report, confidence):
+        lines += ["", *_heading(told.title, "-", width)]
+        lines += [*table(told.rows, width, told.align), ""]
+        for note in told.notes:
+            lines += _wrap(note, width, "* ", "  ")
+    return lines
+
+
+def _sections(report: EvaluationReport, confidence: float, width: int) -> list[str]:
+    lines = []
+    for told in sections(report, confidence):
         lines += ["", *_heading(told.title, "-", width)]
         lines += [*table(told.rows, width, told.align), ""]
         for note in told.notes:

@@ -1,7 +1,7 @@
 """Results: frozen per-sample tables that travel as JSON.
 
 `base` is what each is made of. A family a file: `accuracy`, `attack`, `prob_robustness` (with
-`claims` about the whole data set), `sensitivity` (with `correlation`), `certificates`, `stress`;
+`claims` about the whole data set), `sensitivity` (with `correlation`), `certificates`, `stress`, `sweep`;
 `evaluation` holds one result a stage (`stages`). `heads` compares the heads of one
 trunk.
 """
@@ -24,3 +24,4 @@ from .evaluation import StageReport as StageReport
 from .prob_robustness import ProbRobustness as ProbRobustness
 from .sensitivity import Sensitivity as Sensitivity
 from .stress import Stress as Stress
+from .sweep import Sweep as Sweep

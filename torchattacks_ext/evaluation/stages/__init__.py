@@ -21,6 +21,7 @@ from .msa.stage import AutoAttackStage as AutoAttackStage
 from .msa.stage import MSAStage as MSAStage
 from .prtest import PRTestStage as PRTestStage
 from .stress import StressStage as StressStage
+from .sweep import SweepStage as SweepStage
 
 STAGES: dict[str, type[RowStage]] = {
     "clean": CleanStage,
@@ -29,6 +30,7 @@ STAGES: dict[str, type[RowStage]] = {
     "certified": CertifiedStage,
     "diagnostics": DiagnosticsStage,
     "stress": StressStage,
+    "sweep": SweepStage,
     "msa": MSAStage,
     "autoattack": AutoAttackStage,
     "attack": AttackStage,

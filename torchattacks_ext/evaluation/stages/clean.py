@@ -12,7 +12,7 @@ from ..._typing import Status
 from ...data.stream import Batch
 from ...engines.judge.active import Judged
 from ...errors import ConfigError, InputError
-from ...results.accuracy import Accuracy
+from ...results.accuracy import SCORES, Accuracy
 from ...results.base.columns import Rows
 from ..plan import Plan
 from .base import RowStage, Shared, StageRows
@@ -51,6 +51,7 @@ class CleanStage(RowStage):
             prediction=torch.from_numpy(seen.prediction),
             clean_correct=torch.from_numpy(~seen.failed).to(torch.int8),
             margin=torch.from_numpy(seen.margin),
+            **_scores(seen),
         )
         return StageRows(result)
 
@@ -65,8 +66,17 @@ class CleanStage(RowStage):
             "prediction": none,
             "clean_correct": none.to(torch.int8),
             "margin": torch.full((n,), torch.nan, dtype=torch.float64),
+            **{name: torch.full((n,), -1.0, dtype=torch.float64) for name in SCORES},
         }
         return Rows(batch.index, columns)
+
+
+def _scores(seen: Judged) -> dict[str, Tensor]:
+    """Softmax scores as columns; {} where the judge kept none."""
+    if seen.scores is None:
+        return {}
+    columns = torch.from_numpy(seen.scores).T
+    return {name: columns[i].clone() for i, name in enumerate(SCORES)}
 
 
 def labels_of(batch: Batch) -> Tensor:

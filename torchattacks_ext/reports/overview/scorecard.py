@@ -23,6 +23,7 @@ from ...results.sensitivity import Sensitivity
 from ...results.stress import Stress
 from .. import stages
 from ..certified.words import WORTH, details, main_share
+from ..classes import calibration_words
 from ..sensitivity.words import GUARANTEE, sensitivity_words
 from ..stress import stress_score
 from ..words import (
@@ -149,7 +150,8 @@ def _score(
         low, high = summary["clean_accuracy_interval"]
         right = _sum(result.clean_correct == 1)
         known = _sum(result.answered)
-        return _Score(right, known, (low, high), "estimate from a sample of images")
+        worth, told = "estimate from a sample of images", calibration_words(summary)
+        return _Score(right, known, (low, high), worth, told)
     if isinstance(result, AttackResult):
         return _attack(stage, result, summary["robust_accuracy_interval"])
     if isinstance(result, ProbRobustness):

@@ -18,10 +18,11 @@ from ..diagnosis.diagnosis import Diagnosis
 from ..prob_robustness import ProbRobustness
 from ..sensitivity import Sensitivity
 from ..stress import Stress
+from ..sweep import Sweep
 
 _FAMILIES = (Accuracy, AttackResult, Certificates, Diagnosis, ProbRobustness)
 FAMILIES: dict[str, type[Result]] = {
-    family.schema: family for family in (*_FAMILIES, Sensitivity, Stress)
+    family.schema: family for family in (*_FAMILIES, Sensitivity, Stress, Sweep)
 }
 """Every family that a stage may give, so that what is written can be read."""
 
