@@ -31,6 +31,7 @@ STAGE: dict[str, dict[str, Any]] = {
     "certified": {},
     "diagnostics": {"steps": 20, "queries": 3, "draws": 1, "sweep_steps": 1},
     "stress": {"corruptions": ["fog", "rotation"], "severities": [1, 5]},
+    "sweep": {"attack": "FGSM", "radii": [0.1, 0.5]},
     "msa": MIXED,
     "autoattack": {},
     "attack": {"attack": "FGSM"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..results.evaluation import EvaluationReport
 from .classes import parts_told
+from .sweep import sweep_told
 from .told import Section as Section
 
 
@@ -13,4 +14,4 @@ def sections(report: EvaluationReport, confidence: float = 0.95) -> list[Section
     >>> sections(EvaluationReport("net", {}, {}, {"n": 0}, stages=()))
     []
     """
-    return [*parts_told(report, confidence)]
+    return [*sweep_told(report, confidence), *parts_told(report, confidence)]

@@ -1,9 +1,8 @@
 """Results: frozen per-sample tables that travel as JSON.
 
 `base` is what each is made of. A family a file: `accuracy`, `attack`, `prob_robustness` (with
-`claims` about the whole data set), `sensitivity` (with `correlation`), `certificates`, `stress`, `sweep`;
-`evaluation` holds one result a stage (`stages`). `heads` compares the heads of one
-trunk.
+`claims` about the whole data set), `sensitivity` (with `correlation`), `certificates`, `stress`,
+`sweep`; `evaluation` holds one result a stage (`stages`). `heads` compares the heads of one trunk.
 """
 
 from .accuracy import Accuracy as Accuracy

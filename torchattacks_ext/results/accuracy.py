@@ -69,10 +69,10 @@ class Accuracy(Sample):
     def calibration(self, confidence: float = 0.95) -> dict[str, Any]:
         """How far confidence and correctness are apart; {} where no scores are known.
 
-        `expected_calibration_error`: 15 bins of equal width, with a bootstrap interval
-        (nominal, rather wide). `overconfidence`: mean confidence minus accuracy, with an interval valid for any
-        number of images. `brier`, `nll`: means. Of rows that were chosen, or are there twice, the
-        intervals are left out. Rows without finite scores are in none of it.
+        `expected_calibration_error`: 15 bins of equal width, with a bootstrap interval (nominal,
+        rather wide). `overconfidence`: mean confidence minus accuracy, with an interval valid for
+        any number of images. `brier`, `nll`: means. Of rows that were chosen, or are there twice,
+        the intervals are left out. Rows without finite scores are in none of it.
         """
         check_confidence(confidence)
         order = self.ids.argsort(stable=True)

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ..._typing import Status
 from ...attacks.base.resuming import rows_at
 from ...attacks.msa.msa import MSA
 from ...data.stream import Batch
@@ -58,7 +57,7 @@ class SweepStage(RowStage):
 
     kind = "sweep"
     guarantee = (
-        "upper bounds of the true robust accuracies, one a radius: no attack proves robustness"
+        "upper bounds of the true robust accuracies: no attack proves robustness"
     )
 
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
@@ -101,7 +100,7 @@ class SweepStage(RowStage):
             own["alpha"] = scale * parse_number(own["alpha"], f"{self.method}: alpha")
         elif "alpha" in known:
             steps = own.get("steps", known["steps"].default if "steps" in known else 1)
-            own["alpha"] = REACH * eps / max(int(steps), 1) if int(steps) > 1 else eps
+            own["alpha"] = REACH * eps / int(steps) if int(steps) > 1 else eps
         return AttackStage(self.label, plan, {"attack": self.method} | own)
 
     @property

@@ -21,18 +21,19 @@ from ...results.grounds import LIMITS
 from ...results.prob_robustness import ProbRobustness
 from ...results.sensitivity import Sensitivity
 from ...results.stress import Stress
+from ...results.sweep import Sweep
 from .. import stages
 from ..certified.words import WORTH, details, main_share
 from ..classes import calibration_words
 from ..sensitivity.words import GUARANTEE, sensitivity_words
 from ..stress import stress_score
+from ..sweep import sweep_score
 from ..words import (
     count,
     exact_rate,
     interval,
     level,
     listing,
-    number,
     one_line,
     percent,
     share,
@@ -40,7 +41,14 @@ from ..words import (
 )
 from .diagnosed import GUARANTEE as DOUBTS
 from .diagnosed import diagnosis_words
-from .remarks import group_shares, outside_note, question, skipped, status_notes
+from .remarks import (
+    found_norm,
+    group_shares,
+    outside_note,
+    question,
+    skipped,
+    status_notes,
+)
 
 WORST_CASE = "worst case"
 _ORDER = (Verdict.ROBUST, Verdict.NOT_ROBUST, Verdict.UNDECIDED, Verdict.MISCLASSIFIED)
@@ -166,6 +174,8 @@ def _score(
         return _certified(result, plan, confidence)
     if isinstance(result, Stress):
         return _Score(*stress_score(result, confidence))
+    if isinstance(result, Sweep):
+        return _Score(*sweep_score(result, confidence))
     facts = tuple(f"{one_line(k, 60)}: {one_line(v, 120)}" for k, v in summary.items())
     return _Score(
         0, 0, None, "see the documentation of this stage", facts, "see details"
@@ -183,7 +193,7 @@ def _attack(stage: StageReport, result: AttackResult, sides: list[float]) -> _Sc
         if right
         else "success rate n/a (no image is answered correctly without any change)"
     )
-    details = tuple(filter(None, (ball, success, _found_norm(stage, result))))
+    details = tuple(filter(None, (ball, success, found_norm(stage, result))))
     guarantee = "upper bound: no attack proves robustness"
     return _Score(left, len(result), (sides[0], sides[1]), guarantee, details)
 
@@ -209,25 +219,6 @@ def _incomplete(result: AttackResult, ball: str) -> _Score:
     details = tuple(filter(None, (ball, between)))
     words = f"incomplete ({why} of {things(n, 'image')})"
     return _Score(0, 0, None, "none: the stage is incomplete", details, words)
-
-
-def _found_norm(stage: StageReport, result: AttackResult) -> str:
-    """The median size of what a minimum-norm attack found by itself; "" for other attacks."""
-    entry = stages.zoo_entry(stage)
-    if entry is None or entry.family not in ("minimum-norm", "optimisation"):
-        return ""
-    norms = result.found_norm[
-        result.found_norm.isfinite() & (result.clean_correct == 1)
-    ]
-    if not len(norms):
-        return (
-            "minimum-norm attack: it fooled the model on no correct image, at any size"
-        )
-    norm = one_line(stages.settings_of(stage).get("norm", ""), 20)
-    return (
-        f"minimum-norm attack: median {norm} size of its changes {number(float(norms.median()))}, "
-        f"before the ball ({things(len(norms), 'correct image')} fooled)"
-    )
 
 
 def _test(stage: StageReport, result: ProbRobustness, sides: list[float]) -> _Score:

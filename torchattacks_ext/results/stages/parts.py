@@ -45,9 +45,8 @@ def parts(
     >>> import torch
     >>> from torchattacks_ext import evaluate
     >>> from torchattacks_ext.testing import RateVictim
-    >>> data = torch.full((2, 1, 2, 2), 0.5), torch.tensor([0, 1])
-    >>> plan = {"eps": 0.1, "stages": ["clean"]}
-    >>> clean = evaluate(RateVictim(0.0), data, plan)["clean"].result
+    >>> data = torch.arange(8.0).view(2, 1, 2, 2) / 8, torch.tensor([0, 1])
+    >>> clean = evaluate(RateVictim(0.0), data, {"eps": 0.1, "stages": ["clean"]})["clean"].result
     >>> [(part.name, part.right) for part in parts(clean, ["a", "b"], None, 0.95)]
     [('a', 1), ('b', 0)]
     """
