@@ -82,7 +82,7 @@ class Accuracy(Sample):
         sure = self.confidence[order].numpy()
         right = (self.clean_correct[order] == 1).double().numpy()
         gap, sides = calibration.overconfidence(sure, right, confidence)
-        found = {
+        found: dict[str, Any] = {
             "expected_calibration_error": calibration.calibration_error(sure, right),
             "overconfidence": gap,
             "brier": float(self.brier[order].mean()),

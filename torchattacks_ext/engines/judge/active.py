@@ -92,8 +92,12 @@ class Judged:
 
     def take(self, rows: Array) -> Judged:
         """What was seen of these rows (int64 positions), in their order."""
-        known = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Judged(**{k: None if v is None else v[rows] for k, v in known.items()})
+        known: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        taken: dict[str, Any] = {
+            name: None if value is None else value[rows]
+            for name, value in known.items()
+        }
+        return Judged(**taken)
 
 
 @dataclass(frozen=True)

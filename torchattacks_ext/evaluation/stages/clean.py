@@ -71,7 +71,7 @@ class CleanStage(RowStage):
         return Rows(batch.index, columns)
 
 
-def _scores(seen: Judged) -> dict[str, Tensor]:
+def _scores(seen: Judged) -> dict[str, Any]:
     """Softmax scores as columns; {} where the judge kept none."""
     if seen.scores is None:
         return {}
