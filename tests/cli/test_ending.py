@@ -30,6 +30,21 @@ class Loud(nn.Module):
     def forward(self, images):
         return 1e6 * self.net(images)
 
+class Best:
+    def __init__(self, model, eps):
+        self.model, self.eps = model, eps
+
+    def __call__(self, images, labels):
+        shown = images.clone().requires_grad_()
+        loss = nn.functional.cross_entropy(self.model(shown), labels)
+        loss.backward()
+        return images + self.eps * shown.grad.sign()
+
+def waves():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10, bias=False))
+    net[1].weight.data = torch.arange(640.0).view(10, 64).sin()
+    return net
+
 def touchy():
     return Touchy()
 
@@ -62,3 +77,20 @@ def test_an_attack_without_gradient_is_said_on_stderr(run: Any, shed: Path) -> N
     found = run(*line.split())
     assert found.code == 0
     assert "zero_gradient: FGSM moved" in found.err and "zero_gradient" in found.out
+
+
+def test_an_attack_that_cannot_be_used_is_no_failure_and_a_class_of_ones_own_is_run(
+    run: Any, shed: Path
+) -> None:
+    line = "evaluate --model shed:waves --data digits --n 60 --eps 0.5"
+    found = run(*line.split(), "--attacks", "FGSM,TIFGSM,shed:Best", "--json")
+    assert found.code == 0, found.err
+    report = json.loads(found.out)
+    stages = {stage["name"]: stage for stage in report["stages"]}
+    assert stages["TIFGSM"]["not_applicable"].startswith("TIFGSM needs images")
+    verdicts = [
+        stages[name]["result"]["columns"]["verdict"] for name in ("FGSM", "shed:Best")
+    ]
+    assert verdicts[0] == verdicts[1] and "not_robust" in verdicts[0]
+    worst = report["summary"]["worst_case"]
+    assert worst["stages"][:2] == ["FGSM", "shed:Best"]

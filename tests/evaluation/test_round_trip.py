@@ -33,6 +33,7 @@ STAGE: dict[str, dict[str, Any]] = {
     "smoothed": {"sigma": 0.2, "n": 20, "n0": 5},
     "diagnostics": {"steps": 20, "queries": 3, "draws": 1, "sweep_steps": 1},
     "stress": {"corruptions": ["fog", "rotation"], "severities": [1, 5]},
+    "sweep": {"attack": "FGSM", "radii": [0.1, 0.5]},
     "msa": MIXED,
     "autoattack": {},
     "ood": {"scores": ["max_softmax", "fim"], "noise": "gaussian"},

@@ -242,6 +242,6 @@ def default_plan(eps: Any, **changes: Any) -> Plan:
 def known_stages() -> tuple[str, ...]:
     """Names that a stage may have: own stages, then every registered attack."""
     own = "clean", "prtest", "fim", "certified", "smoothed", "diagnostics", "stress"
-    sets = "ood", "shift", "data-audit"
+    sets = "sweep", "ood", "shift", "data-audit"
     attacks = "msa", "autoattack", "budgeted", "attack"
     return (*own, *sets, *attacks, *attack_names())

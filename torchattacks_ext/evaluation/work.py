@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -177,7 +177,7 @@ class Work:
     def _judged(self, lot: Lot) -> Judged:
         images, labels = lot.batch.images, labels_of(lot.batch)
         while True:
-            judge = judge_of(self.view, self.size)
+            judge = replace(judge_of(self.view, self.size), scored=True)
             try:
                 with torch.no_grad():
                     found = judge.judge(

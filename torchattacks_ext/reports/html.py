@@ -22,6 +22,7 @@ from .overview.scorecard import scorecard
 from .overview.summary import plain_summary
 from .rates.claims import band_text, claims
 from .rates.histograms import spreads
+from .sections import sections
 from .sensitivity.figures import score_figures
 from .sets.cost import cost_told
 from .sets.told import sets_told
@@ -149,6 +150,7 @@ def _model(name: str, report: EvaluationReport, confidence: float) -> dict[str, 
         "stress": stress_told(report, confidence),
         "sets": sets_told(report, confidence),
         "costs": cost_told(report),
+        "sections": sections(report, confidence),
         "exhibits": exhibits(report.gallery),
         "not_tested": context.not_tested(report),
         "methods": context.methods(report),

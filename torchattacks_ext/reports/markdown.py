@@ -14,6 +14,7 @@ from .overview.scorecard import ScoreRow, scorecard
 from .overview.summary import plain_summary
 from .rates.claims import band_text, claims
 from .rates.histograms import spreads
+from .sections import sections
 from .sets.cost import cost_told
 from .sets.page import Told
 from .sets.told import sets_told
@@ -97,6 +98,7 @@ def _model(report: EvaluationReport, confidence: float, mark: str) -> list[str]:
         *_certified(report, confidence, mark),
         *_stress(report, confidence, mark),
         *_told_tables(sets_told(report, confidence), mark),
+        *_sections(report, confidence, mark),
         *_tests(report, confidence, mark),
         *_told_tables(cost_told(report), mark),
         f"{mark} What was not tested",
@@ -157,6 +159,15 @@ def _told_tables(tables: Iterable[Told], mark: str) -> list[str]:
             _table(head, rows, told.align.ljust(len(head), "l")),
             *([_bullets(told.notes)] if told.notes else []),
         ]
+    return blocks
+
+
+def _sections(report: EvaluationReport, confidence: float, mark: str) -> list[str]:
+    blocks = []
+    for told in sections(report, confidence):
+        head, *rows = [[escape(cell) for cell in row] for row in told.rows]
+        blocks += [f"{mark} {escape(told.title)}", _table(head, rows, told.align)]
+        blocks += [_bullets(told.notes)] if told.notes else []
     return blocks
 
 

@@ -16,6 +16,7 @@ from ..results.evaluation import EvaluationReport, StageReport
 from ..results.prob_robustness import ProbRobustness
 from ..results.sensitivity import Sensitivity
 from ..results.stress import Stress
+from ..results.sweep import Sweep
 from .laws import ball_text as ball_text
 from .laws import law_ball, law_of
 from .laws import law_text as law_text
@@ -50,7 +51,7 @@ def balls(report: EvaluationReport) -> list[str]:
     found = []
     for stage in report.stages:
         settings = settings_of(stage)
-        if is_attack(stage) or is_budgeted(stage):
+        if is_attack(stage) or is_budgeted(stage) or is_sweep(stage):
             found.append(ball_text(settings) or ball_text(report.plan))
         elif is_test(stage):
             found.append(law_ball({**_ball(report.plan), **settings}))
@@ -107,6 +108,11 @@ def is_diagnosis(stage: StageReport) -> bool:
 def is_stress(stage: StageReport) -> bool:
     """Whether the stage measures corrupted images."""
     return stage.kind == "stress" or isinstance(stage.result, Stress)
+
+
+def is_sweep(stage: StageReport) -> bool:
+    """Whether the stage asks one attack at several radii."""
+    return stage.kind == "sweep" or isinstance(stage.result, Sweep)
 
 
 def stressed(report: EvaluationReport) -> bool:

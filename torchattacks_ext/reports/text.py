@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import Any, Sequence
 
 from ..errors import ConfigError
 from ..results.evaluation import EvaluationReport
@@ -15,8 +16,8 @@ from .overview.scorecard import ScoreRow, scorecard
 from .overview.summary import plain_summary
 from .rates.claims import band_text, claims
 from .rates.histograms import spreads
+from .sections import sections
 from .sets.cost import cost_told
-from .sets.page import Told
 from .sets.told import sets_told
 from .stress import stress_told
 from .words import confidence_text, count, seconds
@@ -135,8 +136,9 @@ def _model(report: EvaluationReport, confidence: float, width: int) -> list[str]
     lines += _scorecard(scorecard(report, confidence), confidence, width)
     lines += _breakdowns(report, width)
     lines += _certified(report, confidence, width)
-    lines += _stress(report, confidence, width)
+    lines += _told_tables(stress_told(report, confidence), width)
     lines += _told_tables(sets_told(report, confidence), width)
+    lines += _told_tables(sections(report, confidence), width)
     lines += _tests(report, confidence, width)
     lines += _told_tables(cost_told(report), width)
     lines += _section("What was not tested", context.not_tested(report), width)
@@ -172,17 +174,7 @@ def _certified(report: EvaluationReport, confidence: float, width: int) -> list[
     return lines
 
 
-def _stress(report: EvaluationReport, confidence: float, width: int) -> list[str]:
-    lines = []
-    for told in stress_told(report, confidence):
-        lines += ["", *_heading(told.title, "-", width)]
-        lines += [*table(told.rows, width, told.align), ""]
-        for note in told.notes:
-            lines += _wrap(note, width, "* ", "  ")
-    return lines
-
-
-def _told_tables(tables: Iterable[Told], width: int) -> list[str]:
+def _told_tables(tables: Iterable[Any], width: int) -> list[str]:
     lines = []
     for told in tables:
         lines += ["", *_heading(told.title, "-", width)]

@@ -1,9 +1,9 @@
 """Results: frozen per-sample tables that travel as JSON.
 
 `base` is what each is made of. A family a file: `accuracy`, `attack`, `prob_robustness` (with
-`claims` about the whole data set), `sensitivity` (with `correlation`), `certificates`, `stress`;
-`datasets`: of a set as a whole; `evaluation` holds one result a stage (`stages`). `heads` compares
-the heads of one trunk.
+`claims` about the whole data set), `sensitivity` (with `correlation`), `certificates`, `stress`,
+`sweep`; `datasets`: of a set as a whole; `evaluation` holds one result a stage (`stages`). `heads`
+compares the heads of one trunk.
 """
 
 from .accuracy import Accuracy as Accuracy
@@ -27,3 +27,4 @@ from .evaluation import StageReport as StageReport
 from .prob_robustness import ProbRobustness as ProbRobustness
 from .sensitivity import Sensitivity as Sensitivity
 from .stress import Stress as Stress
+from .sweep import Sweep as Sweep

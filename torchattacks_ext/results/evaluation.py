@@ -21,10 +21,11 @@ from .base.words import short
 from .prob_robustness import ProbRobustness
 from .sample import Sample
 from .stages.gallery import GalleryItem as GalleryItem
+from .stages.parts import Part, parts
 from .stages.report import StageReport as StageReport
 from .stages.worst import leaves_the_ball, worst_stages
 
-DERIVED = ("summary", "plain_summary")
+DERIVED = ("summary", "plain_summary", "classes", "groups")
 """Keys that a renderer adds to a report's JSON; computed anew, so not read back."""
 
 
@@ -165,6 +166,27 @@ class EvaluationReport(Document):
             "stages": counted,
             "outside_the_ball": outside,
         }
+
+    def classes(self, confidence: float = 0.95) -> tuple[Part, ...]:
+        """Clean and worst case of each class, by label; () without a clean stage.
+
+        Several intervals are several claims: at 95 % each, one in twenty is wrong. Raises as
+        :meth:`worst_case`.
+        """
+        check_confidence(confidence)
+        clean = self._clean
+        if clean is None:
+            return ()
+        names = [str(label) for label in clean.reference.tolist()]
+        return parts(clean, names, self._standing(), confidence)
+
+    def groups(self, confidence: float = 0.95) -> tuple[Part, ...]:
+        """The same of each group, by name; () where the data name none."""
+        check_confidence(confidence)
+        clean = self._clean
+        if clean is None or clean.groups is None:
+            return ()
+        return parts(clean, clean.groups, self._standing(), confidence)
 
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
         """Stage name -> its summary (or its error, or why it is not applicable), "worst_case"."""

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ..._typing import LogitsFn
 from ...models.meter import Budget
+from ...numerics.calibration import near_an_edge, softmax_scores
 from ...numerics.losses import margins, target_margins
 from ...numerics.streams import uniform
 from ...samplers.base import Sampler
@@ -77,17 +78,26 @@ class Slots:
 
 @dataclass(frozen=True)
 class Judged:
-    """What was seen of M rows, on the host: margin (M,) (> 0 = no failure) and the rest of it."""
+    """What was seen of M rows, on the host: margin (M,) (> 0 = no failure) and the rest of it.
+
+    scores: (M, 3) of :func:`.calibration.softmax_scores`, where the judge was asked for them.
+    """
 
     margin: Array
     failed: Array
     close: Array
     finite: Array
     prediction: Array
+    scores: Array | None = None
 
     def take(self, rows: Array) -> Judged:
         """What was seen of these rows (int64 positions), in their order."""
-        return Judged(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+        known: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        taken: dict[str, Any] = {
+            name: None if value is None else value[rows]
+            for name, value in known.items()
+        }
+        return Judged(**taken)
 
 
 @dataclass(frozen=True)
@@ -96,18 +106,20 @@ class Judge:
 
     view: pixels to logits. Rows without an answer (NaN, infinite), or with -inf on their own class,
     are failures; -inf on another class is a class out of the race. rechecks: whether close rows
-    are decided again at batch size 1.
+    are decided again at batch size 1. scored: whether softmax scores are kept as well, those at the
+    edge of a bin again from batch size 1.
     """
 
     view: LogitsFn
     targeted: bool
     batch_size: int
     rechecks: bool = True
+    scored: bool = False
 
     def _look(
         self, images: Tensor, reference: Tensor, sizes: list[int] | None = None
     ) -> Tensor:
-        """(5, M): margin, largest absolute logit, argmax, reference, largest logit.
+        """(5, M): margin, largest absolute logit, argmax, reference, largest logit; then scores.
 
         sizes: of the calls that share the rows; None makes one call.
         """
@@ -118,11 +130,15 @@ class Judge:
         margin = (target_margins if self.targeted else margins)(logits, reference)
         top, best = logits.max(1)
         size, wanted = logits.abs().amax(1), reference.to(margin.dtype)
-        return torch.stack([margin, size, best.to(margin.dtype), wanted, top])
+        seen = torch.stack([margin, size, best.to(margin.dtype), wanted, top])
+        if not self.scored:
+            return seen
+        scores = softmax_scores(logits, reference)
+        return torch.cat([seen.to(scores.dtype), scores])
 
     def _said(self, seen: Array) -> Judged:
-        """What (5, M) numbers of :meth:`_look` say."""
-        margin, size, best, reference, top = seen
+        """What the numbers of :meth:`_look` say."""
+        margin, size, best, reference, top = seen[:5]
         # a masked class makes the size infinite, and the margin only where it is the label's own
         own = np.where(self.targeted, margin < np.inf, margin > -np.inf)
         finite = np.isfinite(top) & own
@@ -135,6 +151,7 @@ class Judge:
             close & finite,
             finite,
             best.astype(np.int64),
+            np.ascontiguousarray(seen[5:].T, np.float64) if self.scored else None,
         )
 
     def judge(
@@ -159,15 +176,21 @@ class Judge:
                 return None
             parts.append(self._look(*rows(slice(start, stop)), sizes))
             start = stop
-        seen = torch.cat(parts, dim=1).cpu().numpy() if parts else np.zeros((5, 0))
+        none = np.zeros((8 if self.scored else 5, 0))
+        seen = torch.cat(parts, dim=1).cpu().numpy() if parts else none
         found = self._said(seen)
         if self.batch_size > 1 and self.rechecks:
-            for row in np.flatnonzero(found.close):
+            doubted = found.close
+            if found.scores is not None:
+                doubted = doubted | near_an_edge(found.scores[:, 0])
+            for row in np.flatnonzero(doubted):
                 if budget is not None and not budget.allows(1):
                     return None
                 again = self._said(self._look(*rows(slice(row, row + 1))).cpu().numpy())
                 found.margin[row], found.failed[row] = again.margin[0], again.failed[0]
                 found.prediction[row] = again.prediction[0]
+                if found.scores is not None and again.scores is not None:
+                    found.scores[row] = again.scores[0]
         found.margin[~found.finite] = -np.inf
         return found
 

@@ -94,7 +94,7 @@ def look(
     """How the model looks now. ask: images (N, ...) to logits. The gradient is that of the labels'
     logits; None where the model gives none. Cost: PROBE row-passes forward and backward.
     """
-    hooks, modes = 0, ()
+    hooks, modes = 0, tuple[bool, ...]()
     if isinstance(model, nn.Module):
         tables = hooks_of(model).values()
         hooks = sum(len(keys) for table in tables for keys in table.values())

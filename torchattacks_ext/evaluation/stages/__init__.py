@@ -27,6 +27,7 @@ from .sets.ood import OODStage as OODStage
 from .sets.shift import ShiftStage as ShiftStage
 from .smoothed import SmoothedStage as SmoothedStage
 from .stress import StressStage as StressStage
+from .sweep import SweepStage as SweepStage
 
 STAGES: dict[str, type[RowStage]] = {
     "clean": CleanStage,
@@ -36,6 +37,7 @@ STAGES: dict[str, type[RowStage]] = {
     "smoothed": SmoothedStage,
     "diagnostics": DiagnosticsStage,
     "stress": StressStage,
+    "sweep": SweepStage,
     "ood": OODStage,
     "shift": ShiftStage,
     "data-audit": DataAuditStage,

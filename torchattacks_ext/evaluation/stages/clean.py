@@ -13,7 +13,7 @@ from ..._typing import Status
 from ...data.stream import Batch
 from ...engines.judge.active import Judged
 from ...errors import ConfigError, InputError
-from ...results.accuracy import Accuracy
+from ...results.accuracy import SCORES, Accuracy
 from ...results.base.columns import Rows
 from ..plan import Plan
 from .base import RowStage, Shared, StageRows
@@ -52,6 +52,7 @@ class CleanStage(RowStage):
             prediction=torch.from_numpy(seen.prediction),
             clean_correct=torch.from_numpy(~seen.failed).to(torch.int8),
             margin=torch.from_numpy(seen.margin),
+            **_scores(seen),
         )
         close = np.flatnonzero(seen.close).tolist()
         return StageRows(result, tally={"close": close} if close else {})
@@ -67,6 +68,7 @@ class CleanStage(RowStage):
             "prediction": none,
             "clean_correct": none.to(torch.int8),
             "margin": torch.full((n,), torch.nan, dtype=torch.float64),
+            **{name: torch.full((n,), -1.0, dtype=torch.float64) for name in SCORES},
         }
         return Rows(batch.index, columns)
 
@@ -82,6 +84,14 @@ def judged_before(result: Accuracy, tally: Mapping[str, Any]) -> Judged:
         finite=(result.status == int(Status.OK)).numpy(),
         prediction=result.prediction.numpy(),
     )
+
+
+def _scores(seen: Judged) -> dict[str, Any]:
+    """Softmax scores as columns; {} where the judge kept none."""
+    if seen.scores is None:
+        return {}
+    columns = torch.from_numpy(seen.scores).T
+    return {name: columns[i].clone() for i, name in enumerate(SCORES)}
 
 
 def labels_of(batch: Batch) -> Tensor:

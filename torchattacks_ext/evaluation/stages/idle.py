@@ -1,4 +1,4 @@
-"""Did an attack do anything at all, and to the better? Images that it never moved, or moved back."""
+"""Did an attack do anything, and for the worse? Images that it never moved, or moved back."""
 
 from __future__ import annotations
 

@@ -1,1 +1,4 @@
-"""The zoo of torchattacks: its attacks (`catalogue`) and what is known of each (`table`); others by name (`foreign`)."""
+"""The zoo: attacks of torchattacks (`catalogue`), what is known of them (`table`), and others.
+
+`foreign` finds any class by its name.
+"""

@@ -164,7 +164,8 @@ def methods(report: EvaluationReport) -> list[tuple[str, str]]:
     """(name, citation) of every method that the report's numbers rest on, in the order of use."""
     found: dict[str, str] = {}
     for stage in report.stages:
-        entry = stages.zoo_entry(stage) if stages.is_attack(stage) else None
+        attacks = stages.is_attack(stage) or stages.is_sweep(stage)
+        entry = stages.zoo_entry(stage) if attacks else None
         if entry is not None:
             paper = f"arXiv:{entry.paper}; " if entry.paper else ""
             found[entry.name] = paper + _TORCHATTACKS
@@ -172,7 +173,7 @@ def methods(report: EvaluationReport) -> list[tuple[str, str]]:
             found["AutoAttack"] = _AUTOATTACK
             if stages.settings_of(stage).get("version") != "autoattack":
                 found["MSA"] = _MSA
-        elif stages.is_attack(stage):
+        elif attacks:
             origin = stages.settings_of(stage).get("origin")
             of = f" of {one_line(origin, 60)}" if origin else ""
             found[one_line(stage.name)] = f"no citation is known for this attack{of}"

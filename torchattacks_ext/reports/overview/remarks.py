@@ -36,6 +36,8 @@ def question(stage: StageReport) -> str:
         return "How many are correct under noise, blur, weather and the like?"
     if stage.kind in _SETS:
         return _SETS[stage.kind]
+    if stages.is_sweep(stage):
+        return "How many stay correct as the changes grow?"
     if stages.is_test(stage):
         return "How many are shown to fail rarely under random perturbations?"
     return "A stage of its own kind"
@@ -60,6 +62,25 @@ def group_shares(result: Result) -> tuple[str, ...]:
         f"{one_line(name, 40) or '(no name)'} {share(k, n)}" for name, k, n in found
     ]
     return (f"groups: {listing(told, 12)}",) if told else ()
+
+
+def found_norm(stage: StageReport, result: AttackResult) -> str:
+    """The median size of what a minimum-norm attack found by itself; "" for other attacks."""
+    entry = stages.zoo_entry(stage)
+    if entry is None or entry.family not in ("minimum-norm", "optimisation"):
+        return ""
+    norms = result.found_norm[
+        result.found_norm.isfinite() & (result.clean_correct == 1)
+    ]
+    if not len(norms):
+        return (
+            "minimum-norm attack: it fooled the model on no correct image, at any size"
+        )
+    norm = one_line(stages.settings_of(stage).get("norm", ""), 20)
+    return (
+        f"minimum-norm attack: median {norm} size of its changes {number(float(norms.median()))}, "
+        f"before the ball ({things(len(norms), 'correct image')} fooled)"
+    )
 
 
 def outside_note(names: list[str]) -> tuple[str, ...]:

@@ -25,11 +25,14 @@ from ...results.grounds import LIMITS
 from ...results.prob_robustness import ProbRobustness
 from ...results.sensitivity import Sensitivity
 from ...results.stress import Stress
+from ...results.sweep import Sweep
 from .. import stages
 from ..certified.words import WORTH, details, main_share
+from ..classes import calibration_words
 from ..sensitivity.words import GUARANTEE, sensitivity_words
 from ..sets.told import set_score
 from ..stress import stress_score
+from ..sweep import sweep_score
 from ..words import (
     count,
     exact_rate,
@@ -162,7 +165,8 @@ def _score(
         low, high = summary["clean_accuracy_interval"]
         right = _sum(result.clean_correct == 1)
         known = _sum(result.answered)
-        return _Score(right, known, (low, high), "estimate from a sample of images")
+        worth, told = "estimate from a sample of images", calibration_words(summary)
+        return _Score(right, known, (low, high), worth, told)
     if isinstance(result, AttackResult):
         return _attack(stage, result, summary["robust_accuracy_interval"])
     if isinstance(result, ProbRobustness):
@@ -183,6 +187,8 @@ def _score(
     if isinstance(result, (OODScores, Shift, Audited)):
         said = str(stage.settings.get("guarantee", ""))
         return _Score(0, 0, None, said, *set_score(result, confidence))
+    if isinstance(result, Sweep):
+        return _Score(*sweep_score(result, confidence))
     facts = tuple(f"{one_line(k, 60)}: {one_line(v, 120)}" for k, v in summary.items())
     return _Score(
         0, 0, None, "see the documentation of this stage", facts, "see details"

@@ -15,6 +15,7 @@ from ..stages import (
     free_laws,
     is_attack,
     is_clean,
+    is_sweep,
     is_test,
     law_text,
     n_images,
@@ -25,6 +26,7 @@ from ..stages import (
 )
 from ..sets.told import sets_sentences
 from ..stress import stress_sentences
+from ..sweep import sweep_sentences
 from ..words import (
     bounded,
     count,
@@ -60,6 +62,7 @@ def plain_summary(report: EvaluationReport) -> list[str]:
         *_withstood(report),
         *budget_sentences(report),
         *_certified(report),
+        *sweep_sentences(report),
         *stress_sentences(report),
         *sets_sentences(report),
         *_random(report),
@@ -101,7 +104,7 @@ def _measured(report: EvaluationReport, n: int) -> str:
 
 def _per_pixel(report: EvaluationReport) -> str:
     """What one Linf radius means for a pixel; "" for several balls, other norms or ranges."""
-    every = [settings_of(s) for s in report.stages if is_attack(s)]
+    every = [settings_of(s) for s in report.stages if is_attack(s) or is_sweep(s)]
     every += [
         settings
         for settings in map(settings_of, filter(is_test, report.stages))

@@ -22,12 +22,13 @@ from ..diagnosis.diagnosis import Diagnosis
 from ..prob_robustness import ProbRobustness
 from ..sensitivity import Sensitivity
 from ..stress import Stress
+from ..sweep import Sweep
 
 _FAMILIES = (Accuracy, AttackResult, Certificates, Diagnosis, ProbRobustness)
 _SETS = (Audited, OODScores, Shift)
 FAMILIES: dict[str, type[Result]] = {
     family.schema: family
-    for family in (*_FAMILIES, Sensitivity, Stress, Budgeted, *_SETS)
+    for family in (*_FAMILIES, Sensitivity, Stress, Sweep, Budgeted, *_SETS)
 }
 """Every family that a stage may give, so that what is written can be read."""
 
