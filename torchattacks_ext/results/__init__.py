@@ -1,7 +1,8 @@
 """Results: frozen per-sample tables that travel as JSON.
 
 `base` is what each is made of. A family a file: `accuracy`, `attack`, `prob_robustness` (with
-`claims` about the whole data set), `sensitivity` (with `correlation`), `certificates`, `stress`; `datasets`: of a set as a whole;
+`claims` about the whole data set), `sensitivity` (with `correlation`), `certificates`, `stress`;
+`datasets`: of a set as a whole;
 `evaluation` holds one result a stage, `gallery` its pictures. `heads` compares the heads of one
 trunk.
 """

@@ -18,7 +18,9 @@ from torchattacks_ext.numerics.detection.ranking import (
 
 def sample(n: int, m: int, distance: float, seed: int = 0) -> Separation:
     draw = np.random.default_rng(seed)
-    return separation(draw.normal(size=n), draw.normal(distance, size=m), n_resamples=400)
+    return separation(
+        draw.normal(size=n), draw.normal(distance, size=m), n_resamples=400
+    )
 
 
 def test_values_are_those_of_the_ranking_and_lie_within_their_ends() -> None:
@@ -50,7 +52,9 @@ def test_a_wrong_way_score_is_the_mirror() -> None:
     assert two.auroc.high == pytest.approx(1 - one.auroc.low)
 
 
-def test_the_same_scores_have_the_same_ends_and_more_confidence_has_wider_ones() -> None:
+def test_the_same_scores_have_the_same_ends_and_more_confidence_has_wider_ones() -> (
+    None
+):
     draw = np.random.default_rng(8)
     pair = draw.normal(size=50), draw.normal(1, size=50)
     assert separation(*pair) == separation(*pair)

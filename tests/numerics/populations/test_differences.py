@@ -22,11 +22,15 @@ def test_no_change_at_all_has_the_closed_form() -> None:
 
 
 @pytest.mark.parametrize(("b", "c", "n"), [(12, 2, 100), (3, 9, 40), (5, 5, 30)])
-def test_the_ends_are_where_the_statistic_is_the_quantile(b: int, c: int, n: int) -> None:
+def test_the_ends_are_where_the_statistic_is_the_quantile(
+    b: int, c: int, n: int
+) -> None:
     """Against the maximum of the likelihood on a grid, not the quadratic formula."""
     z = stats.norm.ppf(0.975)
     for end in paired_interval(b, c, n):
-        q = np.linspace(max(0, -end) + 1e-9, (1 - end) / 2 - 1e-9, 400_001)  # share of c
+        q = np.linspace(
+            max(0, -end) + 1e-9, (1 - end) / 2 - 1e-9, 400_001
+        )  # share of c
         likelihood = (
             b * np.log(q + end) + c * np.log(q) + (n - b - c) * np.log1p(-2 * q - end)
         )

@@ -14,7 +14,6 @@ from ...errors import ConfigError
 from ..arguments import check_confidence
 from ..rates.binomial import clopper_pearson
 
-
 _MOST = 1e9
 
 
@@ -44,7 +43,7 @@ def unpaired_interval(
 def paired_interval(
     only: int, other: int, n: int, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """An interval of p - q, where `only` of n rows are right only the first time, `other` only then.
+    """An interval of p - q, where `only` of n rows are right only once, `other` only the other time.
 
     Tango's score interval (1998): all d whose score statistic
     (b - c - n d) / sqrt(n (2 q(d) + d (1 - d))) is no larger than the normal quantile, with q(d)

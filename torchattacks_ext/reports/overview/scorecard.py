@@ -15,10 +15,10 @@ from ...results.attack import AttackResult
 from ...results.base.facts import Cost
 from ...results.base.result import Result
 from ...results.certificates import Certificates
-from ...results.diagnosis.diagnosis import Diagnosis
 from ...results.datasets.audited import Audited
 from ...results.datasets.ood import OODScores
 from ...results.datasets.shift import Shift
+from ...results.diagnosis.diagnosis import Diagnosis
 from ...results.evaluation import EvaluationReport, StageReport
 from ...results.grounds import LIMITS
 from ...results.prob_robustness import ProbRobustness
@@ -163,7 +163,13 @@ def _score(
     if isinstance(result, Stress):
         return _Score(*stress_score(result, confidence))
     if isinstance(result, (OODScores, Shift, Audited)):
-        return _Score(0, 0, None, str(stage.settings.get("guarantee", "")), *set_score(result, confidence))
+        return _Score(
+            0,
+            0,
+            None,
+            str(stage.settings.get("guarantee", "")),
+            *set_score(result, confidence),
+        )
     facts = tuple(f"{one_line(k, 60)}: {one_line(v, 120)}" for k, v in summary.items())
     return _Score(
         0, 0, None, "see the documentation of this stage", facts, "see details"

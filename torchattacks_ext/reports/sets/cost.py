@@ -9,8 +9,9 @@ from .page import Told
 
 HEAD = ("Stage", "Forward", "Backward", "Time", "Part of the time", "Images a second")
 NOTES = (
-    "Row-passes: one image through the model once. What a stage shares with others is booked on the "
-    "first that asks. “Beside the stages”: looking at the model, the pictures, and everything else.",
+    "Row-passes: one image through the model once. What a stage shares with others is booked on "
+    "the first that asks. “Beside the stages”: looking at the model, the pictures, and everything "
+    "else.",
 )
 
 

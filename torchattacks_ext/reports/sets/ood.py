@@ -26,9 +26,9 @@ NOTES = (
     "Average precision: of finding the set's images (the positive class) among both; a score that "
     "says nothing has their share, {prevalence}.",
     "Outside passed: FPR95 with evaluated images as the positive class, the share of the set that "
-    "passes a threshold which 95 % of the evaluated images pass. Evaluated reported: FPR95 with the "
-    "set as the positive class, the share of evaluated images that a threshold reports which reports "
-    "95 % of the set. Thresholds are chosen on these images.",
+    "passes a threshold which 95 % of the evaluated images pass. Evaluated reported: FPR95 with "
+    "the set as the positive class, the share of evaluated images that a threshold reports which "
+    "reports 95 % of the set. Thresholds are chosen on these images.",
 )
 WORTH = "about these sets only; no threshold, and no claim about an attacker"
 
@@ -46,7 +46,11 @@ def ood_told(stage: str, result: OODScores, confidence: float) -> Told:
         for i, score in enumerate(result.scores):
             known, other = result.pair(score, one.name)
             found = result.separation(score, one.name, confidence)
-            first = f"{one_line(one.name, 40)} ({one.kind}, {count(one.n)})" if not i else ""
+            first = (
+                f"{one_line(one.name, 40)} ({one.kind}, {count(one.n)})"
+                if not i
+                else ""
+            )
             if found is None:
                 rows.append((first, score_name(score), "no score", "", "", ""))
                 continue
@@ -90,7 +94,9 @@ def _lost(result: OODScores) -> tuple[str, ...]:
         for score in result.scores:
             known, other = result.pair(score, one.name)
             lost = max(lost, len(result) + one.n - len(known) - len(other))
-    return (f"Up to {count(lost)} images of a row have no score and are left out.",) * bool(lost)
+    return (
+        f"Up to {count(lost)} images of a row have no score and are left out.",
+    ) * bool(lost)
 
 
 def ood_score(result: OODScores) -> tuple[str, tuple[str, ...]]:
@@ -126,7 +132,9 @@ def ood_sentence(result: OODScores) -> str:
             missed = number(round(100 * found.fpr95_inside.value, 1))
             cells.append(f"{missed} % of {one_line(one.name, 40)}")
     if not cells:
-        return f"Images from elsewhere ({sets}) were tried, but the model gave no score."
+        return (
+            f"Images from elsewhere ({sets}) were tried, but the model gave no score."
+        )
     return (
         f"Images from elsewhere ({sets}) were held against the measured ones: where its score "
         f"“{score_name(name)}” lets 95 % of the measured images pass, it also lets "

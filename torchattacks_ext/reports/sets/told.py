@@ -38,7 +38,9 @@ def _stages(report: EvaluationReport, confidence: float) -> Iterator[Told]:
             said = audit_findings(result.audit) or ["Nothing was found."]
             for title, rows in audit_tables(result.audit):
                 cells = tuple(map(tuple, rows))
-                yield Told(f"{title}: {name}", "What the audit saw.", cells, "", tuple(said))
+                yield Told(
+                    f"{title}: {name}", "What the audit saw.", cells, "", tuple(said)
+                )
                 said = []
 
 

@@ -38,9 +38,7 @@ class ShiftStage(SetStage):
     """
 
     kind = "shift"
-    guarantee = (
-        "exact on these images; the interval of the drop is for new images of both sources, nominal"
-    )
+    guarantee = "exact on these images; the interval of the drop is nominal, for new images of both sources"
 
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
         super().__init__(label, plan, settings)
@@ -117,7 +115,11 @@ class ShiftStage(SetStage):
         other = Accuracy.concat(self._answers(whole))
         partner = self._partners(features, other)
         facts = {
-            "other": {"source": self._source.told, "n": len(other), "digest": other.digest()},
+            "other": {
+                "source": self._source.told,
+                "n": len(other),
+                "digest": other.digest(),
+            },
             "paired": self._paired if bool((partner >= 0).any()) else "no",
         }
         result = replace(
