@@ -43,7 +43,7 @@ def unpaired_interval(
 def paired_interval(
     only: int, other: int, n: int, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """An interval of p - q, where `only` of n rows are right only once, `other` only the other time.
+    """An interval of p - q, where `only` of n rows are right only this time, `other` only that.
 
     Tango's score interval (1998): all d whose score statistic
     (b - c - n d) / sqrt(n (2 q(d) + d (1 - d))) is no larger than the normal quantile, with q(d)

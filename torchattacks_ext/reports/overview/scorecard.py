@@ -15,9 +15,6 @@ from ...results.attack import AttackResult
 from ...results.base.facts import Cost
 from ...results.base.result import Result
 from ...results.certificates import Certificates
-from ...results.datasets.audited import Audited
-from ...results.datasets.ood import OODScores
-from ...results.datasets.shift import Shift
 from ...results.diagnosis.diagnosis import Diagnosis
 from ...results.evaluation import EvaluationReport, StageReport
 from ...results.grounds import LIMITS
@@ -27,7 +24,7 @@ from ...results.stress import Stress
 from .. import stages
 from ..certified.words import WORTH, details, main_share
 from ..sensitivity.words import GUARANTEE, sensitivity_words
-from ..sets.told import set_score
+from ..sets.told import SETS, set_score
 from ..stress import stress_score
 from ..words import (
     count,
@@ -162,7 +159,7 @@ def _score(
         return _certified(result, plan, confidence)
     if isinstance(result, Stress):
         return _Score(*stress_score(result, confidence))
-    if isinstance(result, (OODScores, Shift, Audited)):
+    if isinstance(result, SETS):
         return _Score(
             0,
             0,

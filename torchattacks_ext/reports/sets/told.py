@@ -15,6 +15,9 @@ from .ood import ood_score, ood_sentence, ood_told
 from .page import Told
 from .shift import shift_score, shift_sentence, shift_told
 
+SETS = (OODScores, Shift, Audited)
+"""Families of results about the data as a whole."""
+
 
 def sets_told(report: EvaluationReport, confidence: float = 0.95) -> list[Told]:
     """One or more a stage, in their order.

@@ -1,8 +1,8 @@
 """How does a detector of somebody else score images? By its own interface, turned where need be.
 
 A detector is an object with ``predict(images) -> (N,) scores``, as those of pytorch-ood 0.4.0,
-which is not a requirement: install it yourself. There a higher score is from outside, as here; of one
-that means the opposite, give :class:`Turned`. What needs fitting (``requires_fit``) is fitted once,
+which is not a requirement: install it yourself. There a higher score is from outside, as here; of
+one that means the opposite, give :class:`Turned`. What has ``requires_fit`` is fitted once,
 by ``fit(loader)``, and scores of different fits are never put together: the distance of Mahalanobis
 there is of a covariance that is not divided by the number of images, so that its size is that of
 the fit.

@@ -38,7 +38,7 @@ class ShiftStage(SetStage):
     """
 
     kind = "shift"
-    guarantee = "exact on these images; the interval of the drop is nominal, for new images of both sources"
+    guarantee = "exact on these images; the interval of the drop is nominal"
 
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
         super().__init__(label, plan, settings)
