@@ -160,8 +160,8 @@ def _drawn(
     # in float64: in float32 the product may round up to the number of rows
     rows = (unit.astype(np.float64) * len(at)).astype(np.int64)
     numbers = np.arange(len(draws))[:, None] * wide + at[rows]
-    counts = np.bincount(numbers.ravel(), minlength=len(draws) * wide)
-    counts = counts.reshape(-1, wide).astype(np.float64)
-    added = counts[:, 0].copy()
+    flat = np.bincount(numbers.ravel(), minlength=len(draws) * wide)
+    counts: Array = flat.reshape(-1, wide).astype(np.float64)
+    added: Array = counts[:, 0].copy()
     counts[:, 0] = 0
     return counts, added

@@ -31,7 +31,8 @@ def unpaired_interval(
     (-0.006, 0.205)
     """
     check_confidence(confidence)
-    _check(k, n), _check(other, m)
+    _check(k, n)
+    _check(other, m)
     p, q = k / n, other / m
     low, high = (float(side) for side in clopper_pearson(k, n, confidence))
     least, most = (float(side) for side in clopper_pearson(other, m, confidence))
@@ -55,7 +56,8 @@ def paired_interval(
     (0.031, 0.182)
     """
     check_confidence(confidence)
-    _check(only + other, n), _check(only, n), _check(other, n)
+    for count in (only + other, only, other):
+        _check(count, n)
     z = float(stats.norm.ppf((1 + confidence) / 2))
     d = (only - other) / n
 
@@ -76,7 +78,8 @@ def mcnemar(only: int, other: int) -> float:
     (1.0, 0.0078125)
     """
     changed = only + other
-    _check(only, changed or 1), _check(other, changed or 1)
+    for count in (only, other):
+        _check(count, changed or 1)
     if not changed:
         return 1.0
     return min(1.0, 2 * float(stats.binom.cdf(min(only, other), changed, 0.5)))

@@ -40,7 +40,8 @@ def score_name(name: str) -> str:
 
 def ood_told(stage: str, result: OODScores, confidence: float) -> Told:
     """The table of one stage; what its intervals are stands below."""
-    rows, shown = [HEAD], result.doubt is None
+    rows: list[tuple[str, ...]] = [HEAD]
+    shown = result.doubt is None
     shares = []
     for one in result.outside:
         for i, score in enumerate(result.scores):

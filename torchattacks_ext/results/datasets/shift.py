@@ -206,7 +206,7 @@ class Shift(Sample):
         return found
 
 
-def _columns(right: Tensor) -> dict[str, Tensor]:
+def _columns(right: Tensor) -> dict[str, Any]:
     """Columns of answers of which only their truth is known: label 0, answer 0 or 1."""
     code = right.to(torch.int8)
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -134,11 +135,8 @@ class ShiftStage(SetStage):
         for batch in self._source.batches(whole, self.plan, whole.shape):
             labels = labels_of(batch)
             with torch.no_grad():
-                seen = whole.judge.judge(
-                    len(batch),
-                    lambda part, b=batch, y=labels: (b.images[part], y[part]),
-                    None,
-                )
+                rows = partial(_part, batch.images, labels)
+                seen = whole.judge.judge(len(batch), rows, None)
             assert seen is not None  # no budget
             yield Accuracy(
                 ids=batch.ids.cpu(),
@@ -169,6 +167,10 @@ class ShiftStage(SetStage):
                 "both sets in one order, or leave out paired="
             )
         return features.place.clone()
+
+
+def _part(images: Tensor, labels: Tensor, part: slice) -> tuple[Tensor, Tensor]:
+    return images[part], labels[part]
 
 
 def _doubts(result: Shift) -> Iterator[Flag]:
