@@ -62,6 +62,31 @@ def test_it_is_reduced_once_over_all_rows(
     assert report.data["n"] == 30
 
 
+def test_rows_on_which_the_model_raised_stay_rows(
+    run: Run, waves: Any, images: Tensor, labels: Tensor
+) -> None:
+    class Shy(waves):  # type: ignore[misc]
+        def forward(self, x: Tensor) -> Tensor:
+            if bool((x[:, 0, 0, 0] == shown).any()):
+                raise ValueError("not this one")
+            answer: Tensor = super().forward(x)
+            return answer
+
+    shown = images[17, 0, 0, 0]
+    other = {"name": "shift", "other": (images[:8], labels[:8]), "paired": "no"}
+    stages = [{"name": "ood", "scores": ["energy"]}, other, "data-audit"]
+    with pytest.warns(match="model_raised"):
+        report = run(Shy(), (images, labels), *stages, batch_size=8)
+    for name in ("ood", "shift", "data-audit"):
+        result: Any = report[name].result
+        assert result is not None, report[name].error
+        assert torch.nonzero(result.status)[:, 0].tolist() == list(range(16, 24))
+    assert report["ood"].result.energy.isnan().sum() == 8  # type: ignore[union-attr]
+    assert report["shift"].result.summary()["other_n"] == 8  # type: ignore[union-attr]
+    assert report["data-audit"].result.repeats.eq(0).all()  # type: ignore[union-attr]
+    assert type(report).from_json(report.to_json()).to_json() == report.to_json()
+
+
 @pytest.mark.parametrize(
     ("trouble", "said"),
     [(ValueError("x"), "ValueError: x"), (stages.ConfigError("mine"), "mine")],

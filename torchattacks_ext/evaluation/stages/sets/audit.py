@@ -90,6 +90,7 @@ class DataAuditStage(SetStage):
         none = torch.full((len(batch),), -1, dtype=torch.int8)
         columns = {
             "ids": batch.ids.cpu(),
+            "status": torch.zeros_like(none),
             "reference": labels_of(batch).cpu(),
             "in_training": none,
             "repeats": none.clone(),
