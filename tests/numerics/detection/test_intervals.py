@@ -7,7 +7,11 @@ import pytest
 from scipy import stats
 
 from torchattacks_ext.errors import ConfigError
-from torchattacks_ext.numerics.detection.intervals import Separation, separation
+from torchattacks_ext.numerics.detection.intervals import (
+    Separation,
+    numbers,
+    separation,
+)
 from torchattacks_ext.numerics.detection.ranking import (
     auroc,
     average_precision,
@@ -31,6 +35,7 @@ def test_values_are_those_of_the_ranking_and_lie_within_their_ends() -> None:
     assert found.average_precision.value == average_precision(*pair)
     assert found.fpr95_inside.value == false_positive_rate(*pair, 0.95, "inside")
     assert found.fpr95_outside.value == false_positive_rate(*pair, 0.95, "outside")
+    assert numbers(*pair) == {k: ends.value for k, ends in vars(found).items()}
     for ends in vars(found).values():
         assert 0 <= ends.low <= ends.value <= ends.high <= 1
 

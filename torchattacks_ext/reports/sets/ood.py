@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from math import nan
+
+from ...numerics.detection.intervals import Ends
 from ...results.datasets.ood import OODScores
 from ..words import confidence_text, count, listing, number, one_line
 from .page import Told, fraction, with_ends
@@ -46,7 +49,7 @@ def ood_told(stage: str, result: OODScores, confidence: float) -> Told:
     for one in result.outside:
         for i, score in enumerate(result.scores):
             known, other = result.pair(score, one.name)
-            found = result.separation(score, one.name, confidence)
+            found = _ends(result, score, one.name, confidence if shown else None)
             first = (
                 f"{one_line(one.name, 40)} ({one.kind}, {count(one.n)})"
                 if not i
@@ -56,7 +59,7 @@ def ood_told(stage: str, result: OODScores, confidence: float) -> Told:
                 rows.append((first, score_name(score), "no score", "", "", ""))
                 continue
             shares.append(len(other) / (len(known) + len(other)))
-            cells = (with_ends(ends, shown) for ends in vars(found).values())
+            cells = (with_ends(ends, shown) for ends in found)
             rows.append((first, score_name(score), *cells))
     level = confidence_text(confidence)
     ends = (
@@ -74,6 +77,17 @@ def ood_told(stage: str, result: OODScores, confidence: float) -> Told:
         "llrrrr",
         (*notes, ends, *_fits(result), *_lost(result)),
     )
+
+
+def _ends(
+    result: OODScores, score: str, name: str, confidence: float | None
+) -> list[Ends] | None:
+    """The four numbers with their ends; nan for ends where no interval is said (None)."""
+    if confidence is None:
+        bare = result.numbers(score, name)
+        return None if bare is None else [Ends(v, nan, nan) for v in bare.values()]
+    found = result.separation(score, name, confidence)
+    return None if found is None else list(vars(found).values())
 
 
 def _fits(result: OODScores) -> tuple[str, ...]:
@@ -108,8 +122,8 @@ def ood_score(result: OODScores) -> tuple[str, tuple[str, ...]]:
     for one in result.outside:
         cells = []
         for score in result.scores:
-            found = result.separation(score, one.name)
-            value = None if found is None else found.auroc.value
+            found = result.numbers(score, one.name)
+            value = None if found is None else found["auroc"]
             cells.append(
                 f"{score_name(score)} {'none' if value is None else fraction(value)}"
             )
@@ -128,9 +142,9 @@ def ood_sentence(result: OODScores) -> str:
     sets = listing([f"{one_line(one.name, 40)} ({one.kind})" for one in result.outside])
     name, cells = result.scores[0], []
     for one in result.outside:
-        found = result.separation(name, one.name)
+        found = result.numbers(name, one.name)
         if found is not None:
-            missed = number(round(100 * found.fpr95_inside.value, 1))
+            missed = number(round(100 * found["fpr95_inside"], 1))
             cells.append(f"{missed} % of {one_line(one.name, 40)}")
     if not cells:
         return (
