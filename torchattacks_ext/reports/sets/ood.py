@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import nan
 
 from ...numerics.detection.intervals import Ends
-from ...results.datasets.ood import OODScores
+from ...results.datasets.ood import OODScores, OutsideSet
 from ..words import confidence_text, count, listing, number, one_line
 from .page import Told, fraction, with_ends
 
@@ -41,6 +41,12 @@ def score_name(name: str) -> str:
     return NAMES.get(name, one_line(name, 40))
 
 
+def _set_name(one: OutsideSet, *more: str) -> str:
+    """Its name, with what it is where that is another word."""
+    told = [*([one.kind] if one.kind != one.name else []), *more]
+    return f"{one_line(one.name, 40)} ({', '.join(told)})" if told else one.name
+
+
 def ood_told(stage: str, result: OODScores, confidence: float) -> Told:
     """The table of one stage; what its intervals are stands below."""
     rows: list[tuple[str, ...]] = [HEAD]
@@ -50,11 +56,7 @@ def ood_told(stage: str, result: OODScores, confidence: float) -> Told:
         for i, score in enumerate(result.scores):
             known, other = result.pair(score, one.name)
             found = _ends(result, score, one.name, confidence if shown else None)
-            first = (
-                f"{one_line(one.name, 40)} ({one.kind}, {count(one.n)})"
-                if not i
-                else ""
-            )
+            first = _set_name(one, count(one.n)) if i == 0 else ""
             if found is None:
                 rows.append((first, score_name(score), "no score", "", "", ""))
                 continue
@@ -129,7 +131,7 @@ def ood_score(result: OODScores) -> tuple[str, tuple[str, ...]]:
             )
             if score == result.scores[0] and value is not None:
                 first.append(value)
-        lines.append(f"AUROC, {one.kind} {one_line(one.name, 40)}: {', '.join(cells)}")
+        lines.append(f"AUROC, {_set_name(one)}: {', '.join(cells)}")
     if not first:
         return "no score", tuple(lines)
     low, high = min(first), max(first)
@@ -139,7 +141,7 @@ def ood_score(result: OODScores) -> tuple[str, tuple[str, ...]]:
 
 def ood_sentence(result: OODScores) -> str:
     """For a reader who does not compute."""
-    sets = listing([f"{one_line(one.name, 40)} ({one.kind})" for one in result.outside])
+    sets = listing([_set_name(one) for one in result.outside])
     name, cells = result.scores[0], []
     for one in result.outside:
         found = result.numbers(name, one.name)
