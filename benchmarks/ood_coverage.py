@@ -51,7 +51,7 @@ def plain(inside: np.ndarray, outside: np.ndarray, seed: int) -> tuple[float, fl
 
 
 def cover(distance: float, n: int, samples: int, seed: int) -> dict[str, Any]:
-    """Shares of samples whose intervals hold the truth, and the mean length of that of the AUROC."""
+    """Shares of samples whose intervals hold the truth, and the mean length for the AUROC."""
     draw, known = np.random.default_rng(seed), truth(distance)
     held, length, bare = dict.fromkeys(known, 0), 0.0, 0
     for k in range(samples):

@@ -28,6 +28,7 @@ from readme_models import fast_models, models_table
 from readme_msa import msa_anchor, msa_cost, msa_masks, msa_parity, msa_truth
 from readme_own import own_curves, own_vs_autoattack
 from readme_radii import ellips_speed, ellips_synthetic
+from readme_sets import ood, ood_coverage, shift
 from readme_stress import stress
 
 FILES = (
@@ -244,6 +245,9 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "bootstrap_coverage": bootstrap_coverage,
     "lipschitz_tightness": lipschitz_tightness,
     "stress": stress,
+    "ood": ood,
+    "ood_coverage": ood_coverage,
+    "shift": shift,
     "ellips_speed": ellips_speed,
     "ellips_synthetic": ellips_synthetic,
     "hpm_batches": hpm_batches,

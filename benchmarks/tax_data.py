@@ -74,7 +74,7 @@ def train_images(dataset: str, n: int | None = None) -> tuple[Tensor, Tensor]:
 
 
 def jpeg_images(start: int, stop: int) -> tuple[Tensor, Tensor]:
-    """JPEG copies of the CIFAR-10 test images `start` to `stop` of the official order, and labels."""
+    """JPEG copies of the CIFAR-10 test images `start` to `stop`, official order, and labels."""
     from io import BytesIO
 
     from PIL import Image

@@ -37,14 +37,17 @@ from .evaluation.runner import evaluate as evaluate
 from .models.normalised import NormalizedModel as NormalizedModel
 from .results import Accuracy as Accuracy
 from .results import AttackResult as AttackResult
+from .results import Audited as Audited
 from .results import Certificates as Certificates
 from .results import Check as Check
 from .results import Diagnosis as Diagnosis
 from .results import EvaluationReport as EvaluationReport
 from .results import Flag as Flag
+from .results import OODScores as OODScores
 from .results import ProbRobustness as ProbRobustness
 from .results import Result as Result
 from .results import Sensitivity as Sensitivity
+from .results import Shift as Shift
 from .results import SilBand as SilBand
 from .results import Stress as Stress
 from .results.datasets.audit import DataAudit as DataAudit
@@ -93,6 +96,7 @@ __all__ = [
     # results
     "Accuracy",
     "AttackResult",
+    "Audited",
     "BudgetedAccuracy",
     "Certificates",
     "Check",
@@ -100,9 +104,11 @@ __all__ = [
     "Diagnosis",
     "EvaluationReport",
     "Flag",
+    "OODScores",
     "ProbRobustness",
     "Result",
     "Sensitivity",
+    "Shift",
     "SilBand",
     "Stress",
     # words

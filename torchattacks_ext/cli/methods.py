@@ -38,10 +38,11 @@ def methods(
             }
         )
     elif bibtex:
+        from ..evaluation.stages.sets.ood import OODStage
         from ..evaluation.stages.stress import StressStage
 
         cited = [p["citation"] for p in [*probes, *certifiers] if p["citation"]]
-        cited.append(StressStage.citation)
+        cited += [StressStage.citation, OODStage.citation]
         show("\n\n".join([*cited, TORCHATTACKS_BIBTEX]))
     else:
         show(_text([*probes, *certifiers], attacks))

@@ -7,7 +7,11 @@ import pytest
 from scipy import stats
 
 from torchattacks_ext.errors import ConfigError
-from torchattacks_ext.numerics.detection.intervals import Separation, separation
+from torchattacks_ext.numerics.detection.intervals import (
+    Separation,
+    numbers,
+    separation,
+)
 from torchattacks_ext.numerics.detection.ranking import (
     auroc,
     average_precision,
@@ -18,7 +22,9 @@ from torchattacks_ext.numerics.detection.ranking import (
 
 def sample(n: int, m: int, distance: float, seed: int = 0) -> Separation:
     draw = np.random.default_rng(seed)
-    return separation(draw.normal(size=n), draw.normal(distance, size=m), n_resamples=400)
+    return separation(
+        draw.normal(size=n), draw.normal(distance, size=m), n_resamples=400
+    )
 
 
 def test_values_are_those_of_the_ranking_and_lie_within_their_ends() -> None:
@@ -29,6 +35,7 @@ def test_values_are_those_of_the_ranking_and_lie_within_their_ends() -> None:
     assert found.average_precision.value == average_precision(*pair)
     assert found.fpr95_inside.value == false_positive_rate(*pair, 0.95, "inside")
     assert found.fpr95_outside.value == false_positive_rate(*pair, 0.95, "outside")
+    assert numbers(*pair) == {k: ends.value for k, ends in vars(found).items()}
     for ends in vars(found).values():
         assert 0 <= ends.low <= ends.value <= ends.high <= 1
 
@@ -50,7 +57,9 @@ def test_a_wrong_way_score_is_the_mirror() -> None:
     assert two.auroc.high == pytest.approx(1 - one.auroc.low)
 
 
-def test_the_same_scores_have_the_same_ends_and_more_confidence_has_wider_ones() -> None:
+def test_the_same_scores_have_the_same_ends_and_more_confidence_has_wider_ones() -> (
+    None
+):
     draw = np.random.default_rng(8)
     pair = draw.normal(size=50), draw.normal(1, size=50)
     assert separation(*pair) == separation(*pair)

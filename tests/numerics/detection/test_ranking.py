@@ -82,7 +82,9 @@ def test_a_normal_shift_has_the_closed_form() -> None:
 
 
 def test_the_two_fpr95_are_other_numbers() -> None:
-    inside, outside = np.arange(100.0), np.concatenate([np.zeros(10), 200 + np.arange(90)])
+    inside, outside = np.arange(100.0), np.concatenate(
+        [np.zeros(10), 200 + np.arange(90)]
+    )
     assert false_positive_rate(inside, outside, positive="inside") == 0.1
     assert false_positive_rate(inside, outside, positive="outside") == 1.0
 

@@ -17,6 +17,7 @@ def made(start: int = 0) -> Audited:
     marks = torch.tensor([2, 0, 1], dtype=torch.int8)
     return Audited(
         ids=torch.arange(3) + start,
+        status=torch.zeros_like(marks),
         reference=torch.arange(3),
         in_training=marks,
         repeats=torch.zeros_like(marks),
@@ -41,7 +42,8 @@ def test_joined_parts_keep_their_marks_and_no_audit() -> None:
 
 
 def test_rows_that_nobody_looked_at_count_nowhere() -> None:
-    bare = Audited(ids=torch.arange(2), reference=torch.arange(2))
+    none = torch.zeros(2, dtype=torch.int8)
+    bare = Audited(ids=torch.arange(2), status=none, reference=torch.arange(2))
     assert bare.summary() == {"n": 2}
     assert "in_training" not in bare.to_dict()["columns"]
 

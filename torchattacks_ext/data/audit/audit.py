@@ -64,7 +64,10 @@ def data_audit(
 
 
 def audited(
-    splits: Mapping[str, Any], near: float | None, batch_size: int = 512, listed: int = 100
+    splits: Mapping[str, Any],
+    near: float | None,
+    batch_size: int = 512,
+    listed: int = 100,
 ) -> tuple[DataAudit, Compared]:
     """:func:`data_audit` of named splits (None: left out), and what was found row by row.
 

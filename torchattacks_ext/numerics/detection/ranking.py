@@ -155,7 +155,9 @@ def average_precisions(counts: Rising) -> Array:
     true = total - counts.outside_below + counts.outside
     false = counts.inside_below[..., -1:] - counts.inside_below + counts.inside
     precision = true / np.maximum(true + false, 1)
-    found: Array = np.einsum("...u,...u->...", precision, counts.outside) / total[..., 0]
+    found: Array = (
+        np.einsum("...u,...u->...", precision, counts.outside) / total[..., 0]
+    )
     return found
 
 

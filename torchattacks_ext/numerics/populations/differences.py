@@ -14,7 +14,6 @@ from ...errors import ConfigError
 from ..arguments import check_confidence
 from ..rates.binomial import clopper_pearson
 
-
 _MOST = 1e9
 
 
@@ -32,7 +31,8 @@ def unpaired_interval(
     (-0.006, 0.205)
     """
     check_confidence(confidence)
-    _check(k, n), _check(other, m)
+    _check(k, n)
+    _check(other, m)
     p, q = k / n, other / m
     low, high = (float(side) for side in clopper_pearson(k, n, confidence))
     least, most = (float(side) for side in clopper_pearson(other, m, confidence))
@@ -44,7 +44,7 @@ def unpaired_interval(
 def paired_interval(
     only: int, other: int, n: int, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """An interval of p - q, where `only` of n rows are right only the first time, `other` only then.
+    """An interval of p - q, where `only` of n rows are right only this time, `other` only that.
 
     Tango's score interval (1998): all d whose score statistic
     (b - c - n d) / sqrt(n (2 q(d) + d (1 - d))) is no larger than the normal quantile, with q(d)
@@ -56,7 +56,8 @@ def paired_interval(
     (0.031, 0.182)
     """
     check_confidence(confidence)
-    _check(only + other, n), _check(only, n), _check(other, n)
+    for count in (only + other, only, other):
+        _check(count, n)
     z = float(stats.norm.ppf((1 + confidence) / 2))
     d = (only - other) / n
 
@@ -77,7 +78,8 @@ def mcnemar(only: int, other: int) -> float:
     (1.0, 0.0078125)
     """
     changed = only + other
-    _check(only, changed or 1), _check(other, changed or 1)
+    for count in (only, other):
+        _check(count, changed or 1)
     if not changed:
         return 1.0
     return min(1.0, 2 * float(stats.binom.cdf(min(only, other), changed, 0.5)))

@@ -10,7 +10,6 @@ from ...results.evaluation import EvaluationReport, StageReport
 from .. import stages
 from ..words import listing, number, one_line, share, things
 
-
 _SETS = {
     "ood": "Do its scores tell these images from others?",
     "shift": "How many are correct on a second test set?",

@@ -17,9 +17,6 @@ from ...results.base.result import Result
 from ...results.certificates import Certificates
 from ...results.datasets.budgeted import Budgeted
 from ...results.diagnosis.diagnosis import Diagnosis
-from ...results.datasets.audited import Audited
-from ...results.datasets.ood import OODScores
-from ...results.datasets.shift import Shift
 from ...results.evaluation import EvaluationReport, StageReport
 from ...results.grounds import LIMITS
 from ...results.prob_robustness import ProbRobustness
@@ -30,7 +27,7 @@ from .. import stages
 from ..certified.words import WORTH, details, main_share
 from ..classes import calibration_words
 from ..sensitivity.words import GUARANTEE, sensitivity_words
-from ..sets.told import set_score
+from ..sets.told import SETS, set_score
 from ..stress import stress_score
 from ..sweep import sweep_score
 from ..words import (
@@ -184,7 +181,7 @@ def _score(
     if isinstance(result, Budgeted):
         words, details, whole = budget_words(result)
         return _Score(0, 0, None, SAMPLED[whole], details, words)
-    if isinstance(result, (OODScores, Shift, Audited)):
+    if isinstance(result, SETS):
         said = str(stage.settings.get("guarantee", ""))
         return _Score(0, 0, None, said, *set_score(result, confidence))
     if isinstance(result, Sweep):

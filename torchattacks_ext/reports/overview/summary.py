@@ -10,6 +10,7 @@ from ...results.evaluation import EvaluationReport, StageReport
 from ...results.prob_robustness import ProbRobustness
 from ..certified.words import main_share, sentence
 from ..laws import kinds, law_ball, law_of
+from ..sets.told import sets_sentences
 from ..stages import (
     balls,
     free_laws,
@@ -24,7 +25,6 @@ from ..stages import (
     stressed,
     usable,
 )
-from ..sets.told import sets_sentences
 from ..stress import stress_sentences
 from ..sweep import sweep_sentences
 from ..words import (

@@ -9,8 +9,9 @@ from .page import Told
 
 HEAD = ("Stage", "Forward", "Backward", "Time", "Part of the time", "Images a second")
 NOTES = (
-    "Row-passes: one image through the model once. What a stage shares with others is booked on the "
-    "first that asks. “Beside the stages”: looking at the model, the pictures, and everything else.",
+    "Row-passes: one image through the model once. What a stage shares with others is booked on "
+    "the first that asks. “Beside the stages”: looking at the model, the pictures, and everything "
+    "else.",
 )
 
 
@@ -23,7 +24,8 @@ def cost_told(report: EvaluationReport) -> list[Told]:
     if not report.stages or not report.cost.seconds:
         return []
     n, whole = report.data.get("n") or 0, report.cost
-    rows, spent = [HEAD], Cost()
+    rows: list[tuple[str, ...]] = [HEAD]
+    spent = Cost()
     for stage in report.stages:
         rows.append(_row(one_line(stage.name, 60), stage.cost, whole, n))
         spent += stage.cost

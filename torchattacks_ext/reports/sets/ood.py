@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ...results.datasets.ood import OODScores
+from math import nan
+
+from ...numerics.detection.intervals import Ends
+from ...results.datasets.ood import OODScores, OutsideSet
 from ..words import confidence_text, count, listing, number, one_line
 from .page import Told, fraction, with_ends
 
@@ -26,9 +29,9 @@ NOTES = (
     "Average precision: of finding the set's images (the positive class) among both; a score that "
     "says nothing has their share, {prevalence}.",
     "Outside passed: FPR95 with evaluated images as the positive class, the share of the set that "
-    "passes a threshold which 95 % of the evaluated images pass. Evaluated reported: FPR95 with the "
-    "set as the positive class, the share of evaluated images that a threshold reports which reports "
-    "95 % of the set. Thresholds are chosen on these images.",
+    "passes a threshold which 95 % of the evaluated images pass. Evaluated reported: FPR95 with "
+    "the set as the positive class, the share of evaluated images that a threshold reports which "
+    "reports 95 % of the set. Thresholds are chosen on these images.",
 )
 WORTH = "about these sets only; no threshold, and no claim about an attacker"
 
@@ -38,20 +41,27 @@ def score_name(name: str) -> str:
     return NAMES.get(name, one_line(name, 40))
 
 
+def _set_name(one: OutsideSet, *more: str) -> str:
+    """Its name, with what it is where that is another word."""
+    told = [*([one.kind] if one.kind != one.name else []), *more]
+    return f"{one_line(one.name, 40)} ({', '.join(told)})" if told else one.name
+
+
 def ood_told(stage: str, result: OODScores, confidence: float) -> Told:
     """The table of one stage; what its intervals are stands below."""
-    rows, shown = [HEAD], result.doubt is None
+    rows: list[tuple[str, ...]] = [HEAD]
+    shown = result.doubt is None
     shares = []
     for one in result.outside:
         for i, score in enumerate(result.scores):
             known, other = result.pair(score, one.name)
-            found = result.separation(score, one.name, confidence)
-            first = f"{one_line(one.name, 40)} ({one.kind}, {count(one.n)})" if not i else ""
+            found = _ends(result, score, one.name, confidence if shown else None)
+            first = _set_name(one, count(one.n)) if i == 0 else ""
             if found is None:
                 rows.append((first, score_name(score), "no score", "", "", ""))
                 continue
             shares.append(len(other) / (len(known) + len(other)))
-            cells = (with_ends(ends, shown) for ends in vars(found).values())
+            cells = (with_ends(ends, shown) for ends in found)
             rows.append((first, score_name(score), *cells))
     level = confidence_text(confidence)
     ends = (
@@ -69,6 +79,17 @@ def ood_told(stage: str, result: OODScores, confidence: float) -> Told:
         "llrrrr",
         (*notes, ends, *_fits(result), *_lost(result)),
     )
+
+
+def _ends(
+    result: OODScores, score: str, name: str, confidence: float | None
+) -> list[Ends] | None:
+    """The four numbers with their ends; nan for ends where no interval is said (None)."""
+    if confidence is None:
+        bare = result.numbers(score, name)
+        return None if bare is None else [Ends(v, nan, nan) for v in bare.values()]
+    found = result.separation(score, name, confidence)
+    return None if found is None else list(vars(found).values())
 
 
 def _fits(result: OODScores) -> tuple[str, ...]:
@@ -90,7 +111,9 @@ def _lost(result: OODScores) -> tuple[str, ...]:
         for score in result.scores:
             known, other = result.pair(score, one.name)
             lost = max(lost, len(result) + one.n - len(known) - len(other))
-    return (f"Up to {count(lost)} images of a row have no score and are left out.",) * bool(lost)
+    return (
+        f"Up to {count(lost)} images of a row have no score and are left out.",
+    ) * bool(lost)
 
 
 def ood_score(result: OODScores) -> tuple[str, tuple[str, ...]]:
@@ -101,14 +124,14 @@ def ood_score(result: OODScores) -> tuple[str, tuple[str, ...]]:
     for one in result.outside:
         cells = []
         for score in result.scores:
-            found = result.separation(score, one.name)
-            value = None if found is None else found.auroc.value
+            found = result.numbers(score, one.name)
+            value = None if found is None else found["auroc"]
             cells.append(
                 f"{score_name(score)} {'none' if value is None else fraction(value)}"
             )
             if score == result.scores[0] and value is not None:
                 first.append(value)
-        lines.append(f"AUROC, {one.kind} {one_line(one.name, 40)}: {', '.join(cells)}")
+        lines.append(f"AUROC, {_set_name(one)}: {', '.join(cells)}")
     if not first:
         return "no score", tuple(lines)
     low, high = min(first), max(first)
@@ -118,15 +141,17 @@ def ood_score(result: OODScores) -> tuple[str, tuple[str, ...]]:
 
 def ood_sentence(result: OODScores) -> str:
     """For a reader who does not compute."""
-    sets = listing([f"{one_line(one.name, 40)} ({one.kind})" for one in result.outside])
+    sets = listing([_set_name(one) for one in result.outside])
     name, cells = result.scores[0], []
     for one in result.outside:
-        found = result.separation(name, one.name)
+        found = result.numbers(name, one.name)
         if found is not None:
-            missed = number(round(100 * found.fpr95_inside.value, 1))
+            missed = number(round(100 * found["fpr95_inside"], 1))
             cells.append(f"{missed} % of {one_line(one.name, 40)}")
     if not cells:
-        return f"Images from elsewhere ({sets}) were tried, but the model gave no score."
+        return (
+            f"Images from elsewhere ({sets}) were tried, but the model gave no score."
+        )
     return (
         f"Images from elsewhere ({sets}) were held against the measured ones: where its score "
         f"“{score_name(name)}” lets 95 % of the measured images pass, it also lets "

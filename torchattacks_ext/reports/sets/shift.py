@@ -34,7 +34,9 @@ def shift_told(stage: str, result: Shift, confidence: float) -> Told:
             "1998)."
         )
     else:
-        notes.append("Different images: the interval of the difference is Newcombe's (1998).")
+        notes.append(
+            "Different images: the interval of the difference is Newcombe's (1998)."
+        )
     if result.doubt is not None:
         notes.append(f"No interval of what is lost: {result.doubt}.")
     return Told(

@@ -15,6 +15,9 @@ from .ood import ood_score, ood_sentence, ood_told
 from .page import Told
 from .shift import shift_score, shift_sentence, shift_told
 
+SETS = (OODScores, Shift, Audited)
+"""Families of results about the data as a whole."""
+
 
 def sets_told(report: EvaluationReport, confidence: float = 0.95) -> list[Told]:
     """One or more a stage, in their order.
@@ -38,7 +41,9 @@ def _stages(report: EvaluationReport, confidence: float) -> Iterator[Told]:
             said = audit_findings(result.audit) or ["Nothing was found."]
             for title, rows in audit_tables(result.audit):
                 cells = tuple(map(tuple, rows))
-                yield Told(f"{title}: {name}", "What the audit saw.", cells, "", tuple(said))
+                yield Told(
+                    f"{title}: {name}", "What the audit saw.", cells, "", tuple(said)
+                )
                 said = []
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ..._typing import Status
 from ...errors import InputError
 from ..base.columns import column
 from ..base.facts import Flag
@@ -23,6 +24,7 @@ class Audited(Sample):
     """What an audit found, and for each evaluated image whether it is a copy.
 
     Arguments:
+        status (Tensor): (N,) int8 codes of :class:`Status`; what the model did, not the image.
         reference (Tensor): (N,) int64 labels.
         in_training (Tensor): (N,) int8, 2: an exact copy is in the training or validation images,
             1: a near one, 0: none; -1 where nobody looked.
@@ -30,13 +32,15 @@ class Audited(Sample):
         audit (DataAudit): of all sets together; None before it was made.
 
     >>> rows = torch.tensor([2, 0], dtype=torch.int8)
-    >>> found = Audited(ids=torch.tensor([1, 2]), reference=rows.long(), in_training=rows)
+    >>> facts = {"status": rows * 0, "reference": rows.long(), "in_training": rows}
+    >>> found = Audited(ids=torch.tensor([1, 2]), **facts)
     >>> found.ids[found.in_training < 1].tolist()  # what may be evaluated
     [2]
     """
 
     schema: ClassVar[str] = "audited/1"
 
+    status: Tensor = column(torch.int8, "decision", enum=Status)
     reference: Tensor = column(torch.int64, "decision")
     in_training: Tensor = column(torch.int8, "decision", missing=-1)
     repeats: Tensor = column(torch.int8, "decision", missing=-1)

@@ -73,7 +73,9 @@ class Shift(Sample):
                 f"{len(right)} and {len(other)} rows are no pairs; leave out paired=True"
             )
         rows = torch.arange(len(right))
-        found = Accuracy(ids=torch.arange(len(other)), **_columns(other), margin=_sign(other))
+        found = Accuracy(
+            ids=torch.arange(len(other)), **_columns(other), margin=_sign(other)
+        )
         return cls(
             ids=rows,
             **_columns(right),
@@ -100,7 +102,7 @@ class Shift(Sample):
 
     @property
     def drop(self) -> float:
-        """What is lost: :attr:`accuracy` less :attr:`other_accuracy`; of the pairs, where all are."""
+        """What is lost: :attr:`accuracy` less :attr:`other_accuracy`, of the pairs if all are."""
         pairs = self.pairs()
         if pairs is None:
             return self.accuracy - self.other_accuracy
@@ -204,7 +206,7 @@ class Shift(Sample):
         return found
 
 
-def _columns(right: Tensor) -> dict[str, Tensor]:
+def _columns(right: Tensor) -> dict[str, Any]:
     """Columns of answers of which only their truth is known: label 0, answer 0 or 1."""
     code = right.to(torch.int8)
     return {

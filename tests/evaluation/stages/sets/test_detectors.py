@@ -1,4 +1,4 @@
-"""Are detectors of somebody else asked by their own interface, fitted once, turned where need be?"""
+"""Are detectors of others asked by their own interface, fitted once, turned where need be?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from torch import Tensor, nn
 
 from torchattacks_ext import EvaluationReport
 from torchattacks_ext.errors import ConfigError, ModelContractError
-from torchattacks_ext.evaluation.stages.sets.detectors import Turned, check_detector, scored
+from torchattacks_ext.evaluation.stages.sets.detectors import (
+    Turned,
+    check_detector,
+    scored,
+)
 from torchattacks_ext.results import OODScores
 
 Run = Callable[..., EvaluationReport]
@@ -56,7 +60,9 @@ def test_a_fitted_detector_scores_both_sides_by_one_fit(
     found = report["ood"].result
     assert isinstance(found, OODScores) and own.fits == 1
     torch.testing.assert_close(found.inside("Distance"), own.predict(images).double())
-    assert found.set("far").scores["Distance"] == pytest.approx(own.predict(far).tolist())
+    assert found.set("far").scores["Distance"] == pytest.approx(
+        own.predict(far).tolist()
+    )
     assert found.settings["detectors"]["Distance"]["n"] == 20
     assert "not counted" in report["ood"].notes[0]
     assert report.to_dict() == type(report).from_json(report.to_json()).to_dict()
@@ -81,7 +87,11 @@ def test_a_named_class_is_made_around_the_model_and_counted(
     module = types.ModuleType("own_detectors")
     module.Made = Made  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "own_detectors", module)
-    stage = {"name": "ood", "scores": ["max_logit"], "detectors": ["own_detectors:Made"]}
+    stage = {
+        "name": "ood",
+        "scores": ["max_logit"],
+        "detectors": ["own_detectors:Made"],
+    }
     report = run(wave_net, (images, labels), stage)
     found = report["ood"].result
     assert isinstance(found, OODScores)
@@ -94,7 +104,9 @@ def test_data_that_are_used_up_cannot_be_asked_again(
 ) -> None:
     batches = iter([(images, labels)])
     stage = {"name": "ood", "scores": ["energy"], "detectors": [Made(wave_net)]}
-    report = run(wave_net, batches, stage, {"name": "ood", "label": "bare", "scores": ["energy"]})
+    report = run(
+        wave_net, batches, stage, {"name": "ood", "label": "bare", "scores": ["energy"]}
+    )
     assert "used up after one pass" in str(report["ood"].error)
     assert report["bare"].error is None
 
@@ -121,7 +133,11 @@ def test_fits_need_images_and_classes_are_no_detectors(
     with pytest.raises(ConfigError, match="Distance must be fitted; give train="):
         run(wave_net, (images, labels), {"name": "ood", "detectors": [Distance()]})
     with pytest.raises(ConfigError, match="two scores are called 'Made'"):
-        run(wave_net, (images, labels), {"name": "ood", "detectors": [Made(wave_net)] * 2})
+        run(
+            wave_net,
+            (images, labels),
+            {"name": "ood", "detectors": [Made(wave_net)] * 2},
+        )
     with pytest.raises(ConfigError, match="has no predict"):
         check_detector(Distance)
 

@@ -29,7 +29,12 @@ def moved(images: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("size", [30, 7])
 def test_rows_are_pairs_when_it_is_said(
-    run: Run, wave_net: nn.Module, images: Tensor, labels: Tensor, moved: Tensor, size: int
+    run: Run,
+    wave_net: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    moved: Tensor,
+    size: int,
 ) -> None:
     stage = {"name": "shift", "other": (moved, labels), "paired": "rows"}
     report = run(wave_net, (images, labels), stage, batch_size=size)
@@ -97,12 +102,16 @@ def test_a_set_that_does_not_fit_ends_the_stage(
     arguments = dict(change)
     other: Any = moved, labels.roll(arguments.pop("roll", 0)) + arguments.pop("add", 0)
     other = moved if arguments.pop("bare", False) else other
-    report = run(wave_net, (images, labels), {"name": "shift", "other": other, **arguments})
+    report = run(
+        wave_net, (images, labels), {"name": "shift", "other": other, **arguments}
+    )
     assert report["clean"].result is not None and report["shift"].result is None
     assert match in str(report["shift"].error)
 
 
-def test_bad_arguments_are_refused(run: Run, wave_net: nn.Module, images: Tensor) -> None:
+def test_bad_arguments_are_refused(
+    run: Run, wave_net: nn.Module, images: Tensor
+) -> None:
     data = images, torch.zeros(30).long()
     for arguments, match in (
         ({}, "needs other="),

@@ -42,7 +42,9 @@ def what_is_asked(settings: Mapping[str, Any], plan: Plan) -> Asked:
     >>> what_is_asked({"noise": "gaussian"}, plan).noises
     ('gaussian',)
     """
-    n, adapt = parse_whole(settings.get("n", MOST), "n", 1), settings.get("adapt", False)
+    n, adapt = parse_whole(settings.get("n", MOST), "n", 1), settings.get(
+        "adapt", False
+    )
     if not isinstance(adapt, bool):
         raise ConfigError(f"adapt={adapt!r} must be True or False")
     sources = [
@@ -56,7 +58,9 @@ def what_is_asked(settings: Mapping[str, Any], plan: Plan) -> Asked:
     train = _training(settings.get("train"), detectors)
     scores = _scores(settings.get("scores"), plan)
     if not scores and not detectors:
-        raise ConfigError("scores=[] leaves nothing to compute; name one, or a detector")
+        raise ConfigError(
+            "scores=[] leaves nothing to compute; name one, or a detector"
+        )
     return Asked(scores, noises, tuple(sources), detectors, train, n)
 
 
@@ -104,7 +108,9 @@ def _noises(given: Any, plan: Plan) -> tuple[str, ...]:
             "noise is drawn in the bounds, and bounds=None has none; give noise=False"
         )
     listed = [given] if isinstance(given, str) else given
-    if not isinstance(listed, (list, tuple)) or any(one not in NOISES for one in listed):
+    if not isinstance(listed, (list, tuple)) or any(
+        one not in NOISES for one in listed
+    ):
         raise ConfigError(
             f"noise={given!r} must be one or a list of {', '.join(NOISES)}, or False"
         )

@@ -31,9 +31,9 @@ EVALUATED = "test"
 class DataAuditStage(SetStage):
     """:func:`~torchattacks_ext.data_audit` of the evaluated images, and of those of the training.
 
-    Arguments: train, val, data sets that the model has seen: names such as "npz:PATH" or, in Python,
-    images, (images, labels), a Dataset or a DataLoader; without them the evaluated images are
-    audited alone. near, the likeness of near copies in (0, 1] (default .99), or None. The model
+    Arguments: train, val, data sets that the model has seen: names such as "npz:PATH" or, in
+    Python, images, (images, labels), a Dataset or a DataLoader; without them the evaluated images
+    are audited alone. near, the likeness of near copies in (0, 1] (default .99), or None. The model
     plays no part. Raises ConfigError for others and for values outside their domains.
     """
 
@@ -90,6 +90,7 @@ class DataAuditStage(SetStage):
         none = torch.full((len(batch),), -1, dtype=torch.int8)
         columns = {
             "ids": batch.ids.cpu(),
+            "status": torch.zeros_like(none),
             "reference": labels_of(batch).cpu(),
             "in_training": none,
             "repeats": none.clone(),
@@ -101,7 +102,11 @@ class DataAuditStage(SetStage):
         assert isinstance(features, Audited)
         ids: list[Tensor] = []
         splits: dict[str, Any] = {
-            name: source.images if source.labels is None else (source.images, source.labels)
+            name: (
+                source.images
+                if source.labels is None
+                else (source.images, source.labels)
+            )
             for name, source in self._sources.items()
         }
         splits[EVALUATED] = _read(whole.again(), ids)
@@ -138,4 +143,6 @@ def _flags(result: Audited) -> Iterator[Flag]:
     """Findings as doubts of the run; those that other flags tell already are quiet."""
     assert result.audit is not None
     for flag in result.audit.flags:
-        yield Flag(f"data_{flag.code}", f"data audit: {flag.count} {flag.message}", flag.count)
+        yield Flag(
+            f"data_{flag.code}", f"data audit: {flag.count} {flag.message}", flag.count
+        )

@@ -1,8 +1,8 @@
 """How does a detector of somebody else score images? By its own interface, turned where need be.
 
-A detector is an object with ``predict(images) -> (N,) scores``, as those of pytorch-ood 0.4.0, which
-is not a requirement: install it yourself. There a higher score is from outside, as here; of one
-that means the opposite, give :class:`Turned`. What needs fitting (``requires_fit``) is fitted once,
+A detector is an object with ``predict(images) -> (N,) scores``, as those of pytorch-ood 0.4.0,
+which is not a requirement: install it yourself. There a higher score is from outside, as here; of
+one that means the opposite, give :class:`Turned`. What has ``requires_fit`` is fitted once,
 by ``fit(loader)``, and scores of different fits are never put together: the distance of Mahalanobis
 there is of a covariance that is not divided by the number of images, so that its size is that of
 the fit.
@@ -63,7 +63,9 @@ def check_detector(given: Any) -> None:
                 f"detector {given!r} is not module:Class, say pytorch_ood.detector:EnergyBased"
             )
         load(given)
-    elif isinstance(given, type) or not callable(getattr(inner(given), "predict", None)):
+    elif isinstance(given, type) or not callable(
+        getattr(inner(given), "predict", None)
+    ):
         raise ConfigError(
             f"detector {given!r:.60} has no predict(images); give an object of pytorch-ood's "
             "interface, or module:Class"

@@ -29,13 +29,12 @@ from .scored import fim_scores, logit_scores
 from .source import Source, noise
 
 
-
 class OODStage(SetStage):
     """How well scores of the model tell the evaluated images from near, far and noise sets.
 
     Arguments: near, far, a data set each or {name: data set}: a name such as "npz:PATH" or, in
-    Python, images, (images, labels), a Dataset or a DataLoader; labels are not looked at. noise, one
-    or a list of "uniform" and "gaussian", or False (default "uniform"). scores, a list of
+    Python, images, (images, labels), a Dataset or a DataLoader; labels are not looked at. noise,
+    one or a list of "uniform" and "gaussian", or False (default "uniform"). scores, a list of
     "max_softmax", "energy", "max_logit" and "fim" (default all that the outputs have). detectors, a
     list of objects with `predict`, or "module:Class" that is made from the model; train, the
     labelled images on which those are fitted that need it. n, at most so many images of each set
@@ -75,7 +74,11 @@ class OODStage(SetStage):
     def cost_per_image(self) -> float | None:
         """Row-passes of an evaluated image, of ten classes where the FIM score is asked for."""
         passes = float(any(name in LOGIT_SCORES for name in self._asked.scores))
-        return passes + (10.0 if self._fim is not None else 0.0) + len(self._asked.detectors)
+        return (
+            passes
+            + (10.0 if self._fim is not None else 0.0)
+            + len(self._asked.detectors)
+        )
 
     @property
     def cost_once(self) -> float:
@@ -88,7 +91,9 @@ class OODStage(SetStage):
     @property
     def notes(self) -> tuple[str, ...]:
         """What is not counted, and what was done to the images."""
-        made = [n for n, one in self._asked.detectors.items() if not isinstance(one, str)]
+        made = [
+            n for n, one in self._asked.detectors.items() if not isinstance(one, str)
+        ]
         found = [f"{name}: {foreign.PASSES}" for name in made]
         if self.settings.get("adapt"):
             found.append(
@@ -139,7 +144,10 @@ class OODStage(SetStage):
         """The other sets scored, and whatever detectors say of both sides."""
         assert isinstance(features, OODScores)
         shape = whole.shape
-        made = {n: foreign.built(one, whole.view) for n, one in self._asked.detectors.items()}
+        made = {
+            n: foreign.built(one, whole.view)
+            for n, one in self._asked.detectors.items()
+        }
         fits = self._fitted(made, whole, shape)
         columns = self._inside(features, made, whole) if made else {}
         sets = [
@@ -150,7 +158,11 @@ class OODStage(SetStage):
         result = replace(
             features,
             outside=tuple(sets),
-            settings={**features.settings, **facts, **({"detectors": fits} if made else {})},
+            settings={
+                **features.settings,
+                **facts,
+                **({"detectors": fits} if made else {}),
+            },
             extra={**features.extra, **({"columns": columns} if columns else {})},
         )
         return result.with_flags(_doubts(result))
@@ -187,7 +199,7 @@ class OODStage(SetStage):
             kind=kind,
             n=len(ids),
             scores={k: tuple(torch.cat(v).tolist()) for k, v in parts.items()},
-            copies=len(ids) - len(ids.unique()),
+            copies=int((ids.diff() == 0).sum()),
             source=told,
             sha256=hashlib.sha256(ids.numpy().tobytes()).hexdigest(),
         )
@@ -211,7 +223,10 @@ class OODStage(SetStage):
             batches = list(self._asked.train.batches(whole, self.plan, shape))
             pairs = [(batch.images, labels_of(batch)) for batch in batches]
             ids = torch.cat([batch.ids.cpu() for batch in batches]).sort().values
-            told = {"n": len(ids), "sha256": hashlib.sha256(ids.numpy().tobytes()).hexdigest()}
+            told = {
+                "n": len(ids),
+                "sha256": hashlib.sha256(ids.numpy().tobytes()).hexdigest(),
+            }
             for name, one in made.items():
                 if foreign.needs_fit(one):
                     foreign.fit(one, pairs, pairs[0][0].device)
@@ -242,7 +257,7 @@ def _doubts(result: OODScores) -> Iterator[Flag]:
         f"{score} on {one.name}"
         for one in result.outside
         for score in result.scores
-        if len(torch.cat(result.pair(score, one.name)).unique()) < 2
+        if len(set(torch.cat(result.pair(score, one.name)).tolist())) < 2
     ]
     if flat:
         text = f"all images have the same score, or none: {', '.join(flat)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,9 +39,7 @@ class ShiftStage(SetStage):
     """
 
     kind = "shift"
-    guarantee = (
-        "exact on these images; the interval of the drop is for new images of both sources, nominal"
-    )
+    guarantee = "exact on these images; the interval of the drop is nominal"
 
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
         super().__init__(label, plan, settings)
@@ -117,7 +116,11 @@ class ShiftStage(SetStage):
         other = Accuracy.concat(self._answers(whole))
         partner = self._partners(features, other)
         facts = {
-            "other": {"source": self._source.told, "n": len(other), "digest": other.digest()},
+            "other": {
+                "source": self._source.told,
+                "n": len(other),
+                "digest": other.digest(),
+            },
             "paired": self._paired if bool((partner >= 0).any()) else "no",
         }
         result = replace(
@@ -132,11 +135,8 @@ class ShiftStage(SetStage):
         for batch in self._source.batches(whole, self.plan, whole.shape):
             labels = labels_of(batch)
             with torch.no_grad():
-                seen = whole.judge.judge(
-                    len(batch),
-                    lambda part, b=batch, y=labels: (b.images[part], y[part]),
-                    None,
-                )
+                rows = partial(_part, batch.images, labels)
+                seen = whole.judge.judge(len(batch), rows, None)
             assert seen is not None  # no budget
             yield Accuracy(
                 ids=batch.ids.cpu(),
@@ -167,6 +167,10 @@ class ShiftStage(SetStage):
                 "both sets in one order, or leave out paired="
             )
         return features.place.clone()
+
+
+def _part(images: Tensor, labels: Tensor, part: slice) -> tuple[Tensor, Tensor]:
+    return images[part], labels[part]
 
 
 def _doubts(result: Shift) -> Iterator[Flag]:

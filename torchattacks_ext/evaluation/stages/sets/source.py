@@ -49,7 +49,9 @@ class Source:
             return self.n
         return len(data) if self.n is None else min(self.n, len(data))
 
-    def batches(self, whole: Whole, plan: Plan, shape: tuple[int, ...]) -> Iterator[Batch]:
+    def batches(
+        self, whole: Whole, plan: Plan, shape: tuple[int, ...]
+    ) -> Iterator[Batch]:
         """Checked batches on the model's device, each image of this shape, with their ids.
 
         Raises InputError, naming the set, for what cannot be read, an empty set, images of another
@@ -95,7 +97,7 @@ class Source:
             return images
         if not self.adapt:
             raise InputError(
-                f"images have shape {own}, the evaluated ones {shape}; bring them to that shape, or "
+                f"images have shape {own}, the evaluated ones {shape}; bring them to it, or "
                 "let adapt=True do it (channels repeated or averaged, sides scaled)"
             )
         if len(own) != 3 or len(shape) != 3 or {own[0], shape[0]} - {1, 3}:
