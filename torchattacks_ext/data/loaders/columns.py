@@ -1,4 +1,4 @@
-"""Which columns of a table hold the picture and the label? Found by their types, not their names."""
+"""Which columns of a table hold the picture and the label? Found by types before names."""
 
 from __future__ import annotations
 
