@@ -57,8 +57,8 @@ def hub_folder(repo: str, download: bool, revision: str | None = None) -> Path:
     The cache names large files by their SHA-256, which is compared. Raises ConfigError for a name
     that is none; InputError as :func:`torch_file`; MissingExtra without huggingface-hub.
     """
-    hub = _hub()
     safe_name(repo, "hf:")
+    hub = _hub()
     try:
         folder = hub.snapshot_download(
             repo,

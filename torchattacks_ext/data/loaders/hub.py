@@ -30,8 +30,10 @@ def load_hub(ask: Ask) -> NamedData:
     name, and where several columns could be meant; InputError for what is not in the cache, for
     missing labels (-1) and sets without pictures; MissingExtra without the package datasets.
     """
-    package = _package("datasets")
     folder = local_folder(ask.name)
+    if folder is None:
+        safe_name(ask.name, "hf:")
+    package = _package("datasets")
     origin = folder or _snapshot(ask)
     if not origin.is_dir():
         raise InputError(f"{ask.spec}: {origin} is not a folder")
@@ -80,11 +82,10 @@ def _package(name: str) -> Any:
 def _snapshot(ask: Ask) -> Path:
     """The folder of the cache; filled only where the network may be used."""
     hub = _package("huggingface_hub")
-    repo = safe_name(ask.name, "hf:")
     try:
         return Path(
             hub.snapshot_download(
-                repo,
+                ask.name,
                 repo_type="dataset",
                 revision=ask.options.get("revision"),
                 allow_patterns=list(_FILES),
