@@ -199,6 +199,25 @@ def test_a_folder_of_timm_is_known_by_its_config(put: Any, tmp_path: Path) -> No
         load_model("hf:./mine")
 
 
+def test_pickled_weights_of_timm_are_read_by_the_restricted_reader(
+    put: Any, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    put("timm", stubs.timm())
+    file = stubs.timm_folder(tmp_path / "mine") / "model.safetensors"
+    torch.save(load_file(file), tmp_path / "mine" / "pytorch_model.bin")
+    expected = load_model("hf:./mine").model(IMAGES)
+    file.unlink()
+    assert torch.equal(load_model("hf:./mine").model(IMAGES), expected)
+    torch.save({"a": torch.nn.Linear(1, 1)}, tmp_path / "mine" / "pytorch_model.bin")
+    with pytest.raises(InputError, match="pickled objects, which could run code"):
+        load_model("hf:./mine")
+    (tmp_path / "mine" / "pytorch_model.bin").unlink()
+    with pytest.raises(InputError, match="neither model.safetensors nor pytorch_model.bin"):
+        load_model("hf:./mine")
+
+
 def test_random_weights_are_asked_for_and_doubted(put: Any) -> None:
     put("timm", stubs.timm())
     loaded = load_model("timm:net@none")

@@ -118,13 +118,29 @@ def test_a_dry_run_says_it_too(run: Run, pets: Path, net: str) -> None:
 
 
 def test_objects_of_the_form_of_maite(run: Run, pets: Path) -> None:
-    line = ["evaluate", "--model", "things:Model", "--data", "things:Maite", *QUICK]
+    line = [
+        "evaluate",
+        "--model",
+        "things:Model",
+        "--data",
+        "things:Maite",
+        *QUICK,
+        "--attacks",
+        "GN",
+    ]
     done = run(*line, "--json")
     assert done.code == 0, done.err
     report = EvaluationReport.from_dict(json.loads(done.out))
     assert report.model["class"] == "MaiteModel" and report.data["n_total"] == 12
     clean: Any = report["clean"].result
-    assert clean.reference.tolist() == [1, 0, 1, 0, 1, 0]  # by name: cat is the model's 1
+    assert clean.reference.tolist() == [
+        1,
+        0,
+        1,
+        0,
+        1,
+        0,
+    ]  # by name: cat is the model's 1
     assert clean.prediction.tolist() == [1, 1, 1, 1, 1, 1]
     as_is = run(*line, "--json", "--classes", "as-is")
     clean = EvaluationReport.from_dict(json.loads(as_is.out))["clean"].result

@@ -34,7 +34,8 @@ def load_hub(ask: Ask) -> NamedData:
     if folder is None:
         safe_name(ask.name, "hf:")
     package = _package("datasets")
-    origin = folder or _snapshot(ask)
+    # a bare "csv" or "owner/name" would be a builder or a repository to the package
+    origin = (folder or _snapshot(ask)).resolve()
     if not origin.is_dir():
         raise InputError(f"{ask.spec}: {origin} is not a folder")
     whole, split = _split(package, origin, ask)
@@ -53,7 +54,7 @@ def load_hub(ask: Ask) -> NamedData:
         notes.append("taken in turn from the classes, which lie one after another")
     used = order[: ask.n]
     pictures = whole.select_columns([image])
-    name = origin.resolve().name if folder is not None else ask.name
+    name = origin.name if folder is not None else ask.name
     return NamedData(
         name=name,
         dataset=Pictures(
