@@ -18,6 +18,8 @@ MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.25, 0.5]
 class Net(nn.Module):
     """Three channels, as many classes as are said."""
 
+    num_classes = 0
+
     def __init__(self, num_classes: int = 3) -> None:
         super().__init__()
         self.num_classes = num_classes

@@ -188,7 +188,9 @@ def test_timm_takes_the_weights_of_the_name_with_its_tag(
     assert package.told["local_files_only"] is False
 
 
-def test_a_folder_of_timm_is_known_by_its_config(put: Any, tmp_path: Path) -> None:
+def test_a_folder_of_timm_is_known_by_its_config(
+    put: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put("timm", stubs.timm())
     folder = stubs.timm_folder(tmp_path / "mine", n=5)
     assert load_model("hf:./mine").model(IMAGES).shape == (2, 5)
@@ -196,6 +198,11 @@ def test_a_folder_of_timm_is_known_by_its_config(put: Any, tmp_path: Path) -> No
     with pytest.raises(
         InputError, match="does not fit the architecture net.*of another shape"
     ):
+        load_model("hf:./mine")
+    monkeypatch.setattr(
+        stubs.Net, "num_classes", property(lambda net: 0, lambda *_: None)
+    )
+    with pytest.raises(InputError, match="gives features only"):
         load_model("hf:./mine")
 
 
@@ -214,7 +221,9 @@ def test_pickled_weights_of_timm_are_read_by_the_restricted_reader(
     with pytest.raises(InputError, match="pickled objects, which could run code"):
         load_model("hf:./mine")
     (tmp_path / "mine" / "pytorch_model.bin").unlink()
-    with pytest.raises(InputError, match="neither model.safetensors nor pytorch_model.bin"):
+    with pytest.raises(
+        InputError, match="neither model.safetensors nor pytorch_model.bin"
+    ):
         load_model("hf:./mine")
 
 
