@@ -1,7 +1,7 @@
 """Do the real packages do what the stand-ins of the quick tests say? Models and data, all offline.
 
-Slow: seconds a package. Each is skipped where it is not installed (requirements.txt beside this file);
-weights are random, files are made here, nothing is fetched.
+Slow: seconds a package. Each is skipped where it is not installed (requirements.txt beside this
+file); weights are random, files are made here, nothing is fetched.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Do model and data meet on one command line: sizes, channels, classes, factories, and one error?"""
+"""Do model and data meet on one command line: sizes, channels, classes, factories, one error?"""
 
 from __future__ import annotations
 

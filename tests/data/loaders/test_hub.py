@@ -1,4 +1,4 @@
-"""Are columns of the hub's tables found by their types, odd images read, and no code or net used?"""
+"""Are columns of the hub's tables found by their types, odd images read, no code or net used?"""
 
 from __future__ import annotations
 
@@ -192,7 +192,8 @@ def test_what_could_be_read_in_two_ways_is_refused(
 def test_a_card_that_leads_elsewhere_is_refused(
     path: str, load: Any, tmp_path: Path
 ) -> None:
-    card = f"---\nconfigs:\n- config_name: x\n  data_files:\n  - split: test\n    path: {path}\n---\n"
+    files = f"  data_files:\n  - split: test\n    path: {path}"
+    card = f"---\nconfigs:\n- config_name: x\n{files}\n---\n"
     (tmp_path / "README.md").write_text(card)
     with pytest.raises(InputError, match="README.md names the file"):
         load(table())

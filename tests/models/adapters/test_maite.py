@@ -1,4 +1,4 @@
-"""Is a model of MAITE's form asked with a list and read as a batch, its gradient kept where it is?"""
+"""Is a model of MAITE's form asked with a list and read as a batch, its gradient kept?"""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def label_column(whole: Any, ask: Ask) -> str:
             f"{ask.spec} has {len(found)} columns that could be the label "
             f"({', '.join(found or features)}); say label=COLUMN"
         )
-    return found[0]
+    return str(found[0])
 
 
 def _is_whole(feature: Any) -> bool:
