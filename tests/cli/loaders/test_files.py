@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file, save_model
 from torch import nn
 
+from torchattacks_ext.cli.loaders.cache import torch_file
 from torchattacks_ext.cli.loaders.checkpoints import read_weights
 from torchattacks_ext.cli.loaders.filling import fill, fitted, other_classes
 from torchattacks_ext.cli.loaders.loaded import prepared
@@ -187,6 +188,32 @@ def test_published_weights_come_from_the_cache_and_are_checked(
     place.write_bytes(content[:-1] + b"\1")
     with pytest.raises(InputError, match="has SHA-256 .*, published is"):
         load_model("torchvision:shufflenet_v2_x0_5")
+
+
+@pytest.mark.parametrize("works", [False, True])
+def test_the_net_is_used_when_told_and_its_failure_is_one_line(
+    works: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told: list[Any] = []
+
+    def fetch(url: str, place: str, wanted: str, progress: bool) -> None:
+        told.append((url, wanted))
+        if not works:
+            raise OSError("Name or service\nnot known")
+        Path(place).write_bytes(b"weights")
+
+    digest = hashlib.sha256(b"weights").hexdigest()[:8]
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
+    url = f"https://example.invalid/../net-{digest}.pth"
+    if works:
+        assert torch_file(url, True) == tmp_path / "checkpoints" / f"net-{digest}.pth"
+    else:
+        with pytest.raises(
+            InputError, match="downloaded .OSError: Name or service not known"
+        ):
+            torch_file(url, True)
+    assert told == [(url, digest)]
 
 
 class Spring:
