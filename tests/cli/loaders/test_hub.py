@@ -252,7 +252,7 @@ def test_random_weights_are_asked_for_and_doubted(put: Any) -> None:
         ("hf:owner/net", InputError, "owner/net is not in the cache"),
         ("hf:../../etc", InputError, "is not a folder"),
         ("hf:owner/../net", ConfigError, "is no name"),
-        ("hf:owner/net@../x", InputError, "not in the cache"),
+        ("hf:owner/net@../x", ConfigError, "is no revision"),
         (
             "torchvision:resnet81",
             ConfigError,

@@ -245,6 +245,8 @@ def test_names_and_packages(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub("."))
     with pytest.raises(ConfigError, match="is no name"):
         load_data("hf:owner/../set")
+    with pytest.raises(ConfigError, match="'../../x' is no revision"):
+        load_data("hf:owner/set,revision=../../x")
     with pytest.raises(InputError, match="nowhere is not a folder"):
         load_data("hf:./nowhere")
     monkeypatch.setitem(sys.modules, "datasets", None)

@@ -62,11 +62,7 @@ def imagenet_names(names: Sequence[str]) -> Names:
     thousand in the usual order and timm, which has the list, is installed.
     """
     found = [tuple(dict.fromkeys([name, *_parts(name)])) for name in names]
-    if (
-        len(found) == 1000
-        and _FIRST in _low(found[0])
-        and _LAST in _low(found[-1])
-    ):
+    if len(found) == 1000 and _FIRST in _low(found[0]) and _LAST in _low(found[-1]):
         synsets = _synsets()
         if len(synsets) == len(found):
             return tuple((*own, synset) for own, synset in zip(found, synsets))

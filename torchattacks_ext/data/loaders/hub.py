@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from ...errors import ConfigError, InputError, MissingExtra
 from ..digits import ranks
-from .ask import Ask, local_folder, safe_name
+from .ask import Ask, local_folder, safe_name, safe_revision
 from .columns import class_names, class_numbers, image_column, label_column
 from .labelled import NamedData
 from .pictures import Pictures
@@ -33,6 +32,7 @@ def load_hub(ask: Ask) -> NamedData:
     folder = local_folder(ask.name)
     if folder is None:
         safe_name(ask.name, "hf:")
+        safe_revision(ask.options.get("revision"))
     package = _package("datasets")
     # a bare "csv" or "owner/name" would be a builder or a repository to the package
     origin = (folder or _snapshot(ask)).resolve()
@@ -139,6 +139,8 @@ def _split(package: Any, folder: Path, ask: Ask) -> tuple[Any, str]:
 
 def _look_at_card(folder: Path, ask: Ask) -> None:
     """Raises InputError where the card sends the reader out of the folder."""
+    import yaml
+
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
     head = (
