@@ -68,8 +68,8 @@ def load_data(
       of one.
     - "torchvision:NAME[,split=test]": CIFAR10, SVHN, ... from `root` (default: ./data).
     - "medmnist:FLAG[,split=test,size=28]": from `root` (default: ~/.medmnist), MD5 checked.
-    - "hf:OWNER/NAME[,split=,image=,label=,config=,revision=]", "hf:./FOLDER": parquet files from the
-      cache of the hub, or what the package datasets reads in a folder.
+    - "hf:OWNER/NAME[,split=,image=,label=,config=,revision=]", "hf:./FOLDER": parquet files from
+      the cache of the hub, or what the package datasets reads in a folder.
 
     Grey images stay of one channel (`channels=3` repeats it), but for "imagefolder". The network is
     used only with `download`. Images are never resized unasked, for then eps would be that of

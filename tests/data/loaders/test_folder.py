@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -94,4 +95,48 @@ def test_a_broken_torchvision_is_explained(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torchvision.datasets", None)
     with pytest.raises(MissingExtra, match="torchattacks-ext doctor"):
+        load_data(f"imagefolder:{folder}")
+
+
+def test_what_is_passed_over_is_said(folder: Path) -> None:
+    """GIFs are no images to ImageFolder, and it turns no picture as its EXIF says."""
+    pil = pytest.importorskip("PIL.Image")
+    image = pil.fromarray(np.zeros((5, 6, 3), np.uint8))
+    image.save(folder / "cat" / "9.gif")
+    exif = pil.Exif()
+    exif[274] = 6
+    image.save(folder / "dog" / "9.jpg", exif=exif)
+    data = load_data(f"imagefolder:{folder}")
+    assert data.n == 6 and data.classes == ("cat", "dog")
+    assert "1 files have an EXIF orientation, which is not applied" in data.notes
+    assert any(note.startswith("1 files are not read") for note in data.notes)
+
+
+@pytest.mark.parametrize(
+    ("mode", "ending"),
+    [
+        ("CMYK", "jpg"),
+        ("RGBA", "png"),
+        ("LA", "png"),
+        ("P", "png"),
+        ("1", "png"),
+        ("L", "jpg"),
+    ],
+)
+def test_every_mode_is_red_green_blue(mode: str, ending: str, tmp_path: Path) -> None:
+    pil = pytest.importorskip("PIL.Image")
+    (tmp_path / "a").mkdir()
+    colour = (255, 255, 255) if mode in ("1", "L", "LA") else (204, 51, 102)
+    plain = pil.new("RGB", (8, 8), colour)
+    plain.convert(mode).save(tmp_path / "a" / f"0.{ending}")
+    pixels, _ = load_data(f"imagefolder:{tmp_path}").dataset[0]
+    assert pixels.shape == (3, 8, 8)
+    expected = torch.tensor(colour).reshape(3, 1, 1) / 255
+    assert (pixels - expected).abs().max() < 0.03
+
+
+def test_an_empty_class_is_refused(folder: Path) -> None:
+    """It would be left out, and every class behind it be called by another number."""
+    (folder / "bee").mkdir()
+    with pytest.raises(InputError, match="not one folder of images a class: .*bee"):
         load_data(f"imagefolder:{folder}")

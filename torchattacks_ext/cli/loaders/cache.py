@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ...data.loaders.ask import safe_name
+from ...data.loaders.ask import safe_name, safe_revision
 from ...errors import InputError, MissingExtra
 from ..common import one_line
 
@@ -57,8 +57,9 @@ def hub_folder(repo: str, download: bool, revision: str | None = None) -> Path:
     The cache names large files by their SHA-256, which is compared. Raises ConfigError for a name
     that is none; InputError as :func:`torch_file`; MissingExtra without huggingface-hub.
     """
-    hub = _hub()
     safe_name(repo, "hf:")
+    safe_revision(revision)
+    hub = _hub()
     try:
         folder = hub.snapshot_download(
             repo,

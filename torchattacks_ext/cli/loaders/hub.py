@@ -34,6 +34,7 @@ def load_hub(spec: str, download: bool) -> Loaded:
         folder = hub_folder(repo, download, revision or None)
     elif not folder.is_dir():
         raise InputError(f"{said} is not a folder")
+    folder = folder.resolve()  # a bare name would be a repository to the packages
     config = read_config(folder, said)
     if "architecture" in config and "model_type" not in config:
         return of_folder(folder, said)

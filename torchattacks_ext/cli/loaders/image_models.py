@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import json
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError, InputError, MissingExtra
 from .cache import hub_folder
-from .filling import fill
+from .filling import fill, fitted
 from .loaded import Loaded
 from .names import imagenet_names, random_flag, synset_names
 from .tensors import read_folder
@@ -43,13 +44,9 @@ def load_timm(spec: str, download: bool) -> Loaded:
         )
     found = of_folder(hub_folder(repo, download), f"timm:{name}")
     thousand = getattr(found.model, "num_classes", None) == 1000
-    return found if found.classes or not thousand else _with(found, synset_names())
-
-
-def _with(found: Loaded, classes: Any) -> Loaded:
-    from dataclasses import replace
-
-    return replace(found, classes=classes)
+    if found.classes or not thousand:
+        return found
+    return replace(found, classes=synset_names())
 
 
 def of_folder(folder: Path, said: str) -> Loaded:
@@ -68,7 +65,10 @@ def of_folder(folder: Path, said: str) -> Loaded:
         Exception
     ) as error:  # arguments of the file that the architecture does not have
         raise InputError(f"{said}: timm cannot build it ({error})") from error
-    fill(model, read_folder(folder, said), said, f"the architecture {name}")
+    if not getattr(model, "num_classes", 1):
+        raise InputError(f"{said} gives features only (num_classes 0), no classes")
+    state = fitted(read_folder(folder, said), model.state_dict())
+    fill(model, state, said, f"the architecture {name}")
     labels = config.get("label_names") or (config.get("pretrained_cfg") or {}).get(
         "label_names"
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 OWN = "model"
 """Of --resize: as the model's own transform does it."""
+GREY = "; say channels=3 after the name of the data, where its kind has that option"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ def read_data(spec: str, given: Given, loaded: Loaded) -> NamedData:
         data = _read(spec, given, loaded)
         return data if given.classes == AS_IS else as_model(data, names)
     except (ConfigError, InputError) as error:
-        raise type(error)(f"--data: {error}") from error
+        said = str(error)
+        raise type(error)(
+            said if said.startswith("--") else f"--data: {said}"
+        ) from error
 
 
 def _read(spec: str, given: Given, loaded: Loaded) -> NamedData:
@@ -139,7 +143,7 @@ def on_device(
     if known is not None and known.channels != shape[0]:
         raise ConfigError(
             f"the images have {shape[0]} channels, {loaded.name} takes {known.channels}"
-            + ("; say channels=3 after the name of the data" if shape[0] == 1 else "")
+            + (GREY if shape[0] == 1 else "")
         )
     model = found.model
     try:

@@ -63,6 +63,11 @@ def load_model(
     if kind in _PUBLISHED and name:
         _refuse_options(spec, arch, weights)
         loaded = _PUBLISHED[kind](name, download)
+    elif spec and path.is_dir():
+        refuse_other_formats(path)
+        raise ConfigError(
+            f"--model {spec} is a folder; one of the hub's form is written hf:./FOLDER"
+        )
     elif path.suffix.lower() == ONNX:
         _refuse_options(spec, arch, weights)
         loaded = _onnx(path)

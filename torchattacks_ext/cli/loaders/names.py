@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 AS_IS = "as-is"
 """Of --classes: labels are the model's numbers already."""
-_FIRST, _LAST = "tench", "toilet"
-"""Parts of the first and the last class of ImageNet's thousand, however they are written."""
+_FIRST, _LAST = "tench", "toilet tissue"
+"""Synonyms of the first and the last class of ImageNet's thousand, however they are listed."""
 
 
 def read_names(path: Path) -> Names:
@@ -62,11 +62,7 @@ def imagenet_names(names: Sequence[str]) -> Names:
     thousand in the usual order and timm, which has the list, is installed.
     """
     found = [tuple(dict.fromkeys([name, *_parts(name)])) for name in names]
-    if (
-        len(found) == 1000
-        and _FIRST in _low(found[0])
-        and "toilet tissue" in _low(found[-1])
-    ):
+    if len(found) == 1000 and _FIRST in _low(found[0]) and _LAST in _low(found[-1]):
         synsets = _synsets()
         if len(synsets) == len(found):
             return tuple((*own, synset) for own, synset in zip(found, synsets))

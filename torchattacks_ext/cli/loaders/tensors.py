@@ -7,9 +7,11 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from ...errors import InputError
+from .checkpoints import read_weights
 
 SUFFIX = ".safetensors"
 INDEX = ".safetensors.index.json"
+PICKLED = "pytorch_model.bin"
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
@@ -75,8 +77,12 @@ def check_index(folder: Path, said: str) -> None:
 
 
 def read_folder(folder: Path, said: str) -> dict[str, Any]:
-    """The tensors of model.safetensors or of its pieces. Raises InputError."""
+    """The tensors of model.safetensors, of its pieces, or of pytorch_model.bin by the restricted
+    reader. Raises InputError.
+    """
     for name in (f"model{SUFFIX}", f"model{INDEX}"):
         if (folder / name).is_file():
             return read_tensors(folder / name)
-    raise InputError(f"{said} has no model.safetensors; pickled weights are not read")
+    if (folder / PICKLED).is_file():
+        return read_weights(folder / PICKLED).state
+    raise InputError(f"{said} has neither model.safetensors nor {PICKLED}")

@@ -15,6 +15,7 @@ from ...errors import ConfigError
 Resize = int | Callable[[Any], Tensor] | None
 """Side of a square, or an RGB image of PIL to pixels (C, H, W) in [0, 1]; None leaves sizes."""
 _OPTION = re.compile(r",([a-z_]+)=([^,=]*)$")
+_REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-/]*")
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]*(/[A-Za-z0-9][A-Za-z0-9._\-]*)?")
 
 
@@ -94,6 +95,17 @@ def safe_name(name: str, what: str) -> str:
             "written ./FOLDER or from the root of the disk"
         )
     return name
+
+
+def safe_revision(revision: str | None) -> str | None:
+    """A branch, tag or commit that is one; None stays None. Raises ConfigError.
+
+    >>> safe_revision("refs/pr/3")
+    'refs/pr/3'
+    """
+    if revision is None or (_REVISION.fullmatch(revision) and ".." not in revision):
+        return revision
+    raise ConfigError(f"{revision!r} is no revision: a branch, a tag or a commit")
 
 
 def local_folder(name: str) -> Path | None:

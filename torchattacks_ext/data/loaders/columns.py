@@ -1,4 +1,4 @@
-"""Which columns of a table hold the picture and the label? Found by their types, not their names."""
+"""Which columns of a table hold the picture and the label? Found by types before names."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def label_column(whole: Any, ask: Ask) -> str:
             f"{ask.spec} has {len(found)} columns that could be the label "
             f"({', '.join(found or features)}); say label=COLUMN"
         )
-    return found[0]
+    return str(found[0])
 
 
 def _is_whole(feature: Any) -> bool:

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from ...errors import ConfigError, InputError, MissingExtra
 from ..digits import ranks
-from .ask import Ask, local_folder, safe_name
+from .ask import Ask, local_folder, safe_name, safe_revision
 from .columns import class_names, class_numbers, image_column, label_column
 from .labelled import NamedData
 from .pictures import Pictures
@@ -30,9 +29,13 @@ def load_hub(ask: Ask) -> NamedData:
     name, and where several columns could be meant; InputError for what is not in the cache, for
     missing labels (-1) and sets without pictures; MissingExtra without the package datasets.
     """
-    package = _package("datasets")
     folder = local_folder(ask.name)
-    origin = folder or _snapshot(ask)
+    if folder is None:
+        safe_name(ask.name, "hf:")
+        safe_revision(ask.options.get("revision"))
+    package = _package("datasets")
+    # a bare "csv" or "owner/name" would be a builder or a repository to the package
+    origin = (folder or _snapshot(ask)).resolve()
     if not origin.is_dir():
         raise InputError(f"{ask.spec}: {origin} is not a folder")
     whole, split = _split(package, origin, ask)
@@ -51,7 +54,7 @@ def load_hub(ask: Ask) -> NamedData:
         notes.append("taken in turn from the classes, which lie one after another")
     used = order[: ask.n]
     pictures = whole.select_columns([image])
-    name = origin.resolve().name if folder is not None else ask.name
+    name = origin.name if folder is not None else ask.name
     return NamedData(
         name=name,
         dataset=Pictures(
@@ -80,11 +83,10 @@ def _package(name: str) -> Any:
 def _snapshot(ask: Ask) -> Path:
     """The folder of the cache; filled only where the network may be used."""
     hub = _package("huggingface_hub")
-    repo = safe_name(ask.name, "hf:")
     try:
         return Path(
             hub.snapshot_download(
-                repo,
+                ask.name,
                 repo_type="dataset",
                 revision=ask.options.get("revision"),
                 allow_patterns=list(_FILES),
@@ -137,6 +139,8 @@ def _split(package: Any, folder: Path, ask: Ask) -> tuple[Any, str]:
 
 def _look_at_card(folder: Path, ask: Ask) -> None:
     """Raises InputError where the card sends the reader out of the folder."""
+    import yaml
+
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
     head = (

@@ -31,8 +31,8 @@ def load_vision(ask: Ask) -> NamedData:
     """At most n images of a data set of torchvision; see :func:`..named.load_data`.
 
     Its order is kept; where all labels are in the order of the classes, images are taken in turn
-    from them. Raises ConfigError for a name, a split that it does not have; InputError where its files
-    are not in the folder or damaged; MissingExtra without torchvision.
+    from them. Raises ConfigError for a name, and for a split that it does not have; InputError
+    where its files are not in the folder or damaged; MissingExtra without torchvision.
     """
     if ask.name not in SETS:
         raise ConfigError(f"{ask.spec} is not one of {', '.join(SETS)}")

@@ -19,9 +19,10 @@ from ...errors import ModelContractError
 class MaiteModel(nn.Module):
     """`model` of MAITE's form on batches: images (N, C, H, W) to scores (N, K).
 
-    A model that is a Module as well, or that has one in an attribute, is registered with its
-    parameters; a gradient goes through where the model lets it. Raises ModelContractError where it
-    does not answer each image with one row of K scores.
+    Modules that the model is or has as attributes are registered with their parameters, and a
+    gradient goes through them where the model lets it. Without any the images are detached: the
+    model may turn them into arrays, and gives scores only. Raises ModelContractError where it does
+    not answer each image with one row of K scores.
 
     >>> class Two:
     ...     metadata = {"id": "two", "index2label": {0: "dark", 1: "light"}}
@@ -34,13 +35,16 @@ class MaiteModel(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        inner = getattr(model, "model", None)
-        if not isinstance(model, nn.Module) and isinstance(inner, nn.Module):
-            self.inner = inner
+        own = isinstance(model, nn.Module) or not hasattr(model, "__dict__")
+        parts = () if own else vars(model).values()
+        self.inside = nn.ModuleList(
+            part for part in parts if isinstance(part, nn.Module)
+        )
+        self.differs = isinstance(model, nn.Module) or len(self.inside) > 0
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (N, K) on the device of the images."""
-        answers = self.model(list(images))
+        answers = self.model(list(images if self.differs else images.detach()))
         if len(answers) != len(images):
             raise ModelContractError(
                 f"the model gave {len(answers)} answers to {len(images)} images, expected one each"
