@@ -26,11 +26,11 @@ from .rows.memory import give_back, too_short
 from .rows.pieces import (
     Gap,
     Piece,
-    is_failed,
     left_by,
     non_finite_flags,
     piece_flags,
 )
+from .rows.whole import joined, shrunk
 
 if TYPE_CHECKING:
     from .stages.base import RowStage, Shared, StageRows
@@ -162,22 +162,14 @@ class Running:
 
     def _shrunk(self, lot: Lot) -> bool:
         """Whether fewer rows at once can be tried; then that is how it goes on."""
-        size = self.stage.plan.batch_size
-        if self.stage.unit == "group":
-            size = min(size, len(lot))
-        if size <= 1:
-            return False
         try:
-            self.stage.shrink(size // 2)
+            half = shrunk(self.stage, len(lot))
         except TorchattacksExtError as error:
             self._end(error)
             return True
-        self.most, self._retry = min(self.most or size, size // 2), True
-        label, half = self.stage.label, size // 2
-        logger.warning(
-            "stage %s: too little memory for %d rows, now %d", label, size, half
-        )
-        return True
+        if half is not None:
+            self.most, self._retry = min(self.most or 2 * half, half), True
+        return half is not None
 
     def _finished(
         self,
@@ -304,18 +296,11 @@ class Running:
 
     def _joined(self) -> Result | None:
         """All parts as one; None, and the stage ends, where nothing was measured."""
-        known = [part.result for part in self._ordered() if isinstance(part, Piece)]
-        gaps = [part for part in self.parts if isinstance(part, Gap)]
-        if not known or ((gaps or self.failure) and all(map(is_failed, known))):
-            reasons = [gap.reason for gap in gaps if gap.reason is not None]
-            late = BackendError("the limit ended the run before its first row")
-            self._end(self.failure or next(iter(reasons), late))
+        found = joined(self._ordered(), self.failure)
+        if isinstance(found, Exception):
+            self._end(found)
             return None
-        parts = [
-            part.result if isinstance(part, Piece) else part.like(known[0])
-            for part in self._ordered()
-        ]
-        return type(parts[0]).concat(parts)
+        return found
 
     def _whole(self) -> Result | None:
         whole = self._joined() if self.closed is None else self.closed

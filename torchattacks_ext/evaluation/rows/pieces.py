@@ -22,7 +22,7 @@ from ...results.base.groups import Groups
 from ...results.base.result import Result
 from ...results.base.sidecar import SideCar
 from ...results.base.unknown import known_fields
-from ...results.evaluation import FAMILIES
+from ...results.stages.report import FAMILIES
 from ..gallery import Picture
 from .lots import Lot
 

@@ -122,22 +122,3 @@ def status_notes(result: Result) -> tuple[str, ...]:
     return tuple(
         f"{things(found[code], 'image')} {words[code]}" for code in words if found[code]
     )
-
-
-def found_norm(stage: StageReport, result: AttackResult) -> str:
-    """The median size of what a minimum-norm attack found by itself; "" for other attacks."""
-    entry = stages.zoo_entry(stage)
-    if entry is None or entry.family not in ("minimum-norm", "optimisation"):
-        return ""
-    norms = result.found_norm[
-        result.found_norm.isfinite() & (result.clean_correct == 1)
-    ]
-    if not len(norms):
-        return (
-            "minimum-norm attack: it fooled the model on no correct image, at any size"
-        )
-    norm = one_line(stages.settings_of(stage).get("norm", ""), 20)
-    return (
-        f"minimum-norm attack: median {norm} size of its changes {number(float(norms.median()))}, "
-        f"before the ball ({things(len(norms), 'correct image')} fooled)"
-    )

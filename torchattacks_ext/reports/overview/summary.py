@@ -143,9 +143,8 @@ def _clean(report: EvaluationReport) -> str:
 
 def _withstood(report: EvaluationReport) -> list[str]:
     ran = [s for s in report.stages if is_attack(s) and usable(s)]
-    if not ran and budget_sentences(report):
-        return []
-    return [_attacked(report, ran)]
+    sampled = not ran and budget_sentences(report)
+    return [] if sampled else [_attacked(report, ran)]
 
 
 def _attacked(report: EvaluationReport, ran: list[StageReport]) -> str:
