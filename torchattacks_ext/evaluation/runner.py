@@ -199,7 +199,7 @@ def _run(
         with session(view.model):
             work.close()
     for run in running:
-        run.refuse_more(whole.n)
+        run.before.refuse_more(whole.n)
     described, all_rows = facts.describe(shard), whole.describe()
     if work.asked and not work.finite:
         raise _nothing_finite(running, described["n"])

@@ -12,7 +12,6 @@ from ..attacks.base.finished import failed_flag
 from ..errors import (
     BackendError,
     ModelContractError,
-    StateError,
     TorchattacksExtError,
 )
 from ..models.broken import is_models_own
@@ -21,7 +20,8 @@ from ..results.base.origin import groups_hash
 from ..results.base.result import Result
 from ..results.evaluation import StageReport
 from .gallery import Gallery, Picture
-from .rows.lots import Lot, covered
+from .rows.before import Before
+from .rows.lots import Lot
 from .rows.memory import give_back, too_short
 from .rows.pieces import (
     Gap,
@@ -51,7 +51,7 @@ class Running:
 
     stage: RowStage
     parts: list[Piece | Gap] = field(default_factory=list)
-    before: list[Piece] = field(default_factory=list)
+    before: Before = field(default_factory=Before)
     cost: Cost = Cost()
     error: str | None = None
     failure: ModelContractError | None = None
@@ -75,42 +75,21 @@ class Running:
         A stage that closes holds its images, which no state keeps: it starts anew.
         """
         pieces = [] if self.stage.closes else pieces
-        places = {(piece.start, piece.stop): piece for piece in pieces}
-        self.before = [places[place] for place in sorted(places)]
-        self.stage.recall([piece.tally for piece in self.before])
+        self.before = Before(pieces)
+        self.stage.recall([piece.tally for piece in self.before.pieces])
 
     def known(self, lot: Lot) -> list[tuple[Lot, bool]]:
-        """The parts of a lot that an earlier run finished, and those that it did not.
-
-        Rows that depend on each other count as finished together only.
-        """
-        spans = [(piece.start, piece.stop) for piece in self.before]
-        parts = list(covered(lot, spans))
-        if self.stage.unit == "row" or all(done for _, done in parts):
-            return parts
-        self.before = [
-            p for p in self.before if p.stop <= lot.start or p.start >= lot.stop
-        ]
-        return [(lot, False)]
+        """The parts of a lot that an earlier run finished, and those that it did not."""
+        return self.before.known(lot, by_row=self.stage.unit == "row")
 
     def earlier(self, lot: Lot) -> Piece:
         """The piece of an earlier run that a lot lies in. Raises StateError for other data."""
-        piece = next(p for p in self.before if p.start <= lot.start < p.stop)
-        piece.check(lot)
+        piece = self.before.of(lot)
         if piece not in self.parts:
             self.parts.append(piece)
             self.cost += piece.cost
             self.gone += piece.cost
         return piece
-
-    def refuse_more(self, n: int) -> None:
-        """Raises StateError where an earlier run had rows beyond the `n` of the data."""
-        last = max((piece.stop for piece in self.before), default=0)
-        if last > n:
-            raise StateError(
-                f"the state is of other data: it has rows up to {last}, the data end at {n}; give "
-                "another folder, or the data of that run"
-            )
 
     def owe(self, cost: Cost) -> None:
         """What was spent on rows before the stage had them; booked on its next piece."""
