@@ -169,7 +169,7 @@ class OODScores(Sample):
         return {
             "n": len(self),
             "scores": list(self.scores),
-            "sets": self._sets(confidence, self.doubt is None),
+            "sets": self.by_set(confidence, ends=self.doubt is None),
             "fpr95_counts": dict(POSITIVES),
             "confidence": confidence,
             **left_out({"intervals": self.doubt if self.outside else None}),
@@ -179,12 +179,13 @@ class OODScores(Sample):
     def group_summaries(self, confidence: float) -> dict[str, Any]:
         """{"groups": name -> n and the numbers of each set, without intervals}, or {}."""
         found = {
-            name: {"n": len(part), "sets": part._sets(confidence, False)}
+            name: {"n": len(part), "sets": part.by_set(confidence, ends=False)}
             for name, part in self.by_group().items()
         }
         return {"groups": found} if found else {}
 
-    def _sets(self, confidence: float, ends: bool) -> dict[str, Any]:
+    def by_set(self, confidence: float = 0.95, *, ends: bool = True) -> dict[str, Any]:
+        """set -> its numbers, as in :meth:`summary`; ends: whether with intervals."""
         return {one.name: self._of(one, confidence, ends) for one in self.outside}
 
     def _of(self, one: OutsideSet, confidence: float, ends: bool) -> dict[str, Any]:
