@@ -171,7 +171,7 @@ def _text(probes: list[dict[str, str]], attacks: list[dict[str, Any]]) -> str:
         "",
         "--attacks also takes msa, autoattack and fast (msa, engine own, version fast). The name",
         "autoattack, in any mixture of cases, is the real AutoAttack; the class of torchattacks is",
-        "attack=AutoAttack of a stage 'attack'.",
+        "attack=AutoAttack of a stage 'attack'. Any other class is package.module:Class.",
     ]
     lines += ["", f"torchattacks: {paper_of(TORCHATTACKS_BIBTEX)}; BibTeX: --bibtex"]
     return "\n".join(lines)

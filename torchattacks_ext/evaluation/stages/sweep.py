@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -175,14 +176,7 @@ class SweepStage(RowStage):
             if not len(open_rows):
                 break
             part = rows_at(batch, torch.from_numpy(open_rows))
-            own = Shared(
-                shared.view,
-                shared.judge,
-                shared.clean.take(right[open_rows]),
-                shared.n_classes,
-                shared.traits,
-                shared.model,
-            )
+            own = replace(shared, clean=shared.clean.take(right[open_rows]))
             found = stage.rows(part, own).result
             assert isinstance(found, AttackResult)
             flags += found.flags
