@@ -34,6 +34,7 @@ STAGE: dict[str, dict[str, Any]] = {
     "msa": MIXED,
     "autoattack": {},
     "attack": {"attack": "FGSM"},
+    "budgeted": {"attack": "PGD", "cheap": "FGSM"},
 }
 GROUPS = ["night", "day", "night", "day", "night"]
 
