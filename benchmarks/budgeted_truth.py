@@ -157,7 +157,7 @@ def main() -> None:
         cells["textbook"] = partial(textbook, pgd, 100, replays)
         cells[f"textbook; {MANY:,}"] = partial(textbook, large, 300, replays // 4)
         cells[f"useless; {MANY:,}"] = partial(replay, large.blind(), few)
-        cells[f"PGD, any time; {MANY:,}"] = partial(replay, large, few, "anytime")
+        cells[f"PGD, any time; {MANY:,}"] = partial(replay, large, few // 10, "anytime")
         for what, cell in cells.items():
             if what not in own:
                 own[what] = cell()

@@ -40,6 +40,7 @@ STAGE: dict[str, dict[str, Any]] = {
     "shift": {"other": OTHER},
     "data-audit": {"near": None},
     "attack": {"attack": "FGSM"},
+    "budgeted": {"attack": "PGD", "cheap": "FGSM"},
 }
 GROUPS = ["night", "day", "night", "day", "night"]
 

@@ -125,7 +125,8 @@ class Budgeted(Sample):
         """The interval with its counts; its confidence is that of the plan, not the argument."""
         if self.chosen is not None or not bool(self.answered.any()):
             why = self.chosen or "there are no rows"
-            return {"n": len(self), **left_out({"robust_accuracy_bounds": why})}
+            said = left_out({"robust_accuracy_bounds": why})
+            return {"n": len(self), **said, **self.group_summaries(confidence)}
         found = self.accuracy()
         return {
             "n": found.n,
@@ -138,6 +139,7 @@ class Budgeted(Sample):
             "attacked": found.attacked,
             "full_run": found.full_run,
             "sentence": found.sentence,
+            **self.group_summaries(confidence),
         }
 
 
