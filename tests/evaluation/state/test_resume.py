@@ -193,7 +193,7 @@ def test_a_full_disk_keeps_what_was_finished(
 
     with monkeypatch.context() as patch:
         patch.setattr(journal.os, "fsync", full)
-        with pytest.raises(StateError, match="No space left.*5 finished row groups"):
+        with pytest.raises(StateError, match="No space left.*5 finished lines"):
             evaluate(waves(), (images, labels), plan, state=tmp_path)
     assert len((tmp_path / "rows.jsonl").read_bytes().splitlines()) == 5
     report = evaluate(waves(), (images, labels), plan, state=tmp_path)
