@@ -171,7 +171,12 @@ def _run(
     scene: _Scene, running: list[Running], keeper: Nowhere, progress: bool
 ) -> EvaluationReport:
     """The whole pass, from what an earlier run left to the report."""
-    plan, view, stream, started = scene.plan, scene.view, scene.stream, time.time()
+    plan, view, stream, started = (
+        scene.plan,
+        scene.view,
+        scene.stream,
+        time.perf_counter(),
+    )
     before = look = keeper.recall(running)
     stream.traits = None if before is None else before.traits
     gallery, facts, whole = Gallery(plan.box), DataFacts(), DataFacts()
@@ -209,7 +214,7 @@ def _run(
     stages = reduce_sets(ordered, stages, judge, stream, scene.data, scene.model)
     shown = _shown(gallery, stages, judge)
     gone = sum((run.gone for run in running), Cost() if before is None else before.cost)
-    spent = Cost(view.meter.forward, view.meter.backward, time.time() - started)
+    spent = Cost(view.meter.forward, view.meter.backward, time.perf_counter() - started)
     late = late_flags(running, scene.limits, kept)
     origin = keeper.facts()
     if scene.shard is not None:

@@ -163,7 +163,7 @@ def test_notes_tell_what_weakens_an_attack(half_space: Any, run: Any) -> None:
     report = run(model, (images, labels), pgd, "APGD", "FGSM")
     notes = report["PGD"].notes
     assert any("carry only 28.5 % of the radius" in note for note in notes)
-    assert any("depends on how batches are cut" in note for note in notes)
+    assert any("depends on how groups are cut" in note for note in notes)
     assert any("reseeds itself" in note for note in report["APGD"].notes)
     assert report["FGSM"].notes == ()
     for stage in report.stages:

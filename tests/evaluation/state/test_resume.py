@@ -193,7 +193,7 @@ def test_a_full_disk_keeps_what_was_finished(
 
     with monkeypatch.context() as patch:
         patch.setattr(journal.os, "fsync", full)
-        with pytest.raises(StateError, match="No space left.*5 finished row groups"):
+        with pytest.raises(StateError, match="No space left.*5 finished lines"):
             evaluate(waves(), (images, labels), plan, state=tmp_path)
     assert len((tmp_path / "rows.jsonl").read_bytes().splitlines()) == 5
     report = evaluate(waves(), (images, labels), plan, state=tmp_path)
@@ -233,6 +233,32 @@ def test_a_signal_stops_the_run_with_one_sentence(
 
 def waves_named(waves: Any, name: str) -> nn.Module:
     return type(name, (waves,), {})()
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_really_full_keeps_what_was_finished(
+    waves: Any, images: Tensor, labels: Tensor, plan: Any, tmp_path: Path
+) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", str(small)]
+    try:
+        if subprocess.run(mount, capture_output=True, check=False).returncode:
+            pytest.skip("no right to mount")
+    except FileNotFoundError:
+        pytest.skip("there is no mount")
+    try:
+        with pytest.raises(StateError, match="No space left"):
+            evaluate(waves(), (images, labels), plan, state=small)
+        whole = [line for line in (small / "rows.jsonl").read_bytes().splitlines(True)]
+        assert whole and all(line.endswith(b"\n") for line in whole)
+        other = tmp_path / "roomy"
+        shutil.copytree(small, other)
+        report = evaluate(waves(), (images, labels), plan, state=other)
+        assert report.provenance["state"]["pieces_before"] == len(whole) - 1
+        assert report.provenance["state"]["bad_lines"] == 0
+    finally:
+        subprocess.run(["umount", str(small)], check=False)
 
 
 SCRIPT = """

@@ -47,23 +47,29 @@ class Journal:
         """
         data = _line(record)
         try:
-            with open(self._path, "ab") as handle:
-                before = handle.tell()
-                try:
-                    handle.write(_break(self._path) + data)
-                    handle.flush()
-                    os.fsync(handle.fileno())
-                except OSError:
-                    with suppress(OSError):  # a half line would be skipped as well
-                        os.truncate(self._path, before)
-                    raise
+            _write(self._path, _break(self._path) + data)
         except OSError as error:
             kept = len(self.lines) + self.n_written
             raise StateError(
                 f"state {str(self.folder)!r} cannot be written: {error.strerror or error}; its "
-                f"{kept} finished row groups are kept: make room and run again with the same state"
+                f"{kept} finished lines are kept: make room and run again with the same state"
             ) from error
         self.n_written += 1
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Append to a file, all of it or nothing, and wait for the disk."""
+    with open(path, "ab", buffering=0) as handle:  # nothing is left for close()
+        before = handle.tell()
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[handle.write(left) :]
+            os.fsync(handle.fileno())
+        except OSError:
+            with suppress(OSError):  # half a line would be skipped as well
+                os.truncate(path, before)
+            raise
 
 
 def _line(record: Mapping[str, Any]) -> bytes:
@@ -78,6 +84,8 @@ def _check(body: bytes) -> bytes:
 
 def _break(path: Path) -> bytes:
     """A new line first, where the last one was cut."""
+    if not path.is_file():
+        return b""
     with open(path, "rb") as handle:
         if not handle.seek(0, os.SEEK_END):
             return b""
