@@ -98,7 +98,9 @@ class Smooth:
             noise = normals(numbers)[:, :size].reshape(-1, *x.shape)
             return x + per_row(length, x) * noise.to(x.dtype)
         part = 2 * length / size if self.norm == "L1" else 3 * length**2 / size
-        value = numbers[:, :size].reshape(-1, *x.shape) / per_row(part, x).clamp_min(TINY)
+        value = numbers[:, :size].reshape(-1, *x.shape) / per_row(part, x).clamp_min(
+            TINY
+        )
         return torch.where(value < 1, value.to(x.dtype), x)
 
     def last(self, state: State) -> None:
