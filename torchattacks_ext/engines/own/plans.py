@@ -77,9 +77,18 @@ _L2: Mapping[str, tuple[AttackSpec, ...]] = {
     ),
     "full": PLANS["full"],
 }
+_IN_L1 = (_A, _malt(1, 30, 0.7), _fab(1, 50, NONE), _warm(50, NONE))
 _L1: Mapping[str, tuple[AttackSpec, ...]] = {
-    "fast": _L2["fast"],
-    "standard": _L2["standard"],
+    "fast": (*_IN_L1, _smooth(2, 0.6)),
+    "standard": (
+        *_IN_L1,
+        _smooth(2, 0.85),
+        _smooth(1, 0.6),
+        _fab(3, 100, 0.5),
+        _malt(3, 100, 0.2, reach=3),
+        _warm(100, 0.4),
+        replace(_E, gate=0.1),
+    ),
     # AutoAttack's own lines in L1
     "full": _full(
         AttackSpec("apgd", loss="ce", steps=100, restarts=5, reach=3),
