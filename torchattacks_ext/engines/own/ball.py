@@ -76,7 +76,8 @@ class Ball:
         change = (points - self.images).flatten(1)
         order = {"Linf": torch.inf, "L2": 2.0, "L1": 1.0}[self.norm]
         length = torch.linalg.vector_norm(change, order, dim=1)
-        return length > self.radius.to(length) * (1 + 10 * ROUNDING)
+        found: Tensor = length > self.radius.to(length) * (1 + 10 * ROUNDING)
+        return found
 
 
 def free(gradient: Tensor, points: Tensor) -> Tensor:

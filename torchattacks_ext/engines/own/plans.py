@@ -68,10 +68,9 @@ _L2: Mapping[str, tuple[AttackSpec, ...]] = {
     "fast": (*_IN_L2, _smooth(2, 0.3)),
     "standard": (
         *_IN_L2,
-        _fab(3, 75, 0.6),
+        _fab(3, 100, 0.6),
         _smooth(2, 0.35),
         _malt(3, 100, 0.25),
-        _fab(9, 100, 0.35),
         _warm(100, 0.45),
         replace(_E, gate=0.2),
     ),
