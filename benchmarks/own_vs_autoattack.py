@@ -53,7 +53,7 @@ MODELS = {
     "cifar10_vit_pgd L2": ".25",
     "mnist_mmr_universal L2": "1.5",
     "cifar10_resnet2b_at2 L1": "1.5",
-    "cifar10_vit_pgd L1": "1.5",
+    "mnist_wide_kw L1": "5",
     "mnist_mmr_universal L1": "4",
 }
 TUNED = (*tuple(MODELS)[:6], "mnist_fast_pgd L2", "mnist_fast_pgd L1")
