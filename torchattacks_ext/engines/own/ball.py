@@ -127,10 +127,10 @@ def _share(change: Tensor, room: Tensor, radius: Tensor) -> Tensor:
     limit = radius.to(size) ** 2
     t = radius.to(size) / _lengths(size).clamp_min(TINY)
     for _ in range(ROUNDS):
-        full = t[:, None] * size > most
-        fixed = torch.where(full, most, 0.0).square().sum(1)
-        rest = torch.where(full, 0.0, size).square().sum(1)
-        new = ((limit - fixed).clamp_min(0) / rest.clamp_min(TINY)).sqrt()
+        cut = torch.minimum(t[:, None] * size, most)
+        whole = _lengths(cut).square()
+        rest = _lengths(cut * (cut < most)).square()  # of pixels that have room
+        new = t * ((limit - whole + rest).clamp_min(0) / rest.clamp_min(TINY**2)).sqrt()
         grows = new > t * (1 + 4 * torch.finfo(t.dtype).eps)
         t = torch.where(grows, new, t).clamp_max(1)
         if t.device.type == "cpu" and not bool(grows.any()):
