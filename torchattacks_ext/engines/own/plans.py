@@ -77,20 +77,22 @@ _L2: Mapping[str, tuple[AttackSpec, ...]] = {
     "full": PLANS["full"],
 }
 _IN_L1 = (_A, _malt(1, 30, 0.7), _fab(1, 50, NONE), _warm(50, NONE))
+_CE = AttackSpec("apgd", loss="ce", steps=100, gate=0.85, reach=3)
 _L1: Mapping[str, tuple[AttackSpec, ...]] = {
-    "fast": (*_IN_L1, _smooth(2, 0.6)),
+    "fast": (*_IN_L1, _CE, _smooth(2, 0.5)),
     "standard": (
         *_IN_L1,
-        _smooth(2, 0.85),
-        _smooth(1, 0.6),
+        replace(_CE, restarts=5),
+        _malt(3, 100, 0.7, reach=3),
+        _smooth(2, 0.7),
+        _smooth(1, 0.5),
         _fab(3, 100, 0.5),
-        _malt(3, 100, 0.2, reach=3),
         _warm(100, 0.4),
-        replace(_E, gate=0.1),
+        replace(_E, gate=0.15),
     ),
     # AutoAttack's own lines in L1
     "full": _full(
-        AttackSpec("apgd", loss="ce", steps=100, restarts=5, reach=3),
+        replace(_CE, restarts=5, gate=NONE),
         AttackSpec("apgd-t", steps=100, targets=5, reach=3),
     ),
 }
