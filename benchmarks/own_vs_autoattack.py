@@ -61,6 +61,7 @@ TUNED = (
     *tuple(MODELS)[:6],
     "mnist_fast_pgd L2",
     "mnist_mmr_universal L1",
+    "cifar10_resnet2b_at2 L1",
 )
 """Models whose rows had a say in the gates of the plan of that norm (own_gates.py: L2 and L1)."""
 TWICE = ("mnist_wide_kw", "mnist_mmr_universal", "mnist_fast_pgd")
