@@ -53,11 +53,17 @@ MODELS = {
     "cifar10_vit_pgd L2": ".25",
     "mnist_mmr_universal L2": "1.5",
     "cifar10_resnet2b_at2 L1": "1.5",
-    "cifar10_vit_pgd L1": "1.5",
+    "mnist_wide_kw L1": "5",
+    "mnist_mlp_trades L1": "5",
     "mnist_mmr_universal L1": "4",
 }
-TUNED = tuple(MODELS)[:6]
-"""Models whose rows had a say in the gates of the plan."""
+TUNED = (
+    *tuple(MODELS)[:6],
+    "mnist_fast_pgd L2",
+    "mnist_mmr_universal L1",
+    "cifar10_resnet2b_at2 L1",
+)
+"""Models whose rows had a say in the gates of the plan of that norm (own_gates.py: L2 and L1)."""
 TWICE = ("mnist_wide_kw", "mnist_mmr_universal", "mnist_fast_pgd")
 """Models on which AutoAttack runs with a second seed, too."""
 PLANS = ("standard", "fast")

@@ -61,8 +61,8 @@ def own_vs_autoattack(data: dict[str, Any]) -> str:
     head = ["model", "eps", "AutoAttack breaks", "plan", "broken", "missed", "beyond"]
     head += ["passes: times cheaper", "CPU s: times faster"]
     tail = (
-        "\nMeans over the seeds that were run. * rows of this model had a say in the gates. In L2 "
-        "the gates of Linf, which MSA refuses by name.\n"
+        "\nMeans over the seeds that were run. * rows of this model had a say in the gates of its "
+        "norm.\n"
     )
     if words:
         tail += f"A second seed of AutoAttack beside its first: {'; '.join(words)}.\n"
@@ -89,3 +89,30 @@ def own_curves(data: dict[str, Any]) -> str:
     head = ["model", "plan", "radii", "robust, curve", "robust, single runs", "passes"]
     head += ["over the largest radius alone", "over all single runs"]
     return table(head, rows) + f"\n{data['n']} images, Linf.\n" + origin(data)
+
+
+def own_gates(data: dict[str, Any]) -> str:
+    """What falls at each line without gates, and how far from falling the later ones were."""
+    rows = []
+    for name, entry in data["models"].items():
+        for label, line in entry["lines"].items():
+            later = set()
+            for other in list(entry["lines"])[list(entry["lines"]).index(label) + 1 :]:
+                later |= {str(row) for row in entry["lines"][other]["broken"]}
+            far = sorted((line["rel"][row] for row in later), reverse=True)
+            rows.append(
+                [
+                    (
+                        f"`{name}`"
+                        if not rows or label == next(iter(entry["lines"]))
+                        else ""
+                    ),
+                    label,
+                    f"{line['tried']}",
+                    f"{len(line['broken'])}",
+                    f"{line['passes'] / max(line['tried'], 1):,.0f}",
+                    " ".join(f"{rel:.2f}" for rel in far[:3]),
+                ]
+            )
+    head = ["model", "line", "rows", "fell", "passes a row"]
+    return table([*head, "largest rel of rows that fall later"], rows) + origin(data)

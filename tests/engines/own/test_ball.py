@@ -13,7 +13,14 @@ from torchattacks_ext.numerics.norms import norm_of, per_row
 
 from .conftest import nearest_naive
 
-RADII = [("Linf", 0.1), ("L2", 0.3), ("L2", 1.5), ("L1", 1.0), ("L1", 8.0), ("L1", 60.0)]
+RADII = [
+    ("Linf", 0.1),
+    ("L2", 0.3),
+    ("L2", 1.5),
+    ("L1", 1.0),
+    ("L1", 8.0),
+    ("L1", 60.0),
+]
 
 
 def points(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -22,18 +29,24 @@ def points(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     images = torch.rand(30, 1, 8, 8, generator=draw, dtype=torch.float64) * 1.6 - 0.3
     change = torch.randn(30, 1, 8, 8, generator=draw, dtype=torch.float64)
     images = images.clamp(0, 1).to(dtype)
-    return images, images + per_row(torch.logspace(-3, 1, 30), change).to(dtype) * change.to(dtype)
+    return images, images + per_row(torch.logspace(-3, 1, 30), change).to(
+        dtype
+    ) * change.to(dtype)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("norm, eps", RADII)
-def test_nearest_naive_finds_the_same(norm: Any, eps: float, dtype: torch.dtype) -> None:
+def test_nearest_naive_finds_the_same(
+    norm: Any, eps: float, dtype: torch.dtype
+) -> None:
     images, far = points(dtype)
     ball = Ball(images, torch.full((30,), eps, dtype=torch.float64), norm)
     found = ball.into(far)
     want = torch.stack([nearest_naive(x, u, eps, norm) for x, u in zip(images, far)])
     assert float((found - want).abs().max()) < 2e-6
-    assert float(norm_of(found.double() - images.double(), norm).max()) <= eps * (1 + 1e-6)
+    assert float(norm_of(found.double() - images.double(), norm).max()) <= eps * (
+        1 + 1e-6
+    )
     assert ((found >= 0) & (found <= 1)).all() and found.dtype == dtype
     assert float((ball.into(found) - found).abs().max()) < 1e-6
     assert not ball.beyond(found).any() and (eps > 8 or ball.beyond(far).any())

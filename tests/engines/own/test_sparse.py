@@ -62,7 +62,9 @@ def walk_naive(
             slope[((x <= 1e-6) & (slope < 0)) | ((x >= 1 - 1e-6) & (slope > 0))] = 0
             size = slope.abs().flatten()
             count = min(max(math.ceil(k), 1), n)
-            sign = slope.sign() * (slope.abs() >= size.sort(descending=True).values[count - 1])
+            sign = slope.sign() * (
+                slope.abs() >= size.sort(descending=True).values[count - 1]
+            )
             x = x + step * sign / max(float(sign.abs().sum()), 1)
             x = nearest_naive(image, x, radius, "L1")
     return [*points, x]

@@ -1,12 +1,11 @@
 """How does a row climb with a step that knows when to shrink? APGD (Croce & Hein 2020, 2021).
 
-Steps, checkpoints and what happens at them are the walk's: `halving` in Linf and L2, `sparse` in L1.
-Each row has a step size and checkpoints of its own.
+Steps, checkpoints and what happens at them are the walk's: `halving` in Linf and L2, `sparse` in
+L1. Each row has a step size and checkpoints of its own.
 
-A run may come in from outside: with `reach` r > 1 the first .3 of the steps are a run in the ball of
-r radii, the next .3 one of (1 + r) / 2 and the rest one of the radius itself, each from the best
-point of the one before (arXiv:2103.01208, section 3.3, r = 3). Points outside the ball count for
-nothing.
+A run may come in from outside: with `reach` r > 1 the first .3 of the steps are a run in the ball
+of r radii, the next .3 one of (1 + r) / 2 and the rest one of the radius itself, each from the best
+point of the one before (arXiv:2103.01208, r = 3). Points outside the ball count for nothing.
 """
 
 from __future__ import annotations

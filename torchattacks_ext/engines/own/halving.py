@@ -63,7 +63,7 @@ class Halving:
     def turn(
         self, state: State, width: Tensor, x: Tensor, gradient: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Where to go on, and by which gradient; width (n,): steps since the last checkpoint, or 0."""
+        """Where to go on, by which gradient; width (n,): steps since the last checkpoint, or 0."""
         due = width > 0
         few = state["rises"] < RHO * width
         stuck = ~state["halved"] & (state["top"] <= state["then"])

@@ -32,11 +32,14 @@ def _fab(targets: int, steps: int, gate: float) -> AttackSpec:
     return AttackSpec("fab-t", on="target", steps=steps, targets=targets, gate=gate)
 
 
-def _full(*autoattack: AttackSpec) -> tuple[AttackSpec, ...]:
+def _full(
+    *autoattack: AttackSpec, early: tuple[AttackSpec, ...] = ()
+) -> tuple[AttackSpec, ...]:
     """No gates; and AutoAttack's components, which it contains."""
     return (
         _A,
         _malt(1, 30, NONE),
+        *early,
         _smooth(2, NONE),
         _smooth(1, NONE),
         _malt(3, 100, NONE),
@@ -47,6 +50,10 @@ def _full(*autoattack: AttackSpec) -> tuple[AttackSpec, ...]:
     )
 
 
+_AUTOATTACK = (
+    AttackSpec("apgd", loss="ce", steps=100),
+    AttackSpec("apgd-t", steps=100),
+)
 PLANS: Mapping[str, tuple[AttackSpec, ...]] = {
     "fast": (_A, _malt(1, 30, 0.5), _smooth(2, 0.3)),
     "standard": (
@@ -58,31 +65,43 @@ PLANS: Mapping[str, tuple[AttackSpec, ...]] = {
         _warm(100, 0.1),
         replace(_E, gate=0.25),
     ),
-    "full": _full(
-        AttackSpec("apgd", loss="ce", steps=100), AttackSpec("apgd-t", steps=100)
-    ),
+    "full": _full(*_AUTOATTACK),
 }
 """In Linf."""
+_EARLY = (_fab(1, 50, NONE), _warm(50, NONE))
 _IN_L2 = (_A, _malt(1, 30, 0.6), _fab(1, 50, NONE), _warm(50, 0.7))
 _L2: Mapping[str, tuple[AttackSpec, ...]] = {
     "fast": (*_IN_L2, _smooth(2, 0.3)),
     "standard": (
         *_IN_L2,
-        _smooth(2, 0.3),
+        _fab(3, 100, 0.6),
+        _smooth(2, 0.35),
         _malt(3, 100, 0.25),
-        _fab(9, 100, 0.6),
         _warm(100, 0.45),
+        replace(_E, gate=0.2),
+    ),
+    "full": _full(*_AUTOATTACK, early=_EARLY),
+}
+_IN_L1 = (_A, _malt(1, 30, 0.7), *_EARLY)
+_CE = AttackSpec("apgd", loss="ce", steps=100, gate=0.85, reach=3)
+_L1: Mapping[str, tuple[AttackSpec, ...]] = {
+    "fast": (*_IN_L1, _CE, _smooth(2, 0.5)),
+    "standard": (
+        *_IN_L1,
+        replace(_CE, restarts=2),
+        replace(_CE, loss="margin", restarts=3),
+        _malt(3, 100, 0.7, reach=3),
+        _smooth(2, 0.6),
+        _smooth(1, 0.4),
+        _fab(3, 100, 0.5),
+        _warm(100, 0.4),
         replace(_E, gate=0.15),
     ),
-    "full": PLANS["full"],
-}
-_L1: Mapping[str, tuple[AttackSpec, ...]] = {
-    "fast": _L2["fast"],
-    "standard": _L2["standard"],
     # AutoAttack's own lines in L1
     "full": _full(
-        AttackSpec("apgd", loss="ce", steps=100, restarts=5, reach=3),
+        replace(_CE, restarts=5, gate=NONE),
         AttackSpec("apgd-t", steps=100, targets=5, reach=3),
+        early=_EARLY,
     ),
 }
 

@@ -2,10 +2,10 @@
 
 A step a (one radius at first) goes to the k pixels of largest gradient, a / k each, by its sign;
 pixels at the border that press outward are not among them. k is a fifth of all at first. Every
-.04 N steps it becomes 1 / 1.5 of the pixels in which the best point differs from the image; if these
-have become fewer than .95 of what they were, a is the radius again and the row goes back to its best
-point, else a is divided by 1.5, down to a tenth of the radius (Croce & Hein 2021, arXiv:2103.01208,
-Algorithm 1).
+.04 N steps it becomes 1 / 1.5 of the pixels in which the best point differs from the image; if
+these have become fewer than .95 of what they were, a is the radius again and the row goes back to
+its best point, else a is divided by 1.5, down to a tenth of the radius (Croce & Hein 2021,
+arXiv:2103.01208, Algorithm 1).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Sparse:
     def turn(
         self, state: State, width: Tensor, x: Tensor, gradient: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Where to go on, and by which gradient; width (n,): steps since the last checkpoint, or 0."""
+        """Where to go on, by which gradient; width (n,): steps since the last checkpoint, or 0."""
         due, changed = width > 0, _changed(state["best"], state, state["most"])
         fewer = changed < FEWER * state["changed"]
         most = state["most"]
@@ -66,7 +66,9 @@ class Sparse:
         pull = free(gradient, x)
         size = pull.flatten(1).abs()
         kept = state["wide"].ceil().long().clamp(1, size.shape[1])
-        largest = size.topk(int(kept.max()), dim=1).values
+        # a device that is not the host would wait for the largest k
+        most = int(kept.max()) if x.device.type == "cpu" else size.shape[1]
+        largest = size.topk(most, dim=1).values
         least = largest.gather(1, kept[:, None] - 1)
         chosen = (size >= least).view_as(pull)
         sign = torch.where(chosen, pull.sign(), 0.0)
