@@ -33,7 +33,6 @@ from .running import Running
 from .sets import reduce_sets
 from .state.key import Key, key_of
 from .state.shards import Shard, read_shard
-from .work import Work, judge_of
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -171,6 +170,8 @@ def _run(
     scene: _Scene, running: list[Running], keeper: Nowhere, progress: bool
 ) -> EvaluationReport:
     """The whole pass, from what an earlier run left to the report."""
+    from .work import Work, judge_of  # brings pydantic, which is slow to import
+
     plan, view, stream, started = (
         scene.plan,
         scene.view,

@@ -9,11 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..attacks.base.finished import failed_flag
-from ..errors import (
-    BackendError,
-    ModelContractError,
-    TorchattacksExtError,
-)
+from ..errors import BackendError, ModelContractError, TorchattacksExtError
 from ..models.broken import is_models_own
 from ..results.base.facts import Cost, Flag
 from ..results.base.origin import groups_hash
@@ -100,7 +96,8 @@ class Running:
     def take(self, lot: Lot, shared: Shared, gallery: Gallery, save: Save) -> None:
         """The rows of one lot. Where the model raises they are FAILED; else the stage ends."""
         shape = tuple(lot.batch.images.shape[1:])
-        self.not_applicable = self.stage.unfit(shared.n_classes, shape)
+        if not self.ended:  # a reason stays, whatever the next images are
+            self.not_applicable = self.stage.unfit(shared.n_classes, shape)
         waiting = list(lot.split(self.most))
         while waiting and not self.ended:
             part = waiting.pop(0)
@@ -121,9 +118,8 @@ class Running:
         size = self.stage.plan.batch_size
         judge = replace(shared.judge, batch_size=min(size, shared.judge.batch_size))
         assert lot.clean is not None  # asked by the runner
-        # logits that stages share are of all rows of the lot
-        known = shared.known if len(lot) == len(shared.clean.margin) else {}
-        own = replace(shared, judge=judge, clean=lot.clean, known=known)
+        cut = len(lot) < len(shared.clean.margin)  # what is shared is of the whole lot
+        own = replace(shared.on(lot.clean) if cut else shared, judge=judge)
         try:
             rows = self.stage.rows(lot.batch, own)
             failure = rows.failure  # what a probe has taken note of, and not raised
@@ -235,9 +231,12 @@ class Running:
     def _ordered(self) -> list[Piece | Gap]:
         return sorted(self.parts, key=lambda part: part.start)
 
-    def close(self, shared: Shared) -> None:
-        """The last step of a stage that needs all rows at once; inside a session."""
+    def close(self, shared: Shared, reached: bool = True) -> None:
+        """The last step of a stage that needs all rows, unless the run ended before it."""
         if self.ended or not self.stage.closes or not self.parts:
+            return
+        if not reached:
+            self._end(BackendError("the limit ended the run before its last step"))
             return
         meter, started = shared.view.meter, time.perf_counter()
         before = meter.snapshot()

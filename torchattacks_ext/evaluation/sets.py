@@ -73,7 +73,7 @@ def _reduced(stage: Any, report: StageReport, whole: Whole) -> StageReport:
     cost: Cost = report.cost + meter.since(before, time.perf_counter() - started)
     if error is not None or result is None:
         return replace(report, result=None, error=error, cost=cost)
-    settings = stage.settings | {"guarantee": stage.guarantee}
+    settings = {**report.settings, **stage.settings, "guarantee": stage.guarantee}
     result = replace(result, cost=cost)
     return replace(
         report, result=result, cost=cost, settings=settings, notes=stage.notes

@@ -94,8 +94,9 @@ class Work:
         for group in self._groups.rest():
             self._grouped(group)
         if self._last is not None:
+            shared = self._shared(self._last)
             for run in self.running:
-                run.close(self._shared(self._last))
+                run.close(shared, not run.stage.closes or self.budget.allows(1))
 
     def _grouped(self, lot: Lot) -> None:
         for run in self.running:

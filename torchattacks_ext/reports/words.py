@@ -53,6 +53,15 @@ def things(number: int, noun: str) -> str:
     return f"{count(number)} {noun}{'' if number == 1 else 's'}"
 
 
+def verb(number: int, one: str, many: str) -> str:
+    """The form of a verb that goes with a count.
+
+    >>> verb(1, "is", "are"), verb(0, "is", "are")
+    ('is', 'are')
+    """
+    return one if number == 1 else many
+
+
 def percent(part: int, whole: int) -> str:
     """`part` of `whole` in percent, to .1; 0.0 and 100.0 are kept for none and all.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -55,6 +55,10 @@ class Shared:
                 parts = torch.split(batch.images, self.judge.batch_size)
                 self.known["logits"] = torch.cat([self.view(part) for part in parts])
         return self.known["logits"]
+
+    def on(self, clean: Judged) -> Shared:
+        """The same for other rows, with their answers; logits of these rows are none of theirs."""
+        return replace(self, clean=clean, known={})
 
 
 @dataclass(frozen=True, eq=False)

@@ -100,6 +100,11 @@ class SmoothedStage(RowStage):
         )
         return StageRows(result, failure=rows.failure)
 
+    def shrink(self, size: int) -> None:
+        """At most so many copies a pass, which changes no decision."""
+        super().shrink(size)
+        self._certifier = None  # made anew for the next rows
+
     def failed(self, batch: Batch) -> Rows:
         """Rows of which nothing is known."""
         return nothing_known(batch)

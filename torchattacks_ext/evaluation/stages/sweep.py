@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -176,7 +175,7 @@ class SweepStage(RowStage):
             if not len(open_rows):
                 break
             part = rows_at(batch, torch.from_numpy(open_rows))
-            own = replace(shared, clean=shared.clean.take(right[open_rows]))
+            own = shared.on(shared.clean.take(right[open_rows]))
             found = stage.rows(part, own).result
             assert isinstance(found, AttackResult)
             flags += found.flags
@@ -198,6 +197,14 @@ class SweepStage(RowStage):
         )
         odd = int((~found.clean_correct).sum())
         return number, [unsure(odd)] if odd else []
+
+    def shrink(self, size: int) -> None:
+        """At most so many rows a pass, at every radius."""
+        super().shrink(size)
+        for stage in self._stages:
+            stage.shrink(size)
+        if self._probe is not None:
+            self._probe.batch_size = size
 
     def failed(self, batch: Batch) -> Rows:
         """Rows that were not attacked."""

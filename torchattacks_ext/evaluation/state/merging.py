@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,10 +21,11 @@ from ...results.base.result import Result
 from ...results.base.unknown import known_fields
 from ...results.evaluation import EvaluationReport, GalleryItem, StageReport
 from ..contradictions import contradictions, largest
-from ..plan import check_plan
-from ..stages import RowStage, build_stages
 from .journal import REPORT, ROWS
 from .shards import Shard
+
+if TYPE_CHECKING:
+    from ..stages import RowStage
 
 Source = EvaluationReport | str | os.PathLike[str]
 
@@ -162,6 +163,9 @@ def _places(
 
 def _built(plan: Mapping[str, Any]) -> dict[str, RowStage]:
     """The stages of a plan by label; none where it holds models, which no file has."""
+    from ..plan import check_plan  # pydantic is slow to import
+    from ..stages import build_stages
+
     try:
         return {stage.label: stage for stage in build_stages(check_plan(plan))}
     except TorchattacksExtError:

@@ -22,7 +22,7 @@ from ....results.datasets.budgeted import NONE, Budgeted
 from ...plan import Plan
 from ...zoo.catalogue import attack_info
 from ..attack import AttackStage
-from ..base import RowStage, Shared, StageRows
+from ..base import RowStage, Shared, StageRows, Unit
 from ..clean import labels_of
 from ..msa.stage import AutoAttackStage, MSAStage
 from ..probing import origin_of, refuse_unknown
@@ -77,6 +77,9 @@ class BudgetedStage(RowStage):
             **own,
         }
         self._pool = Pool()
+        inner = {stage.unit for stage in (*self._cheap, self._full)}
+        mixed: tuple[Unit, ...] = ("batch", "group", "row")
+        self.unit = next(unit for unit in mixed if unit in inner)
 
     @property
     def cheap(self) -> tuple[RowStage, ...]:
@@ -110,7 +113,7 @@ class BudgetedStage(RowStage):
         result, failure = None, None
         for stage in self._cheap:
             if result is not None:
-                shared = replace(shared, clean=_left_of(result))
+                shared = shared.on(_left_of(result))
             found = stage.rows(batch, shared)
             assert isinstance(
                 found.result, AttackResult
@@ -123,6 +126,18 @@ class BudgetedStage(RowStage):
         assert result is not None
         self._keep(batch, result)
         return StageRows(result, failure=failure)
+
+    @property
+    def _at_once(self) -> int:
+        """Rows that the full attack gets in one call."""
+        by_group = self._full.unit == "group"
+        return self.plan.group_size if by_group else self.plan.batch_size
+
+    def shrink(self, size: int) -> None:
+        """At most so many rows a pass, in every attack."""
+        super().shrink(size)
+        for stage in (*self._cheap, self._full):
+            stage.shrink(size)
 
     def _begin(self, batch: Batch, shared: Shared, cheap: AttackResult) -> Budgeted:
         """The rows after the cheap attack; survivors are in no stratum yet."""
@@ -176,10 +191,10 @@ class BudgetedStage(RowStage):
         self._pool.gather()
 
         def strike(chosen: IntArray) -> Any:
-            for part in torch.split(torch.from_numpy(chosen), self.plan.batch_size):
+            for part in torch.split(torch.from_numpy(chosen), self._at_once):
                 batch = self._pool.batch(ids[part])
                 answers = _right(result.margin[rows[part]], batch.labels)
-                found = self._full.rows(batch, replace(shared, clean=answers)).result
+                found = self._full.rows(batch, shared.on(answers)).result
                 assert isinstance(found, AttackResult)
                 broken[part] = found.verdict == int(Verdict.NOT_ROBUST)
             return broken[torch.from_numpy(chosen)].numpy()
