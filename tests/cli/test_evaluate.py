@@ -82,12 +82,15 @@ def test_a_certifier_gives_its_radii(run: Run) -> None:
         assert plain.code == 2 and "needs a model that can certify" in plain.err
 
 
-def test_a_stage_that_raises_is_a_finding(run: Run) -> None:
-    """TIFGSM can only attack three channels, digits have one."""
-    done = run(*DIGITS, "--json", "--attacks", "FGSM,TIFGSM")
+def test_a_stage_that_raises_is_a_finding(run: Run, monkeypatch: Any) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise ValueError("no such thing")
+
+    monkeypatch.setattr("torchattacks.FGSM.forward", broken)
+    done = run(*DIGITS, "--json", "--attacks", "FGSM,GN")
     assert done.code == 1
     report = EvaluationReport.from_dict(json.loads(done.out))
-    assert [stage.name for stage in report.failed] == ["TIFGSM"]
+    assert [stage.name for stage in report.failed] == ["FGSM"]
 
 
 def test_weights_in_a_file(run: Run, weights: Path) -> None:

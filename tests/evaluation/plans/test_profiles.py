@@ -20,8 +20,10 @@ from torchattacks_ext.evaluation.plans.threats import THREATS
 from torchattacks_ext.evaluation.stages import STAGES, build_stages
 from torchattacks_ext.evaluation.zoo.catalogue import attack_names
 
-ELSE = {"attack", "certified", "budgeted"}
-"""Stages that a profile cannot name: they need an attack, an Ellips, or a choice."""
+ELSE = {"attack", "certified", "budgeted", "smoothed", "shift"}
+"""Stages that a profile cannot name: they need an attack, an Ellips, other data, or a choice."""
+OF_ALL = {"ood", "data-audit"}
+"""Stages about all images together, which no shard of a run can have."""
 
 
 @pytest.mark.parametrize("norm", get_args(Norm))
@@ -33,7 +35,7 @@ def test_standard_has_every_stage_and_every_attack_but_the_slow_ones(
     own = {"clean", "prtest", "fim", "diagnostics", "stress", "autoattack"}
     assert own <= set(named) and not set(SLOW) & set(named)
     full = {stage["name"] for stage in profile_stages("full", 0.1, norm)}
-    assert full - set(named) == set(SLOW)
+    assert full - set(named) == {*SLOW, "sweep"}
     if norm == "Linf":
         assert set(attack_names()) - set(named) == {*SLOW, "AutoAttack"}
 
@@ -70,7 +72,7 @@ def test_a_template_says_what_each_stage_asks_and_what_else_there_is() -> None:
         "\n".join(x for x in hidden if x.startswith(("eps:", "norm:", "budget:")))
     )
     assert set(whole) == {"eps", "norm", "budget"}
-    assert set(STAGES) - ELSE <= {
+    assert set(STAGES) - ELSE - OF_ALL <= {
         stage["name"] for stage in profile_stages("full", 0.1, "Linf")
     }
 

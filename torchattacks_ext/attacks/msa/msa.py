@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -265,10 +264,10 @@ class MSA(Probe):
         """
         stream, parts = self._stream(data, labels, ids, None), []
         with self._session():
-            attack = partial(ledger_of, self._scene())
             for batch in stream:
                 check_sweep(self.config, stream.traits)
-                parts.append(sweep(attack, batch, radii, self._meter.snapshot))
+                attack, meter = self.attack_ledger, self._meter.snapshot
+                parts.append(sweep(attack, batch, radii, meter))
         return Curve.joined(parts)
 
     # ------------------------------------------------------------------ for a runner
@@ -290,11 +289,12 @@ class MSA(Probe):
         labels: Tensor,
         ids: Tensor,
         eps: float | Tensor | None = None,
+        first: Tensor | None = None,
     ) -> Ledger:
         """The judge of one batch after the whole plan, for a model that is neither of the others.
 
         images: pixels (B, ...) on the model's device. eps: (B,) gives each row a radius of its own;
-        None takes that of the attack. What is told is kept nowhere.
+        None takes that of the attack. first: candidates to begin with. Nothing told is kept.
         """
         with self._session():
-            return ledger_of(self._scene(), images, labels, ids, eps)
+            return ledger_of(self._scene(), images, labels, ids, eps, first)

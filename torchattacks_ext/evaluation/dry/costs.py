@@ -130,7 +130,9 @@ def _targets(s: Shares) -> int:
 def _attack(
     info: AttackInfo, arguments: Mapping[str, Any], seen: Shares
 ) -> float | None:
-    """Of one right image."""
+    """Of one right image; None for a class of somebody else."""
+    if info.family == "foreign":
+        return None
     values = {key: p.default for key, p in parameters_of(info.name).items()} | dict(
         arguments
     )

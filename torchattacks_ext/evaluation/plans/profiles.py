@@ -31,6 +31,7 @@ ASKS = {
     "fim": "how sensitive the scores are; no attack",
     "diagnostics": "may the gradients be believed that the attacks follow?",
     "stress": "noise, blur, weather",
+    "sweep": "how accuracy falls with the radius",
 }
 """What a stage asks, by its name or label, for the comments of a template."""
 
@@ -38,10 +39,11 @@ ASKS = {
 def profile_stages(name: str, eps: Any, norm: Norm) -> list[dict[str, Any]]:
     """The stages of a profile for one ball.
 
-    "fast": a first look in minutes on a CPU. "standard": every stage, and every attack of
+    "fast": a first look in minutes on a CPU. "standard": every usual stage, and every attack of
     torchattacks but for :data:`SLOW`, with steps that cross the ball where the class has them.
-    "full": these too, the slow ones, and more steps. Attacks that cannot work in the norm are left
-    out, also stages that need more than a model and data (`certified`).
+    "full": these too, the slow ones, more steps, and `sweep`. Attacks that cannot work in the norm
+    are left out, also stages that need more than a model and data (`certified`, `smoothed`,
+    `shift`), and those about all images together (`ood`, `data-audit`), which no shard can have.
 
     Raises ConfigError for an unknown name or a radius that is none.
 
@@ -86,6 +88,8 @@ def _whole(eps: float, norm: Norm, full: bool) -> Iterator[dict[str, Any]]:
     yield {"name": "prtest"}
     yield {"name": "fim"}
     yield {"name": "stress"}
+    if full and eps:
+        yield {"name": "sweep", "attack": "msa"}
 
 
 def _attack(name: str, eps: float, norm: Norm, full: bool) -> dict[str, Any] | None:

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from ...attacks.base.resuming import rows_at
+from ...attacks.msa.batch import check_sweep
 from ...attacks.msa.msa import MSA
 from ...data.stream import Batch
 from ...engines.judge.active import Array
-from ...engines.own.sweep import ascending
+from ...engines.own.sweep import ascending, sweep
 from ...errors import ConfigError
 from ...numerics.arguments import parse_number
 from ...results.attack import AttackResult
@@ -190,8 +191,9 @@ class SweepStage(RowStage):
     ) -> tuple[Array, list[Flag]]:
         """MSA's own curve: the largest radius first, then bisection."""
         assert self._probe is not None
-        labels = labels_of(batch)
-        found = self._probe.curve(batch.images, labels, self.radii, ids=batch.ids)
+        check_sweep(self._probe.config, shared.traits)
+        attack, meter = self._probe.attack_ledger, shared.view.meter.snapshot
+        found = sweep(attack, batch, self.radii, meter)
         number = np.where(
             found.clean_correct.numpy(), found.breaks.numpy(), len(self.radii)
         )
