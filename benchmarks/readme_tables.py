@@ -26,7 +26,7 @@ from readme_lipschitz import lipschitz_tightness
 from readme_masking import masking
 from readme_models import fast_models, models_table
 from readme_msa import msa_anchor, msa_cost, msa_masks, msa_parity, msa_truth
-from readme_own import own_curves, own_vs_autoattack
+from readme_own import own_curves, own_easy, own_vs_autoattack
 from readme_radii import ellips_speed, ellips_synthetic
 from readme_stress import stress
 
@@ -255,6 +255,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "msa_parity": msa_parity,
     "msa_truth": msa_truth,
     "own_curves": own_curves,
+    "own_easy": own_easy,
     "own_vs_autoattack": own_vs_autoattack,
     "prtest_laws": prtest_laws,
     "prtest_throughput": prtest_throughput,

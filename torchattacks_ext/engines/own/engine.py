@@ -196,7 +196,8 @@ class OwnEngine(StackedEngine):
             start = partial(_best, ledger)
         elif number or not clean or spec.kind == "apgd-t":
             start = partial(self._drawn, ledger, f"own/{source}/{number}")
-        return APGD(slope, objective, spec.steps, ledger.norm, start, targeted)
+        ahead = start is None and not targeted and slope.target is None
+        return APGD(slope, objective, spec.steps, ledger.norm, start, targeted, ahead)
 
     def _drawn(self, ledger: Ledger, purpose: str, state: State) -> Tensor:
         """A start of each slot on the surface of its ball; of a row's targets one each."""
