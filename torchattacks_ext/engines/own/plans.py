@@ -36,6 +36,7 @@ PLANS: Mapping[str, tuple[AttackSpec, ...]] = {
         AttackSpec("malt", loss="pm-t", steps=30, targets=1),
         _smooth(2, float("inf")),
         _smooth(1, float("inf")),
+        _smooth(3, float("inf")),
         AttackSpec("malt", loss="pm-t", steps=100, targets=3),
         _warm(float("inf")),
         AttackSpec("apgd", loss="ce", steps=100),
