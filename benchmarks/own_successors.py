@@ -107,10 +107,20 @@ def by_adv_lib(
     with torch.no_grad():
         wrong = model(inside).argmax(1) != y
     return {
-        "version": importlib.metadata.version("adv-lib"),
+        "release": importlib.metadata.version("adv-lib"),
         "broken": right[wrong].tolist(),
         **spent(model, started),
     }
+
+
+def beside(name: str) -> dict[str, Any]:
+    """What AutoAttack and our plans did on this model, seed 0."""
+    known = record.read(record.RESULTS / "own_vs_autoattack.json")["models"][name]
+    cells = {
+        key: {k: known[f"{key}/0"][k] for k in ("broken", "forward", "backward")}
+        for key in ("autoattack", "fast", "standard")
+    }
+    return {"truth": cells.pop("autoattack"), "ours": cells}
 
 
 def main() -> None:
@@ -133,7 +143,7 @@ def main() -> None:
     models = found.setdefault("models", {})
     for plan in args.plans.split(","):
         for name in args.models.split(","):
-            entry = models.setdefault(name, {})
+            entry = models.setdefault(name, beside(name))
             if plan in entry:
                 continue
             images, labels = tax_data.test_images(name.partition("_")[0], args.n)

@@ -120,8 +120,12 @@ def own(
     plan: str,
     seed: int,
     ids: list[int] | None = None,
+    batch_size: int | None = None,
 ) -> dict[str, Any]:
-    """Flags, parts and cost of one plan; ids: of the rows, their positions when None."""
+    """Flags, parts and cost of one plan; ids: of the rows, their positions when None.
+
+    batch_size: None takes all images as one batch.
+    """
     model = Counted(net)
     said: dict[str, Any] = {"version": plan}
     if (
@@ -129,7 +133,7 @@ def own(
     ):  # refused by name: its gates were set in Linf
         said = {"version": "custom", "plan": OWN_PLANS[plan]}
     settings = {"eps": ball[0], "norm": ball[1], "engine": "own", "seed": seed}
-    probe = MSA(model, batch_size=len(images), **settings, **said)
+    probe = MSA(model, batch_size=batch_size or len(images), **settings, **said)
     started = time.perf_counter(), time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ReliabilityWarning)

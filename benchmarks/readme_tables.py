@@ -26,7 +26,15 @@ from readme_lipschitz import lipschitz_tightness
 from readme_masking import masking
 from readme_models import fast_models, models_table
 from readme_msa import msa_anchor, msa_cost, msa_masks, msa_parity, msa_truth
-from readme_own import own_curves, own_easy, own_vs_autoattack
+from readme_own import (
+    own_curves,
+    own_easy,
+    own_memory,
+    own_successors,
+    own_thousand,
+    own_vs_autoattack,
+    profiles,
+)
 from readme_radii import ellips_speed, ellips_synthetic
 from readme_stress import stress
 
@@ -256,6 +264,10 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "msa_truth": msa_truth,
     "own_curves": own_curves,
     "own_easy": own_easy,
+    "own_memory": own_memory,
+    "own_successors": own_successors,
+    "own_thousand": own_thousand,
+    "profiles": profiles,
     "own_vs_autoattack": own_vs_autoattack,
     "prtest_laws": prtest_laws,
     "prtest_throughput": prtest_throughput,
