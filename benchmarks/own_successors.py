@@ -107,7 +107,6 @@ def by_adv_lib(
     with torch.no_grad():
         wrong = model(inside).argmax(1) != y
     return {
-        "release": importlib.metadata.version("adv-lib"),
         "broken": right[wrong].tolist(),
         **spent(model, started),
     }
@@ -151,6 +150,7 @@ def main() -> None:
             eps = radius(MODELS[name])
             if plan == FOREIGN:
                 entry[plan] = by_adv_lib(net, images, labels, eps)
+                found["adv_lib"] = importlib.metadata.version("adv-lib")
             else:
                 entry[plan] = by_plan(net, images, labels, eps, plan)
             record.write(args.out, found)

@@ -19,6 +19,13 @@ from markdown_table import origin, table
 from readme_audit import budgeted_accuracy, data_audit
 from readme_bounds import fisher_bounds
 from readme_ellips import ellips_mnist
+from readme_engine import (
+    own_easy,
+    own_memory,
+    own_successors,
+    own_thousand,
+    profiles,
+)
 from readme_fim import bootstrap_coverage, fim_blackbox, fim_cost, fim_validity
 from readme_heads import hpm_batches, hpm_sensitivity
 from readme_hpm import hpm_table
@@ -26,15 +33,7 @@ from readme_lipschitz import lipschitz_tightness
 from readme_masking import masking
 from readme_models import fast_models, models_table
 from readme_msa import msa_anchor, msa_cost, msa_masks, msa_parity, msa_truth
-from readme_own import (
-    own_curves,
-    own_easy,
-    own_memory,
-    own_successors,
-    own_thousand,
-    own_vs_autoattack,
-    profiles,
-)
+from readme_own import own_curves, own_vs_autoattack
 from readme_radii import ellips_speed, ellips_synthetic
 from readme_stress import stress
 

@@ -237,8 +237,10 @@ class OwnEngine(StackedEngine):
     def _asked(
         self, slope: Slope, ledger: Ledger, rows: Tensor, by_scores: bool
     ) -> Tensor:
+        # a graph that is kept for all classes takes more memory than one that a gradient frees
+        size = ledger.judge.batch_size if by_scores else ledger.judge.batch_size // 2
         found = []
-        for part in torch.split(rows, ledger.judge.batch_size):
+        for part in torch.split(rows, max(1, size)):
             images, labels = ledger.part(part)
             points = ledger.unit.of(images)
             if by_scores:
