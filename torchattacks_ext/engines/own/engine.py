@@ -196,8 +196,9 @@ class OwnEngine(StackedEngine):
             start = partial(_best, ledger)
         elif number or not clean or spec.kind == "apgd-t":
             start = partial(self._drawn, ledger, f"own/{source}/{number}")
+        ahead = start is None and not targeted and slope.target is None
         args = slope, objective, spec.steps, ledger.norm, start, targeted
-        return APGD(*args, reach=spec.reach)
+        return APGD(*args, reach=spec.reach, ahead=ahead)
 
     def _drawn(self, ledger: Ledger, purpose: str, state: State) -> Tensor:
         """A start of each slot on the surface of its ball; of a row's targets one each."""
@@ -239,8 +240,10 @@ class OwnEngine(StackedEngine):
     def _asked(
         self, slope: Slope, ledger: Ledger, rows: Tensor, by_scores: bool
     ) -> Tensor:
+        # a graph that is kept for all classes takes more memory than one that a gradient frees
+        size = ledger.judge.batch_size if by_scores else ledger.judge.batch_size // 2
         found = []
-        for part in torch.split(rows, ledger.judge.batch_size):
+        for part in torch.split(rows, max(1, size)):
             images, labels = ledger.part(part)
             points = ledger.unit.of(images)
             if by_scores:

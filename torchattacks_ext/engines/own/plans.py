@@ -33,7 +33,9 @@ def _fab(targets: int, steps: int, gate: float) -> AttackSpec:
 
 
 def _full(
-    *autoattack: AttackSpec, early: tuple[AttackSpec, ...] = ()
+    *autoattack: AttackSpec,
+    early: tuple[AttackSpec, ...] = (),
+    wide: tuple[AttackSpec, ...] = (),
 ) -> tuple[AttackSpec, ...]:
     """No gates; and AutoAttack's components, which it contains."""
     return (
@@ -42,6 +44,7 @@ def _full(
         *early,
         _smooth(2, NONE),
         _smooth(1, NONE),
+        *wide,
         _malt(3, 100, NONE),
         _warm(100, NONE),
         *autoattack,
@@ -65,7 +68,7 @@ PLANS: Mapping[str, tuple[AttackSpec, ...]] = {
         _warm(100, 0.1),
         replace(_E, gate=0.25),
     ),
-    "full": _full(*_AUTOATTACK),
+    "full": _full(*_AUTOATTACK, wide=(_smooth(3, NONE),)),
 }
 """In Linf."""
 _EARLY = (_fab(1, 50, NONE), _warm(50, NONE))

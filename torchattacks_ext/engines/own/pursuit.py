@@ -26,7 +26,7 @@ State = dict[str, Tensor]
 (-1 for none), "image" on [0, 1], "radius", "x" (where the stage stands), "low" (smallest margin
 seen on the target) and "near" (where), "hit" (whether the target was wrong there, as far as the
 model's own answer says) and "since" (steps since), "fooled" (of the model that is attacked), "odd"
-(a gradient was zero or no number)."""
+(a gradient was zero or no number), "ahead" (after the first step: "x" may well break the row)."""
 FREE = 0.1
 """Share of a batch that may wait in vain before it is packed anew."""
 LATE = 5
@@ -124,6 +124,7 @@ class Pursuit:
             "since": torch.zeros_like(slots),
             "fooled": false.clone(),
             "odd": false.clone(),
+            "ahead": false.clone(),
         }
 
     def _until_packed(
@@ -133,6 +134,8 @@ class Pursuit:
         while True:
             points, seen = stage.advance(state, age)
             self._note(state, points, seen)
+            if (age == 0).any():
+                self._look_ahead(state)
             age, ticks = age + 1, ticks + 1
             through = age >= stage.steps
             if not (through.any() or ticks % self.every == 0):
@@ -163,6 +166,16 @@ class Pursuit:
         state["low"] = torch.where(news, margin, state["low"])
         state["since"] = state["since"] + state["hit"]
         state["hit"] = state["hit"] | wrong
+
+    def _look_ahead(self, state: State) -> None:
+        """Offer where slots stand now that may well be through there; one slot of each row."""
+        where = state["ahead"].nonzero().flatten()
+        if not len(where):
+            return
+        rows = state["row"][where]
+        self._offer(rows, state["x"][where])
+        state["fooled"][where] |= ~self.ledger.alive[rows]
+        state["ahead"] = torch.zeros_like(state["ahead"])
 
     def _offer_hits(self, state: State) -> None:
         """Offer each row's first hit; slots whose hit the judge does not believe go on."""
