@@ -266,9 +266,10 @@ class MSA(Probe):
         stream, parts = self._stream(data, labels, ids, None), []
         with self._session():
             attack = partial(ledger_of, self._scene())
+            lines = self.plan if self.config.is_own else None
             for batch in stream:
                 check_sweep(self.config, stream.traits)
-                parts.append(sweep(attack, batch, radii, self._meter.snapshot))
+                parts.append(sweep(attack, batch, radii, self._meter.snapshot, lines))
         return Curve.joined(parts)
 
     # ------------------------------------------------------------------ for a runner
