@@ -39,10 +39,12 @@ def kind_of(settings: MSASettings, traits: ModelTraits | None) -> Kind:
     elif traits is not None and traits.batch_dependent and not settings.is_sequence:
         kind = "coupled"
     if kind != "fixed" and settings.is_own:
-        why = "at random" if kind == "randomised" else "by the batch"
+        why, instead = "by the batch", ""
+        if kind == "randomised":
+            why, instead = "at random", 'version="rand" or '
         raise ConfigError(
             f'version={settings.version!r} of engine="own" attacks rows one by one up to gates, '
-            f'and the target answers {why}: say engine="autoattack"'
+            f'and the target answers {why}: say {instead}engine="autoattack"'
         )
     return kind
 

@@ -60,6 +60,8 @@ def price_of(
     names, draws = list(surrogates), EOT_DRAWS if settings.version == "rand" else 1
     lines = []
     for line in settings.lines:
+        if not line.gate:  # for rows of which gradients say nothing, as a rule none
+            continue
         if settings.engine == "own" and line.kind in WRITTEN:
             lines.append(_own(line, names, n_classes, draws))
         else:

@@ -84,9 +84,9 @@ class AutoAttackEngine:
         source = f"{surrogate}/{spec.label}"
         with self._booked(source, ledger):
             if spec.kind == "noise":
-                rows = ledger.rows()
+                rows = self._rows(surrogate, spec, ledger)
                 if self._affords(len(rows), surrogate, spec):
-                    self._noise(source, spec, ledger)
+                    self._noise(surrogate, spec, ledger)
                 else:
                     ledger.cut.update(rows.tolist())
                 return
@@ -170,10 +170,11 @@ class AutoAttackEngine:
                 yield partial(self._fab, tap, spec, [rank])
 
     # ------------------------------------------------------------------ the kinds
-    def _noise(self, source: str, spec: AttackSpec, ledger: Ledger) -> None:
+    def _noise(self, surrogate: str, spec: AttackSpec, ledger: Ledger) -> None:
         """`steps` corners of the ball (Linf), or points of its sphere."""
+        source = f"{surrogate}/{spec.label}"
         for number in range(spec.steps):
-            rows = ledger.rows(spec.gate)
+            rows = self._rows(surrogate, spec, ledger)
             if not len(rows):
                 return
             ledger.entry(source).tried += len(rows) * (number == 0)

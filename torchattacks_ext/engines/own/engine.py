@@ -110,6 +110,8 @@ class OwnEngine(StackedEngine):
 
     def _stop(self, spec: AttackSpec, ledger: Ledger) -> None:
         """Note the rows that go no further, and forget it of those that go on after all."""
+        if not spec.gate:  # nobody else was ever to go on
+            return
         alive, through = ledger.alive.cpu().numpy(), self._through(spec, ledger)
         for row in np.flatnonzero(alive & ~through).tolist():
             ledger.stopped.setdefault(row, f"{TARGET}/{spec.label}")

@@ -19,8 +19,13 @@ def _warm(gate: float) -> AttackSpec:
     return AttackSpec("warm", on="target", loss="pm-t", steps=100, gate=gate)
 
 
+_BLIND = (
+    AttackSpec("noise", on="target", steps=10, gate=0),
+    AttackSpec("square", on="target", steps=1000, gate=0),
+)
+"""For rows of which gradients say nothing, where a plan has no squares for them."""
 PLANS: Mapping[str, tuple[AttackSpec, ...]] = {
-    "fast": (_A, _B, _smooth(2, 0.3)),
+    "fast": (_A, _B, _smooth(2, 0.3), *_BLIND),
     "standard": (
         _A,
         _B,

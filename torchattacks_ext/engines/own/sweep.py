@@ -36,6 +36,8 @@ Attack = Callable[
 the whole plan) -> its judge."""
 ONWARD = AttackSpec("warm", on="target", loss="pm-t", steps=20)
 """The climb from what broke a row at a larger radius."""
+BLIND = (*LATE, "noise")
+"""Kinds that need no gradient."""
 NARROW = 0.25
 """A gate of noise and squares after that climb, as a part of the plan's: set on
 cifar10_resnet2b_at2 and mnist_fast_pgd, where such rows that noise still broke had come below .06."""
@@ -112,7 +114,7 @@ class _Fallen:
             np.array(self.radii) * (1 + 1e-6), ledger.lengths()[fallen]
         )
         self.high[rows[fallen]] = np.minimum(reach, asked[fallen])
-        kinds = [name.partition("/")[2].startswith(LATE) for name in ledger.sources]
+        kinds = [name.partition("/")[2].startswith(BLIND) for name in ledger.sources]
         self.late[rows[fallen]] |= np.array(kinds, dtype=bool)[ledger.breaker[fallen]]
 
 
