@@ -16,6 +16,7 @@ from ...engines.fork import ForkedRng
 from ...engines.judge.active import Judge
 from ...engines.judge.ledger import AttackSpec, Ledger
 from ...engines.judge.screen import ScreenLedger
+from ...engines.judge.watch import Watch
 from ...engines.own.engine import OwnEngine
 from ...engines.zoo.runs import ZooEngine
 from ...engines.zoo.sequence import ZooSequence
@@ -23,7 +24,7 @@ from ...models.adapters.eot import EOT
 from ...models.logits import LogitsView
 from ...models.session import session
 from . import plans as msa_plans
-from .reach import EOT_DRAWS
+from .reach import EOT_DRAWS, prices_of
 from .scene import Scene
 from .settings import MSASettings
 from .told import Told
@@ -153,7 +154,11 @@ def attack(
     )
     if averaged and isinstance(engine, OwnEngine):
         engine.varying = _varying(models, ledger.images)
-    return drive(settings.lines if lines is None else lines, engine, ledger)
+    wanted = settings.lines if lines is None else lines
+    if scene.bar is not None:
+        prices = prices_of(settings, wanted, scene.surrogates, n_classes)
+        engine.watch = Watch(scene.bar, scene.meter, prices)
+    return drive(wanted, engine, ledger)
 
 
 def drive(
