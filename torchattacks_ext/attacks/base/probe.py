@@ -18,8 +18,9 @@ from typing import Any, ClassVar, final
 
 from ..._typing import Norm
 from ...data.stream import Stream
-from ...errors import StatusError
+from ...errors import ConfigError, StatusError
 from ...models.checks import ModelTraits
+from ...models.fast import FastModel
 from ...models.fingerprint import describe_model
 from ...models.loans import lost_flags
 from ...models.meter import Budget
@@ -96,6 +97,12 @@ class Probe(ImageAttack):
         **own: Any,
     ) -> None:
         super().__init__(name, model)
+        if isinstance(model, FastModel) and model.reduced:
+            raise ConfigError(
+                f"the model is a copy that computes in {model.form.autocast}: it finds candidates, "
+                f"and {name} is to decide. Give the original, or a copy in fp32; MSA takes the "
+                "short one as a surrogate beside the original"
+            )
         common: dict[str, Any] = dict(eps=eps, norm=norm, seed=seed, bounds=bounds)
         common |= dict(batch_size=batch_size, outputs=outputs, n_queries=n_queries)
         common |= dict(output_key=output_key)

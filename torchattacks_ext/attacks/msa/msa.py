@@ -259,7 +259,7 @@ class MSA(Probe):
     def curve(self, data: Any, labels: Any, radii: Any, ids: Any = None) -> Curve:
         """Robust accuracy at each of some ascending radii in one sweep (docs/engine.md).
 
-        data, labels, ids: as of `measure`. One run at the largest radius, and up to log2(R) on rows
+        data, labels, ids: as of `measure`. One run at the largest radius, and further down on rows
         that it breaks. Raises ConfigError for unfixed targets, sequences, budgets and radii.
         """
         stream = self._stream(data, labels, ids, None)
