@@ -68,7 +68,8 @@ class Unit:
             return units
         low, high = bounds_for(self.bounds, units)
         scaled = low + self.width * units
-        found: Tensor = _Clipped.apply(scaled, low, high, ROUNDING * self.width)  # type: ignore[no-untyped-call]
+        clip: Any = _Clipped.apply
+        found: Tensor = clip(scaled, low, high, ROUNDING * self.width)
         return found
 
     def radius(self, eps: Radius) -> Radius:

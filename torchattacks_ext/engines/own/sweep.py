@@ -41,8 +41,8 @@ DOWN = 8
 BLIND = (*LATE, "noise")
 """Kinds that need no gradient."""
 NARROW = 0.25
-"""A gate of noise and squares after that climb, as a part of the plan's: set on the first 128 images
-of cifar10_resnet2b_at2 and mnist_fast_pgd, where rows that noise still broke had come below .06."""
+"""A gate of noise and squares after that climb, as a part of the plan's. Set on resnet2b_at2 of
+CIFAR-10 and mnist_fast_pgd (128 images): rows that noise still broke had come below .06."""
 
 
 def ascending(radii: Sequence[float]) -> tuple[float, ...]:
