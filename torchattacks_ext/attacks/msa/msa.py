@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -12,7 +11,6 @@ from ..._typing import Norm
 from ...data.door import check_label_range
 from ...data.stream import Batch, Stream
 from ...engines.judge.ledger import AttackSpec, Ledger
-from ...engines.own.sweep import sweep
 from ...errors import InputError
 from ...models.checks import ModelTraits
 from ...models.fingerprint import model_sha256
@@ -25,7 +23,7 @@ from ...results.base.result import Result
 from ...results.datasets.curve import Curve
 from ..base.probe import Probe
 from ..base.settings import Setting
-from .batch import batch_rows, best_images, check_sweep
+from .batch import batch_rows, best_images, curve_of
 from .plans import EngineName, Headline, Version
 from .run import ledger_of
 from .scene import Scene
@@ -240,12 +238,12 @@ class MSA(Probe):
 
     def _rows(self, stream: Stream) -> Iterator[Rows]:
         self.told = Told.before(stream.resume)
-        for rows, told in walk(self._scene(stream.budget), stream):
+        for rows, told in walk(self._scene(stream.budget, stream.shown), stream):
             self.told += told
             if rows is not None:
                 yield stream.noted(rows)
 
-    def _scene(self, budget: Budget | None = None) -> Scene:
+    def _scene(self, budget: Budget | None = None, bar: Any = None) -> Scene:
         """What helpers may know of this attack; asked for inside a session."""
         return Scene(
             settings=self.config,
@@ -255,21 +253,18 @@ class MSA(Probe):
             meter=self._meter,
             scale=self.normalize if self._normalization_applied is False else None,
             budget=budget,
+            bar=bar,
         )
 
     def curve(self, data: Any, labels: Any, radii: Any, ids: Any = None) -> Curve:
         """Robust accuracy at each of some ascending radii in one sweep (docs/engine.md).
 
-        data, labels, ids: as of `measure`. One run at the largest radius, and up to log2(R) on rows
+        data, labels, ids: as of `measure`. One run at the largest radius, and further down on rows
         that it breaks. Raises ConfigError for unfixed targets, sequences, budgets and radii.
         """
-        stream, parts = self._stream(data, labels, ids, None), []
+        stream = self._stream(data, labels, ids, None)
         with self._session():
-            attack = partial(ledger_of, self._scene())
-            for batch in stream:
-                check_sweep(self.config, stream.traits)
-                parts.append(sweep(attack, batch, radii, self._meter.snapshot))
-        return Curve.joined(parts)
+            return curve_of(self._scene(), stream, radii)
 
     # ------------------------------------------------------------------ for a runner
     def attack_rows(self, batch: Batch, traits: ModelTraits | None = None) -> Rows:

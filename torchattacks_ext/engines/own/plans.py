@@ -57,8 +57,13 @@ _AUTOATTACK = (
     AttackSpec("apgd", loss="ce", steps=100),
     AttackSpec("apgd-t", steps=100),
 )
+_BLIND = (
+    AttackSpec("noise", on="target", steps=10, gate=0),
+    AttackSpec("square", on="target", steps=1000, gate=0),
+)
+"""For rows of which gradients say nothing, where a plan has no squares for them."""
 PLANS: Mapping[str, tuple[AttackSpec, ...]] = {
-    "fast": (_A, _malt(1, 30, 0.5), _smooth(2, 0.3)),
+    "fast": (_A, _malt(1, 30, 0.5), _smooth(2, 0.3), *_BLIND),
     "standard": (
         _A,
         _malt(1, 30, 0.5),
@@ -74,7 +79,7 @@ PLANS: Mapping[str, tuple[AttackSpec, ...]] = {
 _EARLY = (_fab(1, 50, NONE), _warm(50, NONE))
 _IN_L2 = (_A, _malt(1, 30, 0.6), _fab(1, 50, NONE), _warm(50, 0.7))
 _L2: Mapping[str, tuple[AttackSpec, ...]] = {
-    "fast": (*_IN_L2, _smooth(2, 0.3)),
+    "fast": (*_IN_L2, _smooth(2, 0.3), *_BLIND),
     "standard": (
         *_IN_L2,
         _fab(3, 100, 0.6),
@@ -88,7 +93,7 @@ _L2: Mapping[str, tuple[AttackSpec, ...]] = {
 _IN_L1 = (_A, _malt(1, 30, 0.7), *_EARLY)
 _CE = AttackSpec("apgd", loss="ce", steps=100, gate=0.85, reach=3)
 _L1: Mapping[str, tuple[AttackSpec, ...]] = {
-    "fast": (*_IN_L1, _CE, _smooth(2, 0.5)),
+    "fast": (*_IN_L1, _CE, _smooth(2, 0.5), *_BLIND),
     "standard": (
         *_IN_L1,
         replace(_CE, restarts=2),

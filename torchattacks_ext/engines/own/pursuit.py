@@ -8,6 +8,7 @@ walk in step, so that what is found of a row does not depend on who shares its b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -57,19 +58,22 @@ class Pursuit:
 
     size: slots of a batch. source: whose account it is. odd (B,) bool: rows of the ledger, one of
     whose slots met an odd gradient, or never moved. fooled: slots that the attacked model got
-    wrong.
+    wrong. pulse: told after each step which share of the work is done; says whether to end. ended:
+    whether it did.
     """
 
     ledger: Ledger
     ids: Tensor
     source: str
     size: int
+    pulse: Callable[[float], bool] | None = None
 
     def __post_init__(self) -> None:
         device = self.ledger.images.device
         self.every = 1 if device.type == "cpu" else LATE
         self.odd = torch.zeros(len(self.ids), dtype=torch.int64, device=device)
-        self.fooled = 0
+        self.fooled = self.begun = self.planned = 0
+        self.ended = False
 
     def run(self, stage: Stage, rows: Tensor, targets: Tensor | None = None) -> None:
         """The stage on rows (m,) of the ledger, each at its targets (m, g) or at none."""
@@ -78,13 +82,15 @@ class Pursuit:
         most = max(1, self.size // group) * group
         state: State | None = None
         age, ticks = np.zeros(0, dtype=np.int64), 0
-        while True:
+        self.begun, self.planned = 0, len(queue) * group
+        while not self.ended:
             alive = self.ledger.alive.cpu().numpy()
             chosen: list[int] = []
             while place < len(queue) and len(age) + (len(chosen) + 1) * group <= most:
                 if alive[queue[place]]:
                     chosen.append(place)
                 place += 1
+            self.begun = place * group
             if chosen:
                 part = torch.tensor(chosen, device=rows.device)
                 new = self._slots(
@@ -137,6 +143,10 @@ class Pursuit:
             if (age == 0).any():
                 self._look_ahead(state)
             age, ticks = age + 1, ticks + 1
+            if self._ends(stage, age):
+                self._offer_hits(state)
+                self._offer_nearest(state)
+                return state, age, ticks
             through = age >= stage.steps
             if not (through.any() or ticks % self.every == 0):
                 continue
@@ -156,6 +166,13 @@ class Pursuit:
                     age[(going[left]).cpu().numpy()],
                 )
                 return state, age, ticks
+
+    def _ends(self, stage: Stage, age: Array) -> bool:
+        if self.pulse is None:
+            return False
+        done = (self.begun - len(age)) * stage.steps + int(age.sum())
+        self.ended = self.pulse(done / (self.planned * stage.steps))
+        return self.ended
 
     def _note(self, state: State, points: Tensor, seen: Tensor) -> None:
         """Keep of each slot the point of smallest margin, and of a hit the first."""
@@ -207,6 +224,10 @@ class Pursuit:
             self.odd.index_add_(0, state["row"], still.long())
             for rows, which in _apart(state["row"]):
                 self._offer(rows, last[which])
+        self._offer_nearest(state)
+
+    def _offer_nearest(self, state: State) -> None:
+        """Offer what came nearest on the way of each slot, where that is news."""
         known = torch.from_numpy(self.ledger.margin).to(state["low"].device)
         for rows, which in _apart(state["row"]):
             nearer = self.ledger.alive[rows] & (state["low"][which] < known[rows])
