@@ -44,11 +44,12 @@ def test_values_are_those_of_a_clip(bounds: Any) -> None:
 
 
 def test_a_model_on_the_unit_box_has_the_gradient_of_its_own_pixels() -> None:
-    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 3)).requires_grad_(False)
+    last = nn.Linear(4, 3)
+    net = nn.Sequential(nn.Flatten(), last).requires_grad_(False)
     unit, x = Unit((-1.0, 1.0)), torch.tensor([[[-1.0, 1.0], [0.5, 0.0]]])
     u = unit.of(x).requires_grad_()
     (found,) = torch.autograd.grad(OnUnit(net, unit)(u)[:, 0].sum(), u)
-    assert torch.allclose(found.flatten(), 2 * net[1].weight[0])
+    assert torch.allclose(found.flatten(), 2 * last.weight[0])
 
 
 def test_it_can_be_differentiated_under_vmap() -> None:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torchattacks_ext import MSA, AttackResult, PRTest, ReliabilityWarning, Status
 from torchattacks_ext.attacks.base import measuring
 from torchattacks_ext.engines.judge.spec import AttackSpec
-from torchattacks_ext.models import meter
 from torchattacks_ext.testing.props import balanced_net, example_images
 
 NET, IMAGES = balanced_net(), example_images(12)
@@ -109,7 +108,7 @@ def test_another_thread_measures_as_well() -> None:
 
 def test_seconds_end_a_line_in_its_middle(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter(range(10**9))
-    monkeypatch.setattr(meter.time, "monotonic", lambda: next(ticks))
+    monkeypatch.setattr("time.monotonic", lambda: next(ticks))
     target = Calls(0, interrupt)
     attack = MSA(target, eps=0.008, max_seconds=90, **OWN)
     ended(attack.measure(IMAGES, LABELS), "max_seconds")

@@ -128,11 +128,11 @@ def test_the_global_generators_are_left_alone(run_own: RunOwn) -> None:
     assert (before[1] == np.random.get_state()[1]).all()  # type: ignore[index]
 
 
-class Waits(TorchDispatchMode):
+class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts operations whose answer the host waits for, where tensors lie on an accelerator."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.n = 0
 
     def __torch_dispatch__(

@@ -78,5 +78,5 @@ class Watch:
         for key in keys[here + 1 :]:
             found += self.prices[key] * len(ledger.rows(key[1].gate))
         mine = len(ledger.right)
-        later = max((self.bar.total or 0) - self.bar.n - mine, 0)
+        later = max(int(self.bar.total or 0) - int(self.bar.n) - mine, 0)
         return found + later / mine * (made + found)
