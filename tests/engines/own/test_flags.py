@@ -15,7 +15,7 @@ from torchattacks_ext import MSA, ReliabilityWarning
 
 FLAGS = Path(__file__).resolve().parents[2] / "regression" / "autoattack_flags.json"
 CASES = {
-    # model: (rows that AutoAttack breaks, at least so many by us, share of its passes before Square)
+    # model: (rows AutoAttack breaks, at least so many by us, share of its passes before Square)
     "cifar10_resnet2b_at2": (156, 157, 0.04),
     "mnist_fast_pgd": (137, 144, 0.06),
 }
