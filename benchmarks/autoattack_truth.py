@@ -110,7 +110,9 @@ def main() -> None:
     out = record.RESULTS / "autoattack_truth.json"
     parser.add_argument("--out", type=Path, default=out)
     parser.add_argument("--take", default="", help="records of the same form")
-    words = "no more chunks of AutoAttack, only what cheap attacks say of those there are"
+    words = (
+        "no more chunks of AutoAttack, only what cheap attacks say of those there are"
+    )
     parser.add_argument("--cheap", action="store_true", help=words)
     args = parser.parse_args()
     torch.set_num_threads(1)

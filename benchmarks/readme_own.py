@@ -66,7 +66,73 @@ def own_vs_autoattack(data: dict[str, Any]) -> str:
     )
     if words:
         tail += f"A second seed of AutoAttack beside its first: {'; '.join(words)}.\n"
-    return table(head, rows) + tail + origin(data)
+    return table(head, rows) + tail + _sums(models) + origin(data)
+
+
+def _sums(models: dict[str, Any]) -> str:
+    """Over the models of Linf: rows missed, where a plan breaks fewer, what was unseen."""
+    linf = {k: e for k, e in models.items() if " " not in k}
+    unseen = [f"`{name}`" for name, entry in linf.items() if not entry["tuned"]]
+    lines = [f"Steered nothing: {', '.join(unseen)}."]
+    for plan in PLANS:
+        cells = {k: _cells(e, plan) for k, e in linf.items() if _cells(e, plan)}
+        if not cells:
+            continue
+        broken = sum(len(linf[k]["autoattack/0"]["broken"]) for k in cells)
+        missed = sum(
+            sum(len(c["missed"]) for c in found) / len(found)
+            for found in cells.values()
+        )
+        fewer = [
+            f"`{k}`"
+            for k, found in cells.items()
+            for c in found
+            if len(c["broken"]) < len(linf[k]["autoattack/0"]["broken"])
+        ]
+        seeds = max(len(found) for found in cells.values())
+        lines.append(
+            f"`{plan}`, {len(cells)} models in Linf, {seeds} seed{'s' * (seeds > 1)}: missed in "
+            f"all {missed:.2g} of {broken} (mean over seeds), {_unseen_missed(linf, cells)}; runs "
+            f"that break fewer rows than AutoAttack: {_listed(fewer)}."
+        )
+        if plan != "fast":
+            lines += _missed_rows(plan, cells)
+    return "\n" + "\n".join(f"- {line}" for line in lines) + "\n"
+
+
+def _unseen_missed(linf: dict[str, Any], cells: dict[str, Any]) -> str:
+    own = {k: found for k, found in cells.items() if not linf[k]["tuned"]}
+    missed = sum(
+        sum(len(c["missed"]) for c in found) / len(found) for found in own.values()
+    )
+    broken = sum(len(linf[k]["autoattack/0"]["broken"]) for k in own)
+    return f"{missed:.2g} of {broken} on the {len(own)} models that steered nothing"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(dict.fromkeys(names)) + f" ({len(names)})" if names else "none"
+
+
+def _missed_rows(plan: str, cells: dict[str, Any]) -> list[str]:
+    """Each missed row: where it stopped, how near it came, whether another seed breaks it."""
+    lines = []
+    for name, found in cells.items():
+        rows = sorted({int(row) for cell in found for row in cell["missed"]})
+        for row in rows:
+            left = [c["missed"][str(row)] for c in found if str(row) in c["missed"]]
+            part, rel = left[0]
+            where = f"stopped before {part}" if part else "through all parts"
+            again = found[0].get("falls_to_seed_1")
+            if again is None:
+                told = f"missed by {len(left)} of {len(found)} seeds"
+            else:
+                told = (
+                    f"{'falls' if row in again else 'does not fall'} to a second seed"
+                )
+            lines.append(
+                f"`{plan}` on `{name}`, row {row}: {where}, rel {rel}; {told}."
+            )
+    return lines
 
 
 def own_curves(data: dict[str, Any]) -> str:

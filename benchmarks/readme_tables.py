@@ -19,6 +19,13 @@ from markdown_table import origin, table
 from readme_audit import budgeted_accuracy, budgeted_truth, data_audit
 from readme_bounds import fisher_bounds
 from readme_ellips import ellips_mnist
+from readme_engine import (
+    own_easy,
+    own_memory,
+    own_successors,
+    own_thousand,
+    profiles,
+)
 from readme_fim import bootstrap_coverage, fim_blackbox, fim_cost, fim_validity
 from readme_heads import hpm_batches, hpm_sensitivity
 from readme_hpm import hpm_table
@@ -261,6 +268,11 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "msa_truth": msa_truth,
     "own_curves": own_curves,
     "own_gates": own_gates,
+    "own_easy": own_easy,
+    "own_memory": own_memory,
+    "own_successors": own_successors,
+    "own_thousand": own_thousand,
+    "profiles": profiles,
     "own_vs_autoattack": own_vs_autoattack,
     "prtest_laws": prtest_laws,
     "prtest_throughput": prtest_throughput,

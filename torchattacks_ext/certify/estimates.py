@@ -21,7 +21,7 @@ from ..models.logits import working_dtype
 from ..models.modes import in_training
 from ..models.precision import full_precision
 from ..models.session import first_tensor, session
-from ..numerics.arguments import parse_number, parse_whole
+from ..numerics.arguments import parse_number, parse_seed, parse_whole
 from ..numerics.gaussian import normals
 from ..numerics.streams import uniform
 from .bounds import Estimate
@@ -114,7 +114,7 @@ def _norms(
 ) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """Spectral norms of the Jacobians at n points around every image, (N, n) float64."""
     _refuse_unready(encoder)
-    batch_size = parse_whole(batch_size, "batch_size", 1)
+    batch_size, seed = parse_whole(batch_size, "batch_size", 1), parse_seed(seed)
     if images.dim() < 2 or not images.numel():
         raise InputError(
             f"images have shape {tuple(images.shape)}, expected (N, ...) with rows"

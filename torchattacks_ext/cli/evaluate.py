@@ -185,10 +185,8 @@ def evaluate(
     Exit 1 if a stage failed, 2 if the model raised.
     """
     common.check_folder(out)
-    part, how = read_shard(shard), {
-        "max_minutes": max_minutes,
-        "max_queries": max_queries,
-    }
+    part = read_shard(shard)
+    how: dict[str, Any] = {"max_minutes": max_minutes, "max_queries": max_queries}
     how |= {
         "state": _state(state, resume, part),
         "tag": tag,
@@ -277,7 +275,7 @@ def run_task(task: Task, **how: Any) -> EvaluationReport:
     from ..evaluation.runner import evaluate as run
 
     loader = task.data.loader(task.plan.batch_size)
-    names = {"name": task.name, "progress": True}
+    names: dict[str, Any] = {"name": task.name, "progress": True}
     report = run(task.model, loader, task.plan, **names, **how)
     origin = dict(report.provenance)
     if task.replaced:

@@ -82,7 +82,8 @@ class Stream:
     a tensor only; other data bring their own. ids: one a row in the order of the data, before those
     of the batches. prepare: maps raw images to checked pixels on the device. look: asked once, with
     the first batch, what the model is like; then labels are held against its number of classes.
-    Batches are taken one at a time. Iterating it twice starts a new count of occurrences.
+    Batches are taken one at a time. Iterating it twice starts a new count of occurrences. shown: a
+    bar on which a run may say what it is at, or None.
     `copies` counts rows so far whose image an earlier one had, `groups` holds the group names so
     far (None if no batch brought any). Raises InputError at the door, for a batch when it is its
     turn.
@@ -110,6 +111,7 @@ class Stream:
         self._asked: set[int] = set()
         self._answers: set[int] = set()
         self.budget, self.resume, self._look = budget, resume, look
+        self.shown: Any = None
         self._bounds, self._prepare, self._need = bounds, prepare, need_labels
         self._ids = None if ids is None else _as_list(ids, "ids")
         self._batch_size = batch_size

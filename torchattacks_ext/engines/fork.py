@@ -10,7 +10,6 @@ deterministic model, and never rewound for a randomised defence, whose noise wou
 from __future__ import annotations
 
 import hashlib
-import operator
 import random
 from types import TracebackType
 from typing import Any
@@ -19,7 +18,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..errors import ConfigError, StateError
+from ..errors import StateError
+from ..numerics.arguments import parse_seed
 
 _WATCH_EVERY = 256
 """NumPy's and Python's states are looked at in the first and then in each 256th forward pass."""
@@ -34,14 +34,7 @@ def fold_seed(seed: int) -> int:
     >>> fold_seed(7), fold_seed(2**40 + 7) == fold_seed(2**41 + 7)
     (7, False)
     """
-    try:
-        number = operator.index(seed)
-    except TypeError as error:
-        raise ConfigError(f"seed={seed!r} is no integer in [0, 2**63)") from error
-    if not 0 <= number < 2**63:
-        raise ConfigError(
-            f"seed={seed!r} is outside [0, 2**63): keep its lower 63 bits"
-        )
+    number = parse_seed(seed)
     if number < 2**32:
         return number
     digest = hashlib.blake2b(number.to_bytes(8, "little"), digest_size=4).digest()
@@ -72,7 +65,7 @@ class ForkedRng:
 
     def __init__(self, seed: int) -> None:
         self._torch_seed = fold_seed(seed)
-        self.seed = operator.index(seed)
+        self.seed = parse_seed(seed)
         self._streams = _Streams()
 
     def __enter__(self) -> ForkedRng:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .._typing import Norm
 from ..errors import ModelContractError, ReliabilityWarning
+from ..numerics.arguments import parse_seed
 from ..numerics.norms import Bounds
 from ..results.diagnosis.diagnosis import Diagnosis
 from .runner import evaluate
@@ -95,7 +96,7 @@ def diagnose(
         {
             "eps": eps,
             "norm": norm,
-            "seed": seed,
+            "seed": parse_seed(seed),
             "batch_size": batch_size,
             "bounds": bounds,
             "outputs": outputs,

@@ -112,6 +112,22 @@ def parse_whole(value: object, name: str, least: int | None = None) -> int:
     return number
 
 
+def parse_seed(value: object) -> int:
+    """A seed, the same domain for all that draws: a whole number in [0, 2**63), as Python's own.
+
+    Raises ConfigError for anything else: generators of other libraries, and other seeds that come
+    to the same numbers, begin outside of it.
+
+    >>> parse_seed(7)
+    7
+    """
+    if is_whole(value, 0):
+        number = parse_whole(value, "seed")
+        if number < 2**63:
+            return number
+    raise ConfigError(f"seed={value!r} must be a whole number in [0, 2**63), say 0")
+
+
 def plain_scalar(value: Any) -> Any:
     """A scalar of NumPy or torch (0-d) as Python's own; everything else as it is.
 

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ConfigError, InputError
-from .arguments import check_confidence
+from .arguments import check_confidence, parse_seed
 from .incbeta import FloatArray
 from .streams import uniform
 
@@ -53,7 +53,7 @@ def bootstrap(
         statistic: ``"mean"``, ``"median"`` or ``"log_mean"``.
         confidence: Of the interval, in (0, 1).
         n_resamples: At least ``2 / (1 - confidence)``.
-        seed: Any integer. The same seed and N draw the same rows.
+        seed: In [0, 2**63). The same seed and N draw the same rows.
 
     Returns:
         ``low <= high`` in the unit of the statistic; equal where all values are.
@@ -100,7 +100,7 @@ def bootstrap_t(
         values: (N,) numbers.
         confidence: Of the interval, in (0, 1).
         n_resamples: At least ``2 / (1 - confidence)``.
-        seed: Any integer; draws the same rows as :func:`bootstrap`.
+        seed: In [0, 2**63); draws the same rows as :func:`bootstrap`.
 
     Raises:
         ConfigError: A setting outside its domain.
@@ -172,6 +172,7 @@ def resamples(n: int, n_resamples: int, seed: int) -> Iterator[IntArray]:
 
     Raises:
         InputError: More than 2^22 rows.
+        ConfigError: A seed outside [0, 2**63).
 
     Example:
         >>> [part.shape for part in resamples(3, 5, seed=0)]
@@ -181,7 +182,7 @@ def resamples(n: int, n_resamples: int, seed: int) -> Iterator[IntArray]:
         raise InputError(
             f"{n} rows are more than {N_MAX}; take a random part of them for the interval"
         )
-    step = max(1, _CHUNK // max(n, 1))
+    seed, step = parse_seed(seed), max(1, _CHUNK // max(n, 1))
     for start in range(0, n_resamples, step):
         ids = torch.arange(start, min(start + step, n_resamples))
         drawn = uniform(seed, ids, "bootstrap", 0, n).numpy()

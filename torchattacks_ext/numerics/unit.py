@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from .norms import Bounds, bounds_for
 
+ROUNDING = 1e-6
+"""Of numbers in [0, 1] that come from pixels and go back."""
 Radius = TypeVar("Radius", bound="float | Tensor")
 
 
@@ -58,17 +60,46 @@ class Unit:
         return ((images - low) / self.width).clamp(0, 1)
 
     def back(self, units: Tensor) -> Tensor:
-        """Numbers in [0, 1] as pixels (N, ...) in the box; with a gradient."""
+        """Numbers in [0, 1] as pixels (N, ...) in the box.
+
+        With a gradient: `width` in the box, its ends included, 0 above the end of a channel.
+        """
         if self.bounds is None or self.plain:
             return units
         low, high = bounds_for(self.bounds, units)
-        return (low + self.width * units).clamp(low, high)
+        scaled = low + self.width * units
+        clip: Any = _Clipped.apply
+        found: Tensor = clip(scaled, low, high, ROUNDING * self.width)
+        return found
 
     def radius(self, eps: Radius) -> Radius:
         """A radius of pixels as one of the numbers in [0, 1]."""
         scaled: Any = eps if self.plain else eps / self.width
         found: Radius = scaled
         return found
+
+
+class _Clipped(torch.autograd.Function):
+    """x.clamp(low, high), of which torch takes half the gradient at the very ends.
+
+    Half the pixels of a picture may lie there. Beyond them by rounding is at them.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, low: Tensor, high: Tensor, slack: float) -> Tensor:
+        return x.clamp(low, high)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, low, high, slack = inputs
+        ctx.save_for_backward((x >= low - slack) & (x <= high + slack))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        (inside,) = ctx.saved_tensors
+        return torch.where(inside, gradient, 0.0), None, None, None
 
 
 class OnUnit(nn.Module):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..models.adapters.bpda import value_with_vjp
 from ..models.adapters.hard_label import no_gradient
 from ..models.logits import to_logits
+from ..numerics.arguments import parse_seed
 from ..numerics.ids import content_hashes
 from ..numerics.streams import uniform
 
@@ -46,7 +47,7 @@ class GradientKiller(nn.Module):
         self, model: Callable[..., Any], noise: bool = False, seed: int = 0
     ) -> None:
         super().__init__()
-        self.model, self.noise, self.seed = model, noise, seed
+        self.model, self.noise, self.seed = model, noise, parse_seed(seed)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K) of the model."""

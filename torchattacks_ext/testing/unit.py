@@ -16,7 +16,7 @@ from ..engines.fork import ForkedRng
 from ..errors import ConfigError, InputError
 from ..models.logits import full_dtype
 from ..models.session import on_device_of, session
-from ..numerics.arguments import parse_number, parse_whole
+from ..numerics.arguments import parse_number, parse_seed, parse_whole
 from ..numerics.ids import content_hashes
 from ..numerics.norms import check_norm, project
 from ..numerics.rates.binomial import clopper_pearson
@@ -172,7 +172,7 @@ def attack_unit_test(
         'passed'
     """
     check_norm(norm)
-    eps = parse_number(eps, "eps")
+    eps, seed = parse_number(eps, "eps"), parse_seed(seed)
     inner, draws = (
         parse_whole(value, name, least)
         for value, name, least in ((inner, "inner", 2), (draws, "draws", 1))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from .._typing import Norm
 from ..errors import ConfigError
+from ..numerics.arguments import parse_seed
 from ..numerics.streams import uniform
 
 _DUAL = {"Linf": 1, "L2": 2, "L1": math.inf}
@@ -105,7 +106,7 @@ class LinearGaussian(HalfSpace):
         """n images (n, D) whose exact failure rate is `p_fail` in (0, 0.5), all of class 0."""
         ids = torch.arange(n)
         weight, bias = self.weight.detach().double(), self.bias.detach().double()
-        flat = uniform(seed, ids, "victim", 0, weight.numel()).to(weight)
+        flat = uniform(parse_seed(seed), ids, "victim", 0, weight.numel()).to(weight)
         target = -torch.special.ndtri(torch.tensor(p_fail, dtype=torch.float64))
         gap = target * sigma * weight.norm() - (flat @ weight + bias)
         moved: Tensor = flat + gap[:, None] * weight / weight.norm() ** 2
@@ -120,7 +121,7 @@ def small_net(
     shape: of one image, (C, H, W) or any other (then fully connected). Weights come from the
     counter streams, the global generator is not touched.
     """
-    inside = math.prod(shape)
+    inside, seed = math.prod(shape), parse_seed(seed)
     with torch.device("meta"):
         layers: list[nn.Module] = [nn.Flatten(), nn.Linear(inside, 16)]
         if len(shape) == 3:

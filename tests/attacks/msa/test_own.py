@@ -114,7 +114,11 @@ class Centred(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "target, words", [(Noisy, "at random"), (Centred, "by the batch")]
+    "target, words",
+    [
+        (Noisy, 'at random: say version="rand" or engine="autoattack"'),
+        (Centred, 'by the batch: say engine="autoattack"'),
+    ],
 )
 def test_targets_without_a_fixed_answer_are_refused(target: Any, words: str) -> None:
     for version in ("fast", "standard"):
@@ -196,6 +200,24 @@ def test_masked_gradients_are_called_unreliable() -> None:
     assert "stopped_at_gates" not in flags  # rows without a gradient pass all gates
     honest = measure(MSA(NET, **mine))
     assert "unreliable_gradients" not in {flag.code for flag in honest.flags}
+
+
+class Detached(nn.Module):
+    def forward(self, images: Tensor) -> Any:
+        return NET(images.detach().double())
+
+
+def test_a_target_without_any_gradient_is_searched_by_scores() -> None:
+    """Version "fast" too, which has no squares for others; and the run says what it left out."""
+    attack = MSA(Detached(), eps=0.1, version="fast", engine="own")
+    found = measure(attack)
+    assert found.robust_accuracy < 0.9
+    books = found.breakdown
+    fell = books["target/noise-10"]["broken"] + books["target/square-1000"]["broken"]
+    assert books["target/noise-10"]["tried"] == 12 and fell > 0
+    flags = {flag.code: flag for flag in found.flags}
+    assert "target gives no gradient" in flags["left_out"].message
+    assert "stopped_at_gates" not in flags and not found.unknown.any()
 
 
 def test_a_surrogate_helps_where_the_target_has_no_gradient() -> None:

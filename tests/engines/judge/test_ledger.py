@@ -162,7 +162,7 @@ def test_gates_let_on_only_rows_whose_margin_fell() -> None:
         {"kind": "apgd", "steps": 2.0},
         {"kind": "apgd", "restarts": -1},
         {"kind": "apgd-t", "targets": 0},
-        {"kind": "apgd", "gate": 0.0},
+        {"kind": "apgd", "gate": -0.1},
         {"kind": "apgd", "gate": math.nan},
     ],
 )
@@ -257,3 +257,8 @@ def test_entries_add_up() -> None:
     assert both["a"] == Entry(11, 22, 33, 44, 55, 66, 77.0)
     assert list(both) == ["a", "b", "c"] and both["c"].tried == 9
     assert one["a"].tried == 1  # neither is written to
+
+
+def test_a_gate_of_none_is_for_the_own_engine_alone() -> None:
+    """Rows of which gradients say nothing: no other engine knows them."""
+    assert AttackSpec("apgd", gate=0).is_own and not AttackSpec("apgd").is_own

@@ -116,3 +116,24 @@ def test_the_last_point_is_asked_too(run_own: RunOwn) -> None:
         line = AttackSpec("apgd", loss="pm-t", steps=1)
         ledger, _ = run_own(net, image, [line], share * need)
         assert (ledger.breaker[0] >= 0) == fallen
+
+
+def test_a_row_that_one_step_breaks_costs_one_gradient(run_own: RunOwn) -> None:
+    """Clean forward; forward and backward there; the point after the step, which the judge asks."""
+    net, images = balanced_net().double(), example_images(12).double()
+    line = AttackSpec("apgd", loss="pm-t", steps=20)
+    ledger, engine = run_own(net, images, [line], 0.5)
+    assert (ledger.breaker >= 0).all()
+    assert engine.meter.backward == 12
+    assert engine.meter.forward <= 12 + 3 * 12 + 1
+
+
+def test_far_from_a_boundary_no_point_is_asked_twice(run_own: RunOwn) -> None:
+    """Where the slope says that one step breaks nothing, each step is one forward."""
+    net, images = balanced_net().double(), example_images(12).double()
+    line = AttackSpec("apgd", loss="pm-t", steps=5)
+    ledger, engine = run_own(net, images, [line], 1e-6)
+    assert (ledger.breaker < 0).all()
+    assert engine.meter.backward == 12 * 5
+    seen = engine.meter.forward
+    assert seen <= 12 * (1 + 1 + 5 + 2)  # clean twice, steps, last and nearest

@@ -57,20 +57,22 @@ def test_a_row_that_goes_on_after_all_has_not_stopped(run_own: RunOwn) -> None:
 
 
 @pytest.mark.parametrize(
-    "make",
+    "name, make",
     [
-        GradientKiller,
-        lambda net: Quantised(net, 8),
-        lambda net: NaNGradient(net),
-        lambda net: Detached(net),
+        ("standard", GradientKiller),
+        ("standard", lambda net: Quantised(net, 8)),
+        ("standard", lambda net: NaNGradient(net)),
+        ("standard", lambda net: Detached(net)),
+        ("fast", lambda net: GradientKiller(net)),
+        ("fast", lambda net: Detached(net)),
     ],
 )
 def test_rows_without_a_gradient_reach_the_last_stage(
-    run_own: RunOwn, make: Callable[[nn.Module], nn.Module]
+    run_own: RunOwn, name: str, make: Callable[[nn.Module], nn.Module]
 ) -> None:
     """Their margin cannot fall below a gate; every one of them gets there all the same."""
     target = make(balanced_net()).eval()
-    ledger, engine = run_own(target, IMAGES.float(), short("standard"), 1e-4)
+    ledger, engine = run_own(target, IMAGES.float(), short(name), 1e-4)
     left = int(ledger.alive.sum()) + ledger.entries["target/square-8"].broken
     assert left > 8 and tried(ledger, "square-8") == left
     assert ledger.stopped == {}
@@ -96,6 +98,13 @@ class Detached(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         return self.net(x.detach())
+
+
+def test_squares_of_fast_are_for_rows_without_a_gradient(run_own: RunOwn) -> None:
+    """No other row goes on to them, and none of the others was stopped there."""
+    ledger, _ = run_own(NET, IMAGES, short("fast"), 1e-4)
+    assert tried(ledger, "square-8") == tried(ledger, "noise-8") == 0
+    assert not any("square" in source for source in ledger.stopped.values())
 
 
 def test_a_clean_margin_that_is_none_passes_every_gate(run_own: RunOwn) -> None:
@@ -126,7 +135,7 @@ def test_a_surrogate_is_left_when_the_target_falls(run_own: RunOwn) -> None:
 def test_late_stages_are_the_targets_alone() -> None:
     for plan in PLANS.values():
         for line in plan:
-            late = line.kind in ("smooth", "warm", "square")
+            late = line.kind in ("smooth", "warm", "square", "noise")
             assert (line.on == "target") == late
 
 

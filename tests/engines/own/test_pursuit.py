@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from torchattacks_ext.engines.judge.spec import AttackSpec
 from torchattacks_ext.engines.own import pursuit
@@ -125,3 +126,50 @@ def test_the_global_generators_are_left_alone(run_own: RunOwn) -> None:
     run_own(NET, IMAGES[:4], LINES, EPS)
     assert torch.equal(before[0], torch.get_rng_state())
     assert (before[1] == np.random.get_state()[1]).all()  # type: ignore[index]
+
+
+class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts operations whose answer the host waits for, where tensors lie on an accelerator."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.n = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        names = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal.default")
+        self.n += any(name in str(func) for name in names)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        AttackSpec("apgd", loss="pm-t", steps=40),
+        AttackSpec("smooth", on="target", steps=40, copies=2),
+        AttackSpec("square", on="target", steps=40),
+    ],
+    ids=lambda line: str(line.label),
+)
+def test_the_host_waits_at_looks_alone(
+    run_own: RunOwn, monkeypatch: pytest.MonkeyPatch, line: AttackSpec
+) -> None:
+    """Not in the steps between them: twice as many steps between two looks, half the waits."""
+    before = pursuit.Pursuit.__post_init__
+    found = []
+    for every in (1, 5, 10):
+
+        def seldom(self: Any, every: int = every) -> None:
+            before(self)
+            self.every = every
+
+        monkeypatch.setattr(pursuit.Pursuit, "__post_init__", seldom)
+        with Waits() as waits:
+            run_own(NET, IMAGES[:4], [line], 1e-6)
+        found.append(waits.n)
+    looks = [40, 8, 4]
+    each = (found[0] - found[2]) / (looks[0] - looks[2])
+    assert each <= 3 and found[1] - found[2] == pytest.approx(4 * each, abs=4)
+    # on the host Square looks at each answer: waiting costs nothing there
+    assert found[2] < 40 or line.kind == "square"

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from torchattacks_ext import MSA, ConfigError, InputError, ReliabilityWarning
 from torchattacks_ext.engines.judge.spec import AttackSpec
-from torchattacks_ext.engines.own.sweep import ascending
+from torchattacks_ext.engines.own.plans import PLANS as OWN_PLANS
+from torchattacks_ext.engines.own.pursuit import Pursuit
+from torchattacks_ext.engines.own.sweep import ascending, below
 from torchattacks_ext.results.datasets.curve import Curve
 from torchattacks_ext.testing.props import balanced_net, example_images
 
@@ -119,3 +121,41 @@ def test_a_single_radius_is_no_list() -> None:
 def test_a_curve_does_not_run_past_a_budget_in_silence() -> None:
     with pytest.raises(ConfigError, match="max_queries=50 .* end no curve"):
         attack(max_queries=50).curve(IMAGES[:2], LABELS[:2], RADII)
+
+
+# ---------------------------------------------------------------- what is run below the largest
+class Told(nn.Module):
+    """Squares break what gradients do not reach: the net with its gradient taken off."""
+
+    def forward(self, images: Tensor) -> Any:
+        return NET(images.detach().double() + 0 * images.double())
+
+
+def spent(target: Any) -> tuple[Curve, dict[str, int]]:
+    """A curve, and the rows that each source was tried on, at all radii together."""
+    tried: dict[str, int] = {}
+    before = Pursuit.run
+
+    def run(self: Any, stage: Any, rows: Tensor, targets: Any = None) -> None:
+        kind = self.source.partition("/")[2].partition("-")[0]
+        tried[kind] = tried.get(kind, 0) + len(rows)
+        before(self, stage, rows, targets)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pursuit, "run", run)
+        settings = {"version": "custom", "plan": LINES, "engine": "own"}
+        return MSA(target, **settings).curve(IMAGES[:12], LABELS[:12], RADII), tried
+
+
+def test_what_a_gradient_broke_above_is_seldom_asked_by_squares_below() -> None:
+    """It climbs on from there; what squares broke they go on to."""
+    curve, tried = spent(NET)
+    fell = int((curve.breaks < len(RADII)).sum())
+    assert tried["square"] < tried["warm"] <= len(RADII) * fell and fell > 4
+    hidden, many = spent(Told())
+    assert many["square"] > 12 < 12 + int((hidden.breaks < len(RADII)).sum())
+
+
+def test_a_plan_without_gates_has_none_below() -> None:
+    few, whole = below(OWN_PLANS["full"])
+    assert few == whole and all(line.gate == float("inf") for line in few)

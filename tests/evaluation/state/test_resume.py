@@ -273,6 +273,7 @@ net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).eval()
 generator = torch.Generator().manual_seed(1)
 with torch.no_grad():
     net[1].weight.copy_(torch.randn(10, 64, generator=generator))
+    net[1].bias.zero_()
 labels = net(images).argmax(1)
 stages = ["FGSM", {"name": "PGD", "steps": 10}, {"name": "prtest", "n_max": 400}, "fim"]
 plan = {"eps": 0.02, "batch_size": 20, "group_size": 25, "stages": stages}

@@ -112,6 +112,34 @@ def test_the_model_is_given_back_after_an_interruption(settle: Settle, n: int) -
     assert torch.is_grad_enabled()
 
 
+class Tires(nn.Module):
+    """Raises from its n-th forward on; its copies count on."""
+
+    class Count(list[int]):
+        def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+            return self
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.net, self.left = small(), self.Count([n])
+
+    def forward(self, x: Tensor) -> Any:
+        self.left[0] -= 1
+        if self.left[0] <= 0:
+            raise RuntimeError("out of ink")
+        return self.net(x)
+
+
+@pytest.mark.parametrize("n", [7, 12])
+def test_a_model_that_raises_after_some_calls_is_named(settle: Settle, n: int) -> None:
+    """Its own error alone does not say that it answered before."""
+    net = settle(Tires(n))
+    before = state_of(net)
+    with pytest.raises(ModelContractError, match="asked again.*out of ink"):
+        accelerate(net, IMAGES)
+    assert_same(before, net)
+
+
 def test_attacks_run_on_it_and_the_model_decides(settle: Settle) -> None:
     net = settle(small())
     fast = accelerate(net, IMAGES)
@@ -120,10 +148,31 @@ def test_attacks_run_on_it_and_the_model_decides(settle: Settle) -> None:
     found = torchattacks.PGD(fast, eps=0.5, steps=5, random_start=False)(IMAGES, labels)
     want = torchattacks.PGD(net, eps=0.5, steps=5, random_start=False)(IMAGES, labels)
     assert torch.equal(net(found).argmax(1), net(want).argmax(1))
-    seeds = [
-        tax.PRTest(m, eps=0.1, n_max=744).measure(IMAGES, labels) for m in (fast, net)
-    ]
-    assert seeds[0].n_failures.tolist() == seeds[1].n_failures.tolist()
+
+
+def test_prtest_says_of_the_copy_what_it_says_of_the_model(settle: Settle) -> None:
+    """Draws, failures, verdicts: those that rounding may decide are asked again at batch size 1."""
+    net = settle(small())
+    labels = net(IMAGES).argmax(1)
+    fast, whole = (
+        tax.PRTest(m, eps=0.1, n_max=744, batch_size=64).measure(IMAGES, labels)
+        for m in (accelerate(net, IMAGES), net)
+    )
+    for name in ("verdict", "n_samples", "n_failures", "n_close"):
+        assert torch.equal(getattr(fast, name), getattr(whole, name)), name
+    one, two = (
+        tax.FIMScore(m).measure(IMAGES).lam for m in (accelerate(net, IMAGES), net)
+    )
+    assert torch.allclose(one, two, rtol=1e-3)
+
+
+@pytest.mark.parametrize("probe", [tax.PRTest, tax.FIMScore, tax.MSA])
+def test_a_copy_in_16_bits_decides_nothing(settle: Settle, probe: Any) -> None:
+    net = settle(small())
+    short = FastModel(net, Form(autocast=torch.bfloat16))
+    with pytest.raises(ConfigError, match="bfloat16.*Give the original"):
+        probe(short)
+    assert list(tax.MSA(net, [short]).surrogates)
 
 
 def test_the_gradient_is_contiguous_and_has_second_derivatives(settle: Settle) -> None:

@@ -25,7 +25,7 @@ from .tamed import TamedAttack
 
 logger = logging.getLogger("torchattacks_ext")
 
-HIDDEN = ("model", "attack", "supported_mode", "config")
+HIDDEN: tuple[str, ...] = ("model", "attack", "supported_mode", "config")
 HIDDEN += ("told", "step_checks", "missing")
 """What a repr leaves out."""
 

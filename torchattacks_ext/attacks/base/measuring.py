@@ -6,6 +6,9 @@ Flags, provenance, resume, the bar.
 from __future__ import annotations
 
 import contextlib
+import logging
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -14,6 +17,7 @@ import torch
 from ..._typing import Status
 from ...data.stream import Stream
 from ...errors import ModelContractError, StateError
+from ...models.meter import Budget
 from ...results.base.columns import Table
 from ...results.base.facts import Cost, Flag, merge_flags, resumes, warn_flags
 from ...results.base.origin import groups_hash, selections
@@ -22,6 +26,7 @@ from ...results.base.sidecar import SideCar
 from ...results.grounds import OF_MODEL
 
 T = TypeVar("T")
+logger = logging.getLogger("torchattacks_ext")
 
 
 def late(step: Callable[[], T], otherwise: T, what: str, doubts: list[Flag]) -> T:
@@ -52,6 +57,31 @@ def bar(total: int | None, name: str, progress: bool) -> Iterator[Any]:
         yield shown
 
 
+@contextlib.contextmanager
+def interruptible(budget: Budget | None) -> Iterator[None]:
+    """The first Ctrl-C inside ends the budget, so that a run ends with what is known.
+
+    The second one is raised. So is the first outside of the main thread, and where a handler of
+    somebody else's listens.
+    """
+    mine = threading.current_thread() is threading.main_thread()
+    usual = signal.default_int_handler
+    if budget is None or not mine or signal.getsignal(signal.SIGINT) is not usual:
+        yield
+        return
+
+    def end(*_: Any) -> None:
+        signal.signal(signal.SIGINT, usual)
+        budget.stop()
+        logger.warning("interrupted: the run ends with what is known; again: at once")
+
+    signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
 def flags_of(result: Result, stream: Stream, trained: bool) -> Iterator[Flag]:
     """What speaks against any method's result; trained: parts of the model ran in training mode."""
     if stream.traits is not None:
@@ -72,13 +102,18 @@ def flags_of(result: Result, stream: Stream, trained: bool) -> Iterator[Flag]:
         yield Flag("non_finite", f"{result.no_number}; counted as failures", bad)
     late = int((status == int(Status.NOT_REACHED)).sum())
     if late or (stream.budget is not None and stream.budget.spent):
+        stopped = stream.budget is not None and stream.budget.stopped
         text = (
-            "max_queries or max_seconds ended the run early; rows that were not reached, or not "
-            "finished, are UNDECIDED"
+            f"{'Ctrl-C' if stopped else 'max_queries or max_seconds'} ended the run early; rows "
+            "that were not reached, or not finished, are UNDECIDED"
         )
         earlier = getattr(stream.resume, "status", status[:0])
         before = int((earlier == int(Status.NOT_REACHED)).sum())
-        if late and (late == len(status) or (late == before and not _by_draws(result))):
+        if stopped:
+            text += "; resume= goes on with them"
+        elif late and (
+            late == len(status) or (late == before and not _by_draws(result))
+        ):
             text += (
                 "; no row was finished, and with the same budget resume= gets no further: give a "
                 "larger one"

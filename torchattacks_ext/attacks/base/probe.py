@@ -18,8 +18,9 @@ from typing import Any, ClassVar, final
 
 from ..._typing import Norm
 from ...data.stream import Stream
-from ...errors import StatusError
+from ...errors import ConfigError, StatusError
 from ...models.checks import ModelTraits
+from ...models.fast import FastModel
 from ...models.fingerprint import describe_model
 from ...models.loans import lost_flags
 from ...models.meter import Budget
@@ -96,6 +97,12 @@ class Probe(ImageAttack):
         **own: Any,
     ) -> None:
         super().__init__(name, model)
+        if isinstance(model, FastModel) and model.reduced:
+            raise ConfigError(
+                f"the model is a copy that computes in {model.form.autocast}: it finds candidates, "
+                f"and {name} is to decide. Give the original, or a copy in fp32; MSA takes the "
+                "short one as a surrogate beside the original"
+            )
         common: dict[str, Any] = dict(eps=eps, norm=norm, seed=seed, bounds=bounds)
         common |= dict(batch_size=batch_size, outputs=outputs, n_queries=n_queries)
         common |= dict(output_key=output_key)
@@ -194,7 +201,8 @@ class Probe(ImageAttack):
         data: tensor (N, ...) with `labels` (N,), Dataset, DataLoader or iterable of batches
         (tuples, or dicts with image(s) | img | pixel_values, label(s), optional sample_ids,
         groups). ids: own sample ids (ints or strings), else the content is hashed. resume: an
-        earlier result of the same settings and data, gone on with. progress: show a bar.
+        earlier result of the same settings and data, gone on with. progress: show a bar. Ctrl-C
+        ends the run with what is known, a second one at once.
         A batch on which the model raises ends as rows of status FAILED, with a flag, and the next
         one is measured. Raises InputError for data, StateError for a resume that does not fit,
         ModelContractError when no image got finite logits, or the model raised on all of them.
@@ -202,10 +210,15 @@ class Probe(ImageAttack):
         stream = self._stream(data, labels, ids, resume)
         model, finished = describe_model(self.model), Finished(self.keep)
         before, started = self._meter.snapshot(), time.perf_counter()
-        with measuring.bar(stream.total, self.attack, progress) as shown:
+        with (
+            measuring.interruptible(stream.budget),
+            measuring.bar(stream.total, self.attack, progress) as shown,
+        ):
+            stream.shown = None if shown.disable else shown
             for rows in self._run(stream):
                 finished.add(rows)
                 shown.update(len(rows))
+            stream.shown = None
         cost = self._meter.since(before, time.perf_counter() - started)
         finished.refuse_nothing()
         return self._result(stream, finished, cost, model)

@@ -12,7 +12,12 @@ from ..._typing import NORMS, Norm
 from ...data.door import as_bounds
 from ...errors import ConfigError
 from ...models.scores import Key, Outputs, check_outputs
-from ...numerics.arguments import as_number, parse_whole, plain_scalar
+from ...numerics.arguments import (
+    as_number,
+    parse_seed,
+    parse_whole,
+    plain_scalar,
+)
 
 T = TypeVar("T")
 
@@ -48,7 +53,7 @@ class ProbeSettings:
         if self.norm not in NORMS:
             raise ConfigError(f"norm={self.norm!r} is not one of {NORMS}")
         object.__setattr__(self, "eps", _radius(self.eps, self.norm, self.bounds))
-        object.__setattr__(self, "seed", parse_whole(self.seed, "seed"))
+        object.__setattr__(self, "seed", parse_seed(self.seed))
         for name in ("batch_size", "n_queries", "max_queries"):
             value = getattr(self, name)
             if value is not None or name == "batch_size":

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ...data.stream import Batch
+from ...data.stream import Batch, Stream
+from ...engines.own.sweep import sweep
 from ...errors import ConfigError
 from ...models.checks import ModelTraits
 from ...results.base.columns import Rows
+from ...results.datasets.curve import Curve
 from ..base.resuming import rows_at
 from .fresh import attack_at_random
 from .joint import attack_jointly
 from .rows import attack_rows, fresh_rows, joint_rows
-from .run import attack_fixed
+from .run import attack_fixed, ledger_of
 from .scene import Scene
 from .settings import MSASettings
 from .told import Told
@@ -39,10 +43,12 @@ def kind_of(settings: MSASettings, traits: ModelTraits | None) -> Kind:
     elif traits is not None and traits.batch_dependent and not settings.is_sequence:
         kind = "coupled"
     if kind != "fixed" and settings.is_own:
-        why = "at random" if kind == "randomised" else "by the batch"
+        why, instead = "by the batch", ""
+        if kind == "randomised":
+            why, instead = "at random", 'version="rand" or '
         raise ConfigError(
             f'version={settings.version!r} of engine="own" attacks rows one by one up to gates, '
-            f'and the target answers {why}: say engine="autoattack"'
+            f'and the target answers {why}: say {instead}engine="autoattack"'
         )
     return kind
 
@@ -65,6 +71,23 @@ def check_sweep(settings: MSASettings, traits: ModelTraits | None) -> None:
             "a curve gives each row a radius of its own: that needs a target with a fixed answer "
             f"to an image, and a plan that goes row by row, not version={settings.version!r} here"
         )
+
+
+def curve_of(scene: Scene, stream: Stream, radii: Sequence[float]) -> Curve:
+    """Robust accuracy at each of some ascending radii, of a target with fixed answers."""
+    return Curve.joined(
+        [curve_rows(scene, batch, radii, stream.traits) for batch in stream]
+    )
+
+
+def curve_rows(
+    scene: Scene, batch: Batch, radii: Sequence[float], traits: ModelTraits | None
+) -> Curve:
+    """The same of one batch with labels. traits: what the model showed."""
+    check_sweep(scene.settings, traits)
+    lines = scene.settings.lines if scene.settings.is_own else None
+    attack = partial(ledger_of, scene)
+    return sweep(attack, batch, radii, scene.meter.snapshot, lines)
 
 
 def batch_rows(

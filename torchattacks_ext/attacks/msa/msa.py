@@ -11,7 +11,6 @@ from ..._typing import Norm
 from ...data.door import check_label_range
 from ...data.stream import Batch, Stream
 from ...engines.judge.ledger import AttackSpec, Ledger
-from ...engines.own.sweep import sweep
 from ...errors import InputError
 from ...models.checks import ModelTraits
 from ...models.fingerprint import model_sha256
@@ -24,7 +23,7 @@ from ...results.base.result import Result
 from ...results.datasets.curve import Curve
 from ..base.probe import Probe
 from ..base.settings import Setting
-from .batch import batch_rows, best_images, check_sweep
+from .batch import batch_rows, best_images, curve_of, curve_rows
 from .plans import EngineName, Headline, Version
 from .run import ledger_of
 from .scene import Scene
@@ -239,12 +238,12 @@ class MSA(Probe):
 
     def _rows(self, stream: Stream) -> Iterator[Rows]:
         self.told = Told.before(stream.resume)
-        for rows, told in walk(self._scene(stream.budget), stream):
+        for rows, told in walk(self._scene(stream.budget, stream.shown), stream):
             self.told += told
             if rows is not None:
                 yield stream.noted(rows)
 
-    def _scene(self, budget: Budget | None = None) -> Scene:
+    def _scene(self, budget: Budget | None = None, bar: Any = None) -> Scene:
         """What helpers may know of this attack; asked for inside a session."""
         return Scene(
             settings=self.config,
@@ -254,21 +253,18 @@ class MSA(Probe):
             meter=self._meter,
             scale=self.normalize if self._normalization_applied is False else None,
             budget=budget,
+            bar=bar,
         )
 
     def curve(self, data: Any, labels: Any, radii: Any, ids: Any = None) -> Curve:
         """Robust accuracy at each of some ascending radii in one sweep (docs/engine.md).
 
-        data, labels, ids: as of `measure`. One run at the largest radius, and up to log2(R) on rows
+        data, labels, ids: as of `measure`. One run at the largest radius, and further down on rows
         that it breaks. Raises ConfigError for unfixed targets, sequences, budgets and radii.
         """
-        stream, parts = self._stream(data, labels, ids, None), []
+        stream = self._stream(data, labels, ids, None)
         with self._session():
-            for batch in stream:
-                check_sweep(self.config, stream.traits)
-                attack, meter = self.attack_ledger, self._meter.snapshot
-                parts.append(sweep(attack, batch, radii, meter))
-        return Curve.joined(parts)
+            return curve_of(self._scene(), stream, radii)
 
     # ------------------------------------------------------------------ for a runner
     def attack_rows(self, batch: Batch, traits: ModelTraits | None = None) -> Rows:
@@ -283,18 +279,21 @@ class MSA(Probe):
         self.told += told
         return rows
 
+    def curve_rows(self, batch: Batch, radii: Any, traits: ModelTraits | None) -> Curve:
+        """The curve of one batch with labels, in a runner's session. traits: as above."""
+        return curve_rows(self._scene(), batch, radii, traits)
+
     def attack_ledger(
         self,
         images: Tensor,
         labels: Tensor,
         ids: Tensor,
         eps: float | Tensor | None = None,
-        first: Tensor | None = None,
     ) -> Ledger:
         """The judge of one batch after the whole plan, for a model that is neither of the others.
 
         images: pixels (B, ...) on the model's device. eps: (B,) gives each row a radius of its own;
-        None takes that of the attack. first: candidates to begin with. Nothing told is kept.
+        None takes that of the attack. What is told is kept nowhere.
         """
         with self._session():
-            return ledger_of(self._scene(), images, labels, ids, eps, first)
+            return ledger_of(self._scene(), images, labels, ids, eps)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ...engines.autoattack.runs import TARGET, passes_of_run
+from ...engines.autoattack.runs import NO_GRADIENT, TARGET, passes_of_run
 from ...engines.judge.spec import AttackSpec
+from ...engines.judge.watch import Prices
 from ...engines.own.engine import WRITTEN, passes_of_own
 from ...models.meter import Budget
 from .settings import MSASettings
@@ -60,6 +61,8 @@ def price_of(
     names, draws = list(surrogates), EOT_DRAWS if settings.version == "rand" else 1
     lines = []
     for line in settings.lines:
+        if not line.gate:  # for rows of which gradients say nothing, as a rule none
+            continue
         if settings.engine == "own" and line.kind in WRITTEN:
             lines.append(_own(line, names, n_classes, draws))
         else:
@@ -68,6 +71,26 @@ def price_of(
     if after or not lines:
         return Price((whole,), after)
     return Price((whole, whole - max(lines), LOOK + lines[0], LOOK))
+
+
+def prices_of(
+    settings: MSASettings,
+    lines: Iterable[AttackSpec],
+    surrogates: Iterable[str],
+    n_classes: int,
+) -> Prices:
+    """Row-passes of one row, forward and backward, of each line on each of its models; about."""
+    names, found = list(surrogates), {}
+    for line in lines:
+        for name in _on(line, names):
+            alone, probe = [name] * (name != TARGET), settings.probe_every
+            single = replace(line, on=name)
+            if settings.engine == "own" and line.kind in WRITTEN:
+                each = _own(single, alone, n_classes, 1)
+            else:
+                each = _line(single, alone, probe, n_classes, 1)
+            found[name, line] = each * (1 if line.kind in NO_GRADIENT else 2)
+    return found
 
 
 def _line(

@@ -16,6 +16,7 @@ from ...engines.fork import ForkedRng
 from ...engines.judge.active import Judge
 from ...engines.judge.ledger import AttackSpec, Ledger
 from ...engines.judge.screen import ScreenLedger
+from ...engines.judge.watch import Watch
 from ...engines.own.engine import OwnEngine
 from ...engines.zoo.runs import ZooEngine
 from ...engines.zoo.sequence import ZooSequence
@@ -23,7 +24,7 @@ from ...models.adapters.eot import EOT
 from ...models.logits import LogitsView
 from ...models.session import session
 from . import plans as msa_plans
-from .reach import EOT_DRAWS
+from .reach import EOT_DRAWS, prices_of
 from .scene import Scene
 from .settings import MSASettings
 from .told import Told
@@ -98,11 +99,12 @@ def attack_fixed(
     ids: Tensor,
     eps: float | Tensor | None = None,
     first: Tensor | None = None,
+    lines: tuple[AttackSpec, ...] | None = None,
 ) -> tuple[Ledger, Told]:
     """A ledger after the whole plan, for a target that answers each image by itself.
 
     eps: (B,) gives each row a radius of its own; None takes that of the settings. first (B, ...):
-    candidates of an earlier attack, offered before.
+    candidates of an earlier attack, offered before. lines: to be run instead of the plan's.
     """
     settings = scene.settings
     radius = float(settings.eps) if eps is None else eps
@@ -112,7 +114,7 @@ def attack_fixed(
         ledger = Ledger.open(judge, images, labels, *ball)
         if first is not None:
             ledger.offer(ledger.rows(), first[ledger.rows()], "first")
-        left_out = attack(scene, models, ledger, ids)
+        left_out = attack(scene, models, ledger, ids, lines=lines)
     return ledger, Told(ledger.entries, ledger.n_odd, left_out)
 
 
@@ -122,11 +124,16 @@ def ledger_of(scene: Scene, *rows: Any) -> Ledger:
 
 
 def attack(
-    scene: Scene, models: Models, ledger: Ledger, ids: Tensor, reserve: int = 0
+    scene: Scene,
+    models: Models,
+    ledger: Ledger,
+    ids: Tensor,
+    reserve: int = 0,
+    lines: tuple[AttackSpec, ...] | None = None,
 ) -> frozenset[str]:
     """The whole version on the rows that are alive; returns why parts of it were left out.
 
-    reserve: row-passes left for what follows.
+    reserve: row-passes left for what follows. lines: to be run instead of the plan's.
     """
     settings, n_classes = scene.settings, n_classes_of(models, ledger.images)
     if settings.is_sequence:
@@ -147,7 +154,11 @@ def attack(
     )
     if averaged and isinstance(engine, OwnEngine):
         engine.varying = _varying(models, ledger.images)
-    return drive(settings.lines, engine, ledger)
+    wanted = settings.lines if lines is None else lines
+    if scene.bar is not None:
+        prices = prices_of(settings, wanted, scene.surrogates, n_classes)
+        engine.watch = Watch(scene.bar, scene.meter, prices)
+    return drive(wanted, engine, ledger)
 
 
 def drive(

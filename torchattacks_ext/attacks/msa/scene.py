@@ -21,6 +21,7 @@ class Scene:
     ask: pixels (N, ...) to the target's logits (N, K). model: the target as its owner gave it.
     surrogates: by name, as they were given. meter: counts the row-passes of all of them. scale:
     pixels to what the target is given, None where it takes pixels. budget: of the measurement.
+    bar: of tqdm, on which it is said what is at work.
     """
 
     settings: MSASettings
@@ -30,6 +31,7 @@ class Scene:
     meter: Meter
     scale: LogitsFn | None = None
     budget: Budget | None = None
+    bar: Any = None
 
     @property
     def sources(self) -> tuple[str, ...]:

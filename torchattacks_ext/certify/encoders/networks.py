@@ -10,7 +10,7 @@ from torch.nn.utils import skip_init
 
 from ...errors import ConfigError
 from ...models.lipschitz import GroupSort
-from ...numerics.arguments import is_whole
+from ...numerics.arguments import is_whole, parse_seed
 from .orthogonal import draw_, orthogonal_layers
 
 
@@ -74,8 +74,7 @@ def _bare(kind: type[nn.Module], *sizes: int) -> nn.Module:
 
 
 def _drawn(layers: list[nn.Module], seed: int) -> nn.Sequential:
-    if not is_whole(seed, 0):
-        raise ConfigError(f"seed={seed!r} must be a whole number >= 0")
+    seed = parse_seed(seed)
     net = nn.Sequential(*layers)
     draw_(orthogonal_layers(net), seed)
     return net

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...data.door import as_tensor, check_labels
 from ...errors import ConfigError, InputError
-from ...numerics.arguments import parse_number, parse_whole
+from ...numerics.arguments import parse_number, parse_seed, parse_whole
 from ...numerics.streams import uniform
 from ...samplers import Sampler
 from ..ellips import EllipsHead
@@ -42,9 +42,10 @@ class TrainSettings:
     seed: int
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+        for name, least in (("epochs", 1), ("batch_size", 1)):
             whole = parse_whole(getattr(self, name), name, least)
             object.__setattr__(self, name, whole)
+        object.__setattr__(self, "seed", parse_seed(self.seed))
         for name in ("eps", "temperature", "lr", "head_lr"):
             number = parse_number(getattr(self, name), name)
             object.__setattr__(self, name, number)

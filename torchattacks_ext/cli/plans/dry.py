@@ -86,8 +86,10 @@ def _look(task: Task, look: int) -> Shares:
     """
     from ...evaluation.dry.costs import Shares
     from ...evaluation.runner import evaluate
+    from ...results.accuracy import Accuracy
+    from ...results.attack import AttackResult
 
-    k = task.data.n_classes
+    k = task.data.n_classes or Shares().n_classes
     if not look:
         return Shares(n_classes=k)
     plan = task.plan
@@ -98,13 +100,12 @@ def _look(task: Task, look: int) -> Shares:
         plan.model_copy(update={"stages": ("clean", pgd)}),
         n=look,
     )
-    n, right = min(look, task.data.n), int(
-        (report["clean"].result.clean_correct == 1).sum()
-    )
-    result = report["PGD"].result
-    left = right if result is None else int(result.robust.sum())
+    clean, found = report["clean"].result, report["PGD"].result
+    if not isinstance(clean, Accuracy) or not isinstance(found, AttackResult):
+        return Shares(n_classes=k)  # it raised, as the run itself will say
+    right, left = int((clean.clean_correct == 1).sum()), int(found.robust.sum())
     # as if one more of each kind were seen
-    return Shares((right + 1) / (n + 2), (left + 1) / (right + 2), k)
+    return Shares((right + 1) / (len(clean) + 2), (left + 1) / (right + 2), k)
 
 
 def dry_text(facts: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from ...data.door import check_images, check_label_range, check_labels
 from ...errors import ConfigError, InputError
 from ...models.logits import full_dtype
 from ...models.session import on_device_of, session
-from ...numerics.arguments import parse_whole
+from ...numerics.arguments import parse_seed, parse_whole
 from ...numerics.rates.binomial import clopper_pearson
 from ...numerics.streams import uniform
 from ...results.base import codec
@@ -182,7 +182,7 @@ def batch_report(
     check_label_range(whole, model.head.n_classes)
     if not len(pixels):
         raise InputError("there are no images; give at least one")
-    count = parse_whole(partitions, "partitions", 1)
+    count, seed = parse_whole(partitions, "partitions", 1), parse_seed(seed)
     n, k = len(pixels), model.head.n_classes
     chosen = (1, 2, k, 10 * k, n) if sizes is None else _several(sizes)
     wanted = sorted({parse_whole(m, "sizes", 1) for m in chosen})

@@ -10,7 +10,7 @@ from ...data.door import check_images, check_label_range, check_labels
 from ...errors import InputError
 from ...models.logits import full_dtype
 from ...models.session import on_device_of, session
-from ...numerics.arguments import parse_number, parse_whole
+from ...numerics.arguments import parse_number, parse_seed, parse_whole
 from ...numerics.norms import check_norm
 from ...results.heads import HeadSensitivity
 from .ascent import Attack, changed_images, given_images, words_of
@@ -71,7 +71,7 @@ def sensitivity_report(
         (['fc'], 12)
     """
     check_norm(norm)
-    eps = parse_number(eps, "eps")
+    eps, seed = parse_number(eps, "eps"), parse_seed(seed)
     size = parse_whole(batch_size, "batch_size", 1)
     pixels = on_device_of(model, check_images(images, (0.0, 1.0), full_dtype(model)))
     whole = check_labels(labels, len(pixels)).to(pixels.device)

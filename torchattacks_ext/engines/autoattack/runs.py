@@ -20,6 +20,7 @@ from ..._typing import LogitsFn
 from ...models.meter import Budget, Meter
 from ..judge.harvest import AllBroken, Blind, Tap
 from ..judge.ledger import AttackSpec, Ledger
+from ..judge.watch import Watch
 from . import components as parts
 from . import upstream as aa
 from .starts import column, first_point
@@ -56,7 +57,8 @@ class AutoAttackEngine:
     none. meter: counts the row-passes of all models. budget: a run that does not fit is not begun.
     peeks: name of a surrogate -> images to the target's logits, at next to no cost after that
     surrogate was asked about the same images (:mod:`~torchattacks_ext.engines.judge.harvest`).
-    draws: forward passes of one query, where models are means over draws. reserve: row-passes of
+    watch: is told what is at work. draws: forward passes of one query, where models are means over
+    draws. reserve: row-passes of
     the budget that runs must leave for what comes after them. whole: queries of Square are whole
     batches, rows that are wrong among them. blind: models that gave no gradient; what needs one
     leaves them alone from then on.
@@ -78,15 +80,16 @@ class AutoAttackEngine:
     reserve: int = 0
     copies: int = field(default=1, init=False)  # of each row in the run that comes next
     blind: set[str] = field(default_factory=set, init=False)
+    watch: Watch | None = field(default=None, init=False)
 
     def run(self, surrogate: str, spec: AttackSpec, ledger: Ledger) -> None:
         """All runs of one line on one model. What was skipped, and why, stands in `skipped`."""
         source = f"{surrogate}/{spec.label}"
         with self._booked(source, ledger):
             if spec.kind == "noise":
-                rows = ledger.rows()
+                rows = self._rows(surrogate, spec, ledger)
                 if self._affords(len(rows), surrogate, spec):
-                    self._noise(source, spec, ledger)
+                    self._noise(surrogate, spec, ledger)
                 else:
                     ledger.cut.update(rows.tolist())
                 return
@@ -102,6 +105,7 @@ class AutoAttackEngine:
                 if not tries:
                     break
                 ledger.entry(source).tried += tries
+                self._tell(surrogate, spec, ledger, len(rows))
                 for part, eps in _by_radius(ledger, rows, spec.kind):
                     tap.watch(part)
                     with contextlib.suppress(AllBroken, Blind), tap.surrogate.excused():
@@ -110,6 +114,18 @@ class AutoAttackEngine:
                     ledger.entry(source).fooled += tap.n_fooled
                     tap.rest()
                 self._note_blind(surrogate, tap)
+
+    def _tell(
+        self,
+        surrogate: str,
+        spec: AttackSpec,
+        ledger: Ledger,
+        n_rows: int,
+        share: float = 0,
+    ) -> None:
+        """Say what is at work, where somebody listens and has not heard of it just now."""
+        if self.watch is not None and self.watch.due():
+            self.watch.note(surrogate, spec, ledger, n_rows, share)
 
     def _note_blind(self, surrogate: str, tap: Tap) -> None:
         if tap.surrogate.blind:
@@ -170,10 +186,11 @@ class AutoAttackEngine:
                 yield partial(self._fab, tap, spec, [rank])
 
     # ------------------------------------------------------------------ the kinds
-    def _noise(self, source: str, spec: AttackSpec, ledger: Ledger) -> None:
+    def _noise(self, surrogate: str, spec: AttackSpec, ledger: Ledger) -> None:
         """`steps` corners of the ball (Linf), or points of its sphere."""
+        source = f"{surrogate}/{spec.label}"
         for number in range(spec.steps):
-            rows = ledger.rows(spec.gate)
+            rows = self._rows(surrogate, spec, ledger)
             if not len(rows):
                 return
             ledger.entry(source).tried += len(rows) * (number == 0)

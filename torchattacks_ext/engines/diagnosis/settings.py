@@ -7,7 +7,7 @@ from typing import Any
 
 from ..._typing import Norm
 from ...errors import ConfigError
-from ...numerics.arguments import parse_real, parse_whole
+from ...numerics.arguments import parse_real, parse_seed, parse_whole
 from ...numerics.norms import Bounds, check_norm
 from ...numerics.unit import Unit, check_box
 
@@ -60,10 +60,11 @@ class DiagnosisSettings:
                 f"eps={self.eps!r} must be > 0: without a ball there is no attack to look at"
             )
         least = {"steps": 20, "queries": 1, "draws": 1, "sweep_steps": 1}
-        least |= {"n_noise": 1, "batch_size": 1, "seed": 0}
+        least |= {"n_noise": 1, "batch_size": 1}
         for name, bound in least.items():
             value = parse_whole(getattr(self, name), name, bound)
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "seed", parse_seed(self.seed))
         if self.steps % 2:
             raise ConfigError(
                 f"steps={self.steps} must be even: half of them are run as well"

@@ -39,7 +39,8 @@ class AttackSpec:
         restarts (int): runs from other starting points.
         targets (int): classes tried by targeted kinds, at most K - 1.
         gate (float): a row goes on only if its smallest margin so far is below `gate` times its
-            clean margin; inf lets all on.
+            clean margin; inf lets all on, and 0 (of the engine "own") those alone of which
+            gradients say nothing.
         sigma (float): of "smooth": width of the noise, in radii.
         copies (int): of "smooth": draws of the noise a step.
         reach (float): of "apgd", "warm" and "malt" of the engine "own": radii of the ball in which
@@ -71,8 +72,8 @@ class AttackSpec:
             object.__setattr__(self, name, value)
         for name in ("gate", "sigma", "reach"):
             object.__setattr__(self, name, parse_real(getattr(self, name), name))
-        if not self.gate > 0:
-            raise ConfigError(f"gate={self.gate!r} must be > 0, or inf for all rows")
+        if not self.gate >= 0:
+            raise ConfigError(f"gate={self.gate!r} must be >= 0, or inf for all rows")
         if not 0 < self.sigma < float("inf"):
             raise ConfigError(f"sigma={self.sigma!r} must be > 0 and finite, say 2")
         if not 1 <= self.reach < float("inf"):
@@ -93,7 +94,8 @@ class AttackSpec:
     @property
     def is_own(self) -> bool:
         """Whether the engine "own" alone can run this line."""
-        return self.kind in OWN_KINDS or self.loss in OWN_LOSSES or self.reach > 1
+        special = self.reach > 1 or not self.gate
+        return self.kind in OWN_KINDS or self.loss in OWN_LOSSES or special
 
     def facts(self) -> dict[str, Any]:
         """In JSON types, for settings and hashes."""

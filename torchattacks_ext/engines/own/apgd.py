@@ -22,7 +22,7 @@ from ..._typing import Norm
 from ...numerics.losses import margins
 from ...numerics.norms import per_row
 from ..judge.active import Array
-from .ball import Ball
+from .ball import Ball, dual_norm
 from .halving import Halving
 from .objectives import Objective, temperature
 from .pursuit import State
@@ -52,7 +52,9 @@ class APGD:
 
     One forward and one backward row-pass of the model a step (times its draws); a slot whose first
     gradient is zero does not move. start: slots to points (n, ...).
-    targeted: whether slots aim at a class. reach: radii of the first ball.
+    targeted: whether slots aim at a class. reach: radii of the first ball. ahead: whether the loss
+    is above 0 where the model is wrong, so that its slope at the image says which rows one step may
+    break: those are asked where that step leads, before a gradient is paid for there.
     """
 
     def __init__(
@@ -64,9 +66,11 @@ class APGD:
         start: Callable[[State], Tensor] | None = None,
         targeted: bool = False,
         reach: float = 1.0,
+        ahead: bool = False,
     ) -> None:
         self.slope, self.objective, self.steps = slope, objective, steps
         self.norm, self.start, self.targeted = norm, start, targeted
+        self.ahead = ahead
         self.walk = Sparse() if norm == "L1" else Halving()
         marks, radii, new = [], [], []
         for count, scale in stretches(steps, reach):
@@ -154,6 +158,10 @@ class APGD:
                 pulled.logits
             )
             state["odd"] = state["odd"] | (torch.from_numpy(new).to(flat.device) & flat)
+        if self.ahead:
+            most = dual_norm(pulled.gradient, self.norm) * state["radius"]
+            first = torch.from_numpy(new).to(most.device)
+            state["ahead"] = first & (pulled.loss + most > 0)
         stays = (pulled.gradient == 0).flatten(1).all(1).cpu().numpy()
         age[new & stays] = self.steps - 1
 

@@ -110,6 +110,8 @@ class OwnEngine(StackedEngine):
 
     def _stop(self, spec: AttackSpec, ledger: Ledger) -> None:
         """Note the rows that go no further, and forget it of those that go on after all."""
+        if not spec.gate:  # nobody else was ever to go on
+            return
         alive, through = ledger.alive.cpu().numpy(), self._through(spec, ledger)
         for row in np.flatnonzero(alive & ~through).tolist():
             ledger.stopped.setdefault(row, f"{TARGET}/{spec.label}")
@@ -141,9 +143,12 @@ class OwnEngine(StackedEngine):
             self.draws if surrogate in self.varying else 1,
         )
         size = ledger.judge.batch_size
-        chase = Pursuit(ledger, self.ids, source, size)
+        pulse = partial(self._pulse, surrogate, spec, ledger, len(rows))
+        chase = Pursuit(ledger, self.ids, source, size, pulse)
         with model.excused():
             self._run_stage(surrogate, spec, chase, slope, rows)
+        if chase.ended:
+            ledger.cut.update(rows[ledger.alive[rows]].tolist())
         entry = ledger.entry(source)
         entry.fooled += chase.fooled
         if surrogate == TARGET:
@@ -151,6 +156,18 @@ class OwnEngine(StackedEngine):
         if model.blind and spec.kind != "square":
             self.blind.add(surrogate)
             self.skipped.add(f"{surrogate} {model.reason}")
+
+    def _pulse(
+        self,
+        surrogate: str,
+        spec: AttackSpec,
+        ledger: Ledger,
+        n_rows: int,
+        share: float,
+    ) -> bool:
+        """Say how far a line is; whether the budget's time is over, which ends it."""
+        self._tell(surrogate, spec, ledger, n_rows, share)
+        return self.budget is not None and self.budget.over
 
     def _run_stage(
         self,
@@ -196,8 +213,9 @@ class OwnEngine(StackedEngine):
             start = partial(_best, ledger)
         elif number or not clean or spec.kind == "apgd-t":
             start = partial(self._drawn, ledger, f"own/{source}/{number}")
+        ahead = start is None and not targeted and slope.target is None
         args = slope, objective, spec.steps, ledger.norm, start, targeted
-        return APGD(*args, reach=spec.reach)
+        return APGD(*args, reach=spec.reach, ahead=ahead)
 
     def _drawn(self, ledger: Ledger, purpose: str, state: State) -> Tensor:
         """A start of each slot on the surface of its ball; of a row's targets one each."""
@@ -239,8 +257,10 @@ class OwnEngine(StackedEngine):
     def _asked(
         self, slope: Slope, ledger: Ledger, rows: Tensor, by_scores: bool
     ) -> Tensor:
+        # a graph that is kept for all classes takes more memory than one that a gradient frees
+        size = ledger.judge.batch_size if by_scores else ledger.judge.batch_size // 2
         found = []
-        for part in torch.split(rows, ledger.judge.batch_size):
+        for part in torch.split(rows, max(1, size)):
             images, labels = ledger.part(part)
             points = ledger.unit.of(images)
             if by_scores:

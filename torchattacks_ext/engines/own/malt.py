@@ -33,8 +33,8 @@ def nearest(slope: Slope, points: Tensor, labels: Tensor, norm: Norm) -> Tensor:
     [[2, 1]]
     """
     with torch.enable_grad(), uncompiled():  # the graph is kept
-        pixels = slope.leaf(points)
-        logits = slope.model(pixels)
+        leaf = points.detach().requires_grad_()
+        logits = slope.model(slope.unit.back(leaf))
         rest = logits.detach().scatter(1, labels[:, None], -torch.inf)
         n_ranked = min(logits.shape[1] - 1, MOST)
         classes = rest.sort(dim=1, descending=True, stable=True).indices[:, :n_ranked]
@@ -42,8 +42,8 @@ def nearest(slope: Slope, points: Tensor, labels: Tensor, norm: Norm) -> Tensor:
         sizes = []
         for number, column in enumerate(gaps.unbind(1)):
             more = number < n_ranked - 1
-            (gradient,) = torch.autograd.grad(column.sum(), pixels, retain_graph=more)
-            sizes.append(dual_norm(slope.on_unit(gradient, points, pixels), norm))
+            (gradient,) = torch.autograd.grad(column.sum(), leaf, retain_graph=more)
+            sizes.append(dual_norm(gradient, norm))
     size = torch.nan_to_num(torch.stack(sizes, 1), 0.0, 0.0, 0.0)
     scores = torch.nan_to_num(gaps.detach(), torch.inf) / (size + TINY)
     order = scores.sort(dim=1, stable=True).indices

@@ -33,7 +33,9 @@ def _fab(targets: int, steps: int, gate: float) -> AttackSpec:
 
 
 def _full(
-    *autoattack: AttackSpec, early: tuple[AttackSpec, ...] = ()
+    *autoattack: AttackSpec,
+    early: tuple[AttackSpec, ...] = (),
+    wide: tuple[AttackSpec, ...] = (),
 ) -> tuple[AttackSpec, ...]:
     """No gates; and AutoAttack's components, which it contains."""
     return (
@@ -42,6 +44,7 @@ def _full(
         *early,
         _smooth(2, NONE),
         _smooth(1, NONE),
+        *wide,
         _malt(3, 100, NONE),
         _warm(100, NONE),
         *autoattack,
@@ -54,8 +57,13 @@ _AUTOATTACK = (
     AttackSpec("apgd", loss="ce", steps=100),
     AttackSpec("apgd-t", steps=100),
 )
+_BLIND = (
+    AttackSpec("noise", on="target", steps=10, gate=0),
+    AttackSpec("square", on="target", steps=1000, gate=0),
+)
+"""For rows of which gradients say nothing, where a plan has no squares for them."""
 PLANS: Mapping[str, tuple[AttackSpec, ...]] = {
-    "fast": (_A, _malt(1, 30, 0.5), _smooth(2, 0.3)),
+    "fast": (_A, _malt(1, 30, 0.5), _smooth(2, 0.3), *_BLIND),
     "standard": (
         _A,
         _malt(1, 30, 0.5),
@@ -65,13 +73,13 @@ PLANS: Mapping[str, tuple[AttackSpec, ...]] = {
         _warm(100, 0.1),
         replace(_E, gate=0.25),
     ),
-    "full": _full(*_AUTOATTACK),
+    "full": _full(*_AUTOATTACK, wide=(_smooth(3, NONE),)),
 }
 """In Linf."""
 _EARLY = (_fab(1, 50, NONE), _warm(50, NONE))
 _IN_L2 = (_A, _malt(1, 30, 0.6), _fab(1, 50, NONE), _warm(50, 0.7))
 _L2: Mapping[str, tuple[AttackSpec, ...]] = {
-    "fast": (*_IN_L2, _smooth(2, 0.3)),
+    "fast": (*_IN_L2, _smooth(2, 0.3), *_BLIND),
     "standard": (
         *_IN_L2,
         _fab(3, 100, 0.6),
@@ -85,7 +93,7 @@ _L2: Mapping[str, tuple[AttackSpec, ...]] = {
 _IN_L1 = (_A, _malt(1, 30, 0.7), *_EARLY)
 _CE = AttackSpec("apgd", loss="ce", steps=100, gate=0.85, reach=3)
 _L1: Mapping[str, tuple[AttackSpec, ...]] = {
-    "fast": (*_IN_L1, _CE, _smooth(2, 0.5)),
+    "fast": (*_IN_L1, _CE, _smooth(2, 0.5), *_BLIND),
     "standard": (
         *_IN_L1,
         replace(_CE, restarts=2),

@@ -8,6 +8,7 @@ walk in step, so that what is found of a row does not depend on who shares its b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,7 +27,7 @@ State = dict[str, Tensor]
 (-1 for none), "image" on [0, 1], "radius", "x" (where the stage stands), "low" (smallest margin
 seen on the target) and "near" (where), "hit" (whether the target was wrong there, as far as the
 model's own answer says) and "since" (steps since), "fooled" (of the model that is attacked), "odd"
-(a gradient was zero or no number)."""
+(a gradient was zero or no number), "ahead" (after the first step: "x" may well break the row)."""
 FREE = 0.1
 """Share of a batch that may wait in vain before it is packed anew."""
 LATE = 5
@@ -57,19 +58,22 @@ class Pursuit:
 
     size: slots of a batch. source: whose account it is. odd (B,) bool: rows of the ledger, one of
     whose slots met an odd gradient, or never moved. fooled: slots that the attacked model got
-    wrong.
+    wrong. pulse: told after each step which share of the work is done; says whether to end. ended:
+    whether it did.
     """
 
     ledger: Ledger
     ids: Tensor
     source: str
     size: int
+    pulse: Callable[[float], bool] | None = None
 
     def __post_init__(self) -> None:
         device = self.ledger.images.device
         self.every = 1 if device.type == "cpu" else LATE
         self.odd = torch.zeros(len(self.ids), dtype=torch.int64, device=device)
-        self.fooled = 0
+        self.fooled = self.begun = self.planned = 0
+        self.ended = False
 
     def run(self, stage: Stage, rows: Tensor, targets: Tensor | None = None) -> None:
         """The stage on rows (m,) of the ledger, each at its targets (m, g) or at none."""
@@ -78,13 +82,15 @@ class Pursuit:
         most = max(1, self.size // group) * group
         state: State | None = None
         age, ticks = np.zeros(0, dtype=np.int64), 0
-        while True:
+        self.begun, self.planned = 0, len(queue) * group
+        while not self.ended:
             alive = self.ledger.alive.cpu().numpy()
             chosen: list[int] = []
             while place < len(queue) and len(age) + (len(chosen) + 1) * group <= most:
                 if alive[queue[place]]:
                     chosen.append(place)
                 place += 1
+            self.begun = place * group
             if chosen:
                 part = torch.tensor(chosen, device=rows.device)
                 new = self._slots(
@@ -124,6 +130,7 @@ class Pursuit:
             "since": torch.zeros_like(slots),
             "fooled": false.clone(),
             "odd": false.clone(),
+            "ahead": false.clone(),
         }
 
     def _until_packed(
@@ -133,7 +140,13 @@ class Pursuit:
         while True:
             points, seen = stage.advance(state, age)
             self._note(state, points, seen)
+            if (age == 0).any():
+                self._look_ahead(state)
             age, ticks = age + 1, ticks + 1
+            if self._ends(stage, age):
+                self._offer_hits(state)
+                self._offer_nearest(state)
+                return state, age, ticks
             through = age >= stage.steps
             if not (through.any() or ticks % self.every == 0):
                 continue
@@ -154,6 +167,13 @@ class Pursuit:
                 )
                 return state, age, ticks
 
+    def _ends(self, stage: Stage, age: Array) -> bool:
+        if self.pulse is None:
+            return False
+        done = (self.begun - len(age)) * stage.steps + int(age.sum())
+        self.ended = self.pulse(done / (self.planned * stage.steps))
+        return self.ended
+
     def _note(self, state: State, points: Tensor, seen: Tensor) -> None:
         """Keep of each slot the point of smallest margin, and of a hit the first."""
         margin = margins(seen, state["label"]).double()
@@ -163,6 +183,16 @@ class Pursuit:
         state["low"] = torch.where(news, margin, state["low"])
         state["since"] = state["since"] + state["hit"]
         state["hit"] = state["hit"] | wrong
+
+    def _look_ahead(self, state: State) -> None:
+        """Offer where slots stand now that may well be through there; one slot of each row."""
+        where = state["ahead"].nonzero().flatten()
+        if not len(where):
+            return
+        rows = state["row"][where]
+        self._offer(rows, state["x"][where])
+        state["fooled"][where] |= ~self.ledger.alive[rows]
+        state["ahead"] = torch.zeros_like(state["ahead"])
 
     def _offer_hits(self, state: State) -> None:
         """Offer each row's first hit; slots whose hit the judge does not believe go on."""
@@ -194,6 +224,10 @@ class Pursuit:
             self.odd.index_add_(0, state["row"], still.long())
             for rows, which in _apart(state["row"]):
                 self._offer(rows, last[which])
+        self._offer_nearest(state)
+
+    def _offer_nearest(self, state: State) -> None:
+        """Offer what came nearest on the way of each slot, where that is news."""
         known = torch.from_numpy(self.ledger.margin).to(state["low"].device)
         for rows, which in _apart(state["row"]):
             nearer = self.ledger.alive[rows] & (state["low"][which] < known[rows])

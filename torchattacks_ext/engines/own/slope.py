@@ -63,39 +63,24 @@ class Slope:
         watch: whether the target's logits there are wanted. n x draws forward and backward
         row-passes, and n forward ones of the target where it is another model.
         """
-        losses, gradients, logits = [], [], points
-        pixels = self.leaf(points)
+        losses, gradients, logits, pixels = [], [], points, points
+        leaf = points.detach().requires_grad_()
         for _ in range(self.draws):
             with torch.enable_grad():
+                pixels = self.unit.back(leaf)
                 logits = self.model(pixels)
                 loss = objective(logits, labels, targets)
-                (gradient,) = torch.autograd.grad(loss.sum(), pixels)
+                (gradient,) = torch.autograd.grad(loss.sum(), leaf)
             losses.append(loss.detach())
             gradients.append(gradient)
         logits = logits.detach()
         with torch.no_grad():
             seen = self._seen(pixels.detach(), logits) if watch else None
-            gradient = self.on_unit(_mean(gradients), points, pixels)
+            gradient = _mean(gradients)
             size = gradient.flatten(1).abs().sum(1)
             odd = ~torch.isfinite(size) | (size == 0)
             gradient = torch.nan_to_num(gradient, 0.0, 0.0, 0.0)
         return Pulled(_mean(losses), gradient, odd, logits, seen)
-
-    def leaf(self, points: Tensor) -> Tensor:
-        """The pixels of points on [0, 1], of which a gradient can be asked."""
-        with torch.no_grad():
-            pixels = self.unit.back(points)
-        return pixels.detach().requires_grad_()
-
-    def on_unit(self, gradient: Tensor, points: Tensor, pixels: Tensor) -> Tensor:
-        """A gradient of pixels as one of the points.
-
-        Not by autograd through the map: its clip halves the gradient of pixels at the very end.
-        """
-        if self.unit.plain:
-            return gradient
-        above = self.unit.of(pixels.detach()) < points - 1e-6  # a channel ends below 1
-        return torch.where(above, 0.0, self.unit.width * gradient)
 
     def look(self, points: Tensor) -> Tensor:
         """The target's logits at points (n, ...) on [0, 1]; n forward row-passes."""

@@ -10,6 +10,8 @@ decides for the label is no success, and the row goes on.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,6 +27,8 @@ SHARE = 0.8
 MOST_AHEAD, ROWS_AHEAD, IN_VAIN = 4, 64, 0.2
 """Queries that are asked at once of a slot, rows of a batch filled so, and about twice the share
 that may be asked in vain: a small batch costs little less than a larger one."""
+BLOCK, MOST_DRAWN = 32, 2**22
+"""Queries of a slot whose windows are drawn in one go, and pixels of all of these windows."""
 HALVED = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
@@ -54,6 +58,7 @@ class Square:
         self.seed, self.stream = seed, stream
         self.sides: Array | None = None
         self.rate = 1.0  # of queries that changed a thing, lately
+        self.block: Block | None = None
 
     def begin(self, state: State) -> None:
         """Slots before their first query."""
@@ -129,23 +134,62 @@ class Square:
 
     def _squares(self, state: State, number: Array) -> Tensor:
         """Queries number (a, n) of the slots, (a, n, ...), each from where its slot stands."""
+        block = self.block
+        if block is None or not block.holds(state["row"], number):
+            block = self.block = self._drawn(state, number)
+        window, sign = block.at(number)
+        edge = torch.where(sign, state["bottom"], state["top"])
+        return torch.where(window, edge, state["x"])
+
+    def _drawn(self, state: State, number: Array) -> Block:
+        """Windows and signs of these queries, and of those that follow where slots are few."""
         assert self.sides is not None
-        a, (n, c, h, w) = len(number), state["x"].shape
-        draws = torch.from_numpy(number.ravel()).to(state["x"].device)
+        n, c, h, w = state["x"].shape
+        a = len(number)
+        if n <= ROWS_AHEAD // 2:
+            a = max(a, min(BLOCK, MOST_DRAWN // (n * h * w)))
+        every = np.minimum(number[0] + np.arange(a)[:, None], self.steps - 1)
+        draws = torch.from_numpy(every.ravel()).to(state["x"].device)
         ids = state["id"].repeat(a)
         numbers = uniform(self.seed, ids, self.stream, draws, 2 + c).view(a, n, 2 + c)
-        side = torch.from_numpy(self.sides[number]).to(draws.device)[:, :, None]
+        side = torch.from_numpy(self.sides[every]).to(draws.device)[:, :, None]
         down, across = (
             _span(numbers[:, :, i : i + 1], side, size) for i, size in ((0, h), (1, w))
         )
         window = (down[:, :, :, None] & across[:, :, None, :])[:, :, None]
-        sign = numbers[:, :, 2:, None, None] < 0.5
-        edge = torch.where(sign, state["bottom"], state["top"])
-        return torch.where(window, edge, state["x"])
+        return Block(
+            state["row"], number[0], window, numbers[:, :, 2:, None, None] < 0.5
+        )
 
     def last(self, state: State) -> None:
         """Every point was asked."""
         return None
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Of the slots with these rows the queries from `first` (n,) on: windows (a, n, 1, H, W) bool,
+    signs (a, n, C, 1, 1) bool.
+    """
+
+    rows: Tensor
+    first: Array
+    windows: Tensor
+    signs: Tensor
+
+    def holds(self, rows: Tensor, number: Array) -> bool:
+        """Whether queries number (b, n) of these very slots are among them."""
+        if rows is not self.rows:
+            return False
+        return bool((number[-1] - self.first).max() < len(self.windows))
+
+    def at(self, number: Array) -> tuple[Tensor, Tensor]:
+        """Windows (b, n, ...) and signs (b, n, ...) of the queries number (b, n)."""
+        if len(number) == len(self.windows):
+            return self.windows, self.signs
+        place = torch.from_numpy(number - self.first)
+        slots = torch.arange(place.shape[1])
+        return self.windows[place, slots], self.signs[place, slots]
 
 
 def _span(number: Tensor, side: Tensor, size: int) -> Tensor:

@@ -86,12 +86,12 @@ def _each(stage: RowStage, seen: Shares) -> float | None:
 
 def _step(a: Mapping[str, Any], s: Shares) -> float:
     """A forward and a backward pass a step, and one to be judged."""
-    return 2.0 * a["steps"] + 1
+    return 2.0 * int(a["steps"]) + 1
 
 
 def _early(a: Mapping[str, Any], s: Shares) -> float:
     """One query a step, for most of them only where the image withstands them."""
-    return (a["n_queries"] + 2) * (s.left + (1 - s.left) * EARLY)
+    return (int(a["n_queries"]) + 2) * (s.left + (1 - s.left) * EARLY)
 
 
 _Count = Callable[[Mapping[str, Any], Shares], float]

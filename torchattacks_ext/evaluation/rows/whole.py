@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...errors import BackendError, ModelContractError, TorchattacksExtError
+from ...errors import BackendError, ModelContractError
 from ...results.base.result import Result
 from .pieces import Gap, Piece, is_failed
 
@@ -18,7 +18,7 @@ logger = logging.getLogger("torchattacks_ext")
 
 def joined(
     parts: Sequence[Piece | Gap], failure: ModelContractError | None
-) -> Result | TorchattacksExtError:
+) -> Result | Exception:
     """All parts as one, in their order; the reason why there is none where nothing was measured."""
     known = [part.result for part in parts if isinstance(part, Piece)]
     gaps = [part for part in parts if isinstance(part, Gap)]

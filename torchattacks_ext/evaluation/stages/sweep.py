@@ -9,11 +9,10 @@ import numpy as np
 import torch
 
 from ...attacks.base.resuming import rows_at
-from ...attacks.msa.batch import check_sweep
 from ...attacks.msa.msa import MSA
 from ...data.stream import Batch
 from ...engines.judge.active import Array
-from ...engines.own.sweep import ascending, sweep
+from ...engines.own.sweep import ascending
 from ...errors import ConfigError
 from ...numerics.arguments import parse_number
 from ...results.attack import AttackResult
@@ -191,9 +190,7 @@ class SweepStage(RowStage):
     ) -> tuple[Array, list[Flag]]:
         """MSA's own curve: the largest radius first, then bisection."""
         assert self._probe is not None
-        check_sweep(self._probe.config, shared.traits)
-        attack, meter = self._probe.attack_ledger, shared.view.meter.snapshot
-        found = sweep(attack, batch, self.radii, meter)
+        found = self._probe.curve_rows(batch, self.radii, shared.traits)
         number = np.where(
             found.clean_correct.numpy(), found.breaks.numpy(), len(self.radii)
         )

@@ -55,10 +55,9 @@ def merge(parts: Iterable[Source]) -> EvaluationReport:
     _check(reports)
     shards = _shards(reports)
     if shards is not None:
-        reports = [
-            reports[k] for k in sorted(range(len(shards)), key=lambda k: shards[k].i)
-        ]
-        shards = sorted(shards, key=lambda shard: shard.i)
+        numbers = [shard.i for shard in shards]
+        order = sorted(range(len(shards)), key=numbers.__getitem__)
+        reports, shards = [reports[k] for k in order], [shards[k] for k in order]
     first = reports[0]
     places = _places(reports, shards)
     built = _built(first.plan)

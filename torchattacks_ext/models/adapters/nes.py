@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ConfigError, ModelContractError
-from ...numerics.arguments import is_whole
+from ...numerics.arguments import is_whole, parse_seed
 from ...numerics.gaussian import normals
 from ...numerics.ids import content_hashes
 from ...numerics.norms import per_row
@@ -71,7 +71,8 @@ class NESGrad(nn.Module):
             raise ConfigError(f"n={n!r} must be an integer >= 1: pairs of queries")
         if not 0 < sigma < math.inf:
             raise ConfigError(f"sigma={sigma!r} must be a step in (0, inf)")
-        self.model, self.n, self.sigma, self.seed = model, int(n), sigma, seed
+        self.model, self.n, self.sigma = model, int(n), sigma
+        self.seed = parse_seed(seed)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K) of images (N, ...)."""

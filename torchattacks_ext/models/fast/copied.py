@@ -52,6 +52,11 @@ class FastModel(nn.Module):
         self.outputs, self.output_key = outputs, output_key
         self._told = dict(told or {})
 
+    @property
+    def reduced(self) -> bool:
+        """Whether it computes in 16 bits."""
+        return self.form.autocast is not None
+
     def facts(self) -> dict[str, Any]:
         """What was done to the copy, what was not and why, and what was measured; JSON types.
 

@@ -77,7 +77,23 @@ class Trial:
         return why
 
     def time(self, names: list[str]) -> None:
-        """Seconds of the original and of forms, in turns, as the process is set up."""
+        """Seconds of the original and of forms, in turns, as the process is set up.
+
+        ModelContractError where one of them raises, which all answered before.
+        """
+        try:
+            self._time(names)
+        except NO_ROOM:
+            raise
+        except Exception as error:
+            words = " ".join(str(error).split())[:160]
+            raise ModelContractError(
+                f"the model answered at first and raised when it was asked again "
+                f"({type(error).__name__}: {words}): what depends on the number of calls cannot be "
+                "copied; mend its forward, or attack it as it is"
+            ) from error
+
+    def _time(self, names: list[str]) -> None:
         scene, sighted = self.scene, self.reference.answer.gradient is not None
         models = {ORIGINAL: scene.view(scene.model, self.form)}
         models |= {name: self.right[name] for name in names}

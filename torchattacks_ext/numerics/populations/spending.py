@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import ConfigError
-from ..arguments import check_confidence, parse_real, parse_whole
+from ..arguments import check_confidence, parse_real, parse_seed, parse_whole
 from ..streams import uniform
 from .anytime import product_bounds
 from .planning import sample_size
@@ -73,9 +73,10 @@ class SpendSettings:
         for name in ("half_width", "confidence", "exhaustive"):
             value = parse_real(getattr(self, name), name)
             object.__setattr__(self, name, value)
-        for name, least in (("pilot", 1), ("strata", 1), ("chunk", 1), ("seed", None)):
+        for name, least in (("pilot", 1), ("strata", 1), ("chunk", 1)):
             whole = parse_whole(getattr(self, name), name, least)
             object.__setattr__(self, name, whole)
+        object.__setattr__(self, "seed", parse_seed(self.seed))
         check_confidence(self.confidence)
         if not 0 < self.half_width <= 0.5 or not 0 <= self.exhaustive <= 1:
             raise ConfigError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from ....errors import ConfigError
-from ....numerics.arguments import parse_number, parse_whole
+from ....numerics.arguments import parse_number, parse_seed, parse_whole
 
 Loss = Literal["ikl", "ce"]
 Part = Literal["mixer", "fc", "trunk"]
@@ -52,6 +52,7 @@ class Tuning:
         object.__setattr__(self, "train", parts)
         for name in ("epochs", "steps", "batch_size"):
             object.__setattr__(self, name, parse_whole(getattr(self, name), name, 1))
+        object.__setattr__(self, "seed", parse_seed(self.seed))
         for name in ("eps", "rate"):
             object.__setattr__(self, name, parse_number(getattr(self, name), name))
         if not 0 <= self.eps <= 1 or not 0 < self.rate < float("inf"):
