@@ -128,3 +128,23 @@ def test_a_run_that_ended_makes_no_full_attack(data: Data) -> None:
     report = evaluate(net(), data, plan, max_queries=70)
     said = report["budgeted"].error
     assert said is not None and "limit ended the run" in said
+
+
+def test_short_memory_reaches_what_a_stage_runs_inside(
+    whole: Any, data: Data, monkeypatch: Any
+) -> None:
+    usual = Ellips.forward
+
+    def short(self: Any, images: Tensor) -> Tensor:
+        if len(images) > 3:
+            raise RuntimeError("out of memory")
+        return usual(self, images)
+
+    monkeypatch.setattr(Ellips, "forward", short)
+    plan = plan_of({"smoothed": OF_ROWS["smoothed"]})
+    report = evaluate(net(), data, plan)
+    for name in ("smoothed", "curve"):
+        found = report[name].result
+        assert found is not None, report[name].error
+        assert found.digest() == whole[1][name].result.digest(), name
+        assert "out_of_memory" in {flag.code for flag in found.flags}
