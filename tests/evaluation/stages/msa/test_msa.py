@@ -107,7 +107,7 @@ def test_a_row_that_only_the_attack_calls_broken_is_not_broken(
     from torchattacks_ext.attacks.msa import run as msa_run
     from torchattacks_ext.engines.judge.ledger import Ledger
 
-    def break_all(scene: Any, models: Any, ledger: Ledger, *rest: Any) -> Any:
+    def break_all(scene: Any, models: Any, ledger: Ledger, *_: Any, **__: Any) -> Any:
         ledger.entry("target/noise-2")
         ledger.breaker[:] = 0
         ledger.alive[:] = False
