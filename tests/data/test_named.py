@@ -207,6 +207,7 @@ GOOD = np.zeros((2, 8, 8), np.uint8)
         ({"images": GOOD, "labels": [0.5, 1]}, "fractions"),
         ({"images": GOOD, "labels": [[1, 0], [0, 1]]}, "one-hot"),
         ({"images": GOOD, "labels": ["a", "b"]}, "labels are <U1"),
+        ({"images": GOOD, "labels": 3}, "one number where images or labels"),
     ],
 )
 def test_arrays_that_are_no_images_are_refused(

@@ -163,12 +163,18 @@ def test_a_file_without_a_state_dict_is_refused(
         load_model("odd.pt", "shed:build")
 
 
+def test_a_missing_file_without_arch_is_said_to_be_missing() -> None:
+    with pytest.raises(InputError, match="nowhere.pt is not a file"):
+        load_model("nowhere.pt")
+
+
 def test_files_that_are_no_weights_are_refused(weights: Path) -> None:
     whole = weights.read_bytes()
     for name, content in (
         ("cut.pt", whole[:300]),
         ("empty.pt", b""),
         ("text.pt", b"x"),
+        ("junk.pt", b"junk"),
     ):
         Path(name).write_bytes(content)
         with pytest.raises(InputError, match=f"{name} is not a file of torch.save"):

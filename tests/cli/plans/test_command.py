@@ -40,6 +40,7 @@ def test_a_file_is_written_once(run: Any, workshop: Path) -> None:
         (["init", "--profile", "fats"], "did you mean 'fast'"),
         (["init", "--threat-model", "cifar"], "is not known"),
         (["check", "nowhere.yaml"], "plan file nowhere.yaml cannot be read"),
+        (["check", "empty.yaml"], "holds nothing, expected keys"),
         (["check", "bad.yaml"], "bad.yaml, line 3: PGD takes no argument 'stps'"),
     ],
 )
@@ -49,12 +50,20 @@ def test_what_is_wrong_is_one_line_and_code_2(
     (workshop / "bad.yaml").write_text(
         "eps: 0.1\nstages:\n  - {name: PGD, stps: 5}\n", encoding="utf-8"
     )
+    (workshop / "empty.yaml").touch()
     done = run("plan", *line)
     assert (done.code, done.out) == (2, "") and said in done.err
     assert done.err.count("\n") == 1
 
 
 @pytest.mark.usefixtures("workshop")
+def test_a_plan_of_one_stage_is_no_plan_of_1_stages(run: Any, workshop: Path) -> None:
+    (workshop / "one.yaml").write_text("eps: 0.1\nstages: [clean]\n", encoding="utf-8")
+    assert (
+        "one.yaml: a plan of 1 stage, nothing" in run("plan", "check", "one.yaml").out
+    )
+
+
 def test_a_look_replaces_the_guess_of_a_dry_run(run: Any) -> None:
     line = ["evaluate", "--model", "shed:build", "--data", "digits", "--eps", "0.1"]
     line += ["--attacks", "PGD", "--n", "40", "--dry-run", "--json"]

@@ -47,6 +47,11 @@ def test_of_one_image_that_withstands_everything(
     assert found == pytest.approx(passes) if passes is not None else found is None
 
 
+def test_what_a_class_of_others_costs_is_unknown_and_no_error() -> None:
+    stage = built("torchattacks:FGSM")[-1]
+    assert expected_passes(stage, 50) is None and passes_per_image(stage) is None
+
+
 def test_wrong_and_broken_images_cost_less() -> None:
     _, pgd, square, auto = built("PGD", "Square", "autoattack")
     for stage in (pgd, square, auto):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,14 @@ _AVERAGED = {"current_model_state", "averaging_state"}
 _AVERAGE = (
     "Lightning's weight averaging: state_dict holds the averaged weights, those of the last step "
     "lie under current_model_state"
+)
+_DAMAGED = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
 )
 SHOWN = 3
 _DEPTH = 3
@@ -157,7 +166,7 @@ def _load(path: Path) -> Any:
             f"{path} holds pickled objects, which could run code{named}; save the weights "
             "only: torch.save(model.state_dict(), PATH)"
         ) from error
-    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise InputError(
             f"{path} is not a file of torch.save or is damaged ({one_line(error)})"
         ) from error

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ConfigError
+from ...errors import ConfigError, InputError
 from ...models.adapters.maite import labels_of
 from . import image_models, vision
 from .checkpoints import SUFFIXES, Weights, few, read_weights, refuse_other_formats
@@ -123,6 +123,8 @@ def _onnx(path: Path) -> Loaded:
 
 
 def _from_file(path: Path, arch: str | None, weights: str | None) -> Loaded:
+    if not path.is_file():
+        raise InputError(f"--model {path} is not a file")
     refuse_other_formats(path)
     if arch is None:
         raise ConfigError(

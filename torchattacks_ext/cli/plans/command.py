@@ -98,9 +98,11 @@ def _text(facts: dict[str, Any]) -> str:
         about = "unknown" if passes is None else f"about {number(passes)}"
         rows.append((stage["name"], stage["kind"], about, ", ".join(said)))
     notes = [f"{s['name']}: {note}" for s in facts["stages"] for note in s["notes"]]
+    n = len(facts["stages"])
+    count = f"{n} stage" + "s" * (n != 1)
     return "\n".join(
         [
-            f"{facts['file']}: a plan of {len(facts['stages'])} stages, nothing is wrong.",
+            f"{facts['file']}: a plan of {count}, nothing is wrong.",
             f"Ball: {named}{plan['norm']}, eps {radius(plan['eps'])}; seed {plan['seed']}",
             *("", common.table(rows), ""),
             *notes,

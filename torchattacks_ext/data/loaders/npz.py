@@ -58,6 +58,11 @@ def checked_arrays(path: Path, arrays: Arrays, ask: Ask) -> tuple[Tensor, Tensor
     Raises InputError, naming the file, for other counts, shapes and ranges.
     """
     raw_images, raw_labels = arrays
+    if not raw_images.ndim or not raw_labels.ndim:
+        raise InputError(
+            f"{path} holds one number where images or labels are expected; write "
+            "labels=[3] for the label of one image"
+        )
     if len(raw_images) != len(raw_labels) or not len(raw_images):
         raise InputError(
             f"{path} holds {len(raw_images)} images and {len(raw_labels)} labels; "

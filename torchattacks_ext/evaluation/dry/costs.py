@@ -19,6 +19,7 @@ from ..stages import AttackStage, BudgetedStage, MSAStage, RowStage
 from ..stages.diagnostics import DiagnosticsStage
 from ..stages.fim import FIMStage
 from ..stages.prtest import PRTestStage
+from ..zoo.foreign import is_foreign
 from ..zoo.table import AttackInfo, parameters_of
 
 
@@ -130,8 +131,8 @@ def _targets(s: Shares) -> int:
 def _attack(
     info: AttackInfo, arguments: Mapping[str, Any], seen: Shares
 ) -> float | None:
-    """Of one right image; None for a class of somebody else."""
-    if info.family == "foreign":
+    """Of one right image; None for a class of others, of which only a run can tell."""
+    if is_foreign(info.name):
         return None
     values = {key: p.default for key, p in parameters_of(info.name).items()} | dict(
         arguments

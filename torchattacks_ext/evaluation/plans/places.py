@@ -81,8 +81,9 @@ def read_plan(path: str | Path) -> PlanFile:
             raise
         whole, lines = found, {}
     if not isinstance(whole, dict):
+        held = "nothing" if whole is None else f"a {type(whole).__name__}"
         raise InputError(
-            f"plan file {path} holds a {type(whole).__name__}, expected keys like eps and stages"
+            f"plan file {path} holds {held}, expected keys like eps and stages"
         )
     return PlanFile(found if is_json else whole, Places(str(path), lines))
 
