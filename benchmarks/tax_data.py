@@ -88,11 +88,11 @@ def jpeg_images(start: int, stop: int) -> tuple[Tensor, Tensor]:
     return pixels(images), torch.from_numpy(labels.astype(np.int64))
 
 
-def xray_images(n: int) -> tuple[Tensor, Tensor]:
-    """The first n test images (n, 1, 28, 28) of PneumoniaMNIST, and labels."""
+def xray_images(n: int | None, split: str = "test") -> tuple[Tensor, Tensor]:
+    """The first n images (n, 1, 28, 28) of a split of PneumoniaMNIST, None for all, and labels."""
     path = folder() / "pneumoniamnist" / "pneumoniamnist28.npz"
     with np.load(path, allow_pickle=False) as data:
-        images, labels = data["test_images"][:n], data["test_labels"][:n]
+        images, labels = data[f"{split}_images"][:n], data[f"{split}_labels"][:n]
     return pixels(images), torch.from_numpy(labels.reshape(-1).astype(np.int64))
 
 

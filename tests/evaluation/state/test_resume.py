@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -261,24 +261,35 @@ def test_a_disk_that_is_really_full_keeps_what_was_finished(
         subprocess.run(["umount", str(small)], check=False)
 
 
-SCRIPT = """
-import sys, warnings
+NURSERY = """
+import os, sys, warnings
 import torch
 torch.set_num_threads(1)
 warnings.simplefilter("ignore")
 from torchattacks_ext import evaluate
 from torchattacks_ext.data.digits import load_digits
+
 images, labels = load_digits("test")
-net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).eval()
-generator = torch.Generator().manual_seed(1)
-with torch.no_grad():
-    net[1].weight.copy_(torch.randn(10, 64, generator=generator))
-    net[1].bias.zero_()
-labels = net(images).argmax(1)
-stages = ["FGSM", {"name": "PGD", "steps": 10}, {"name": "prtest", "n_max": 400}, "fim"]
+weights = torch.randn(10, 64, generator=torch.Generator().manual_seed(1))
+stages = ["clean", "FGSM", {"name": "PGD", "steps": 10}, {"name": "prtest", "n_max": 400}, "fim"]
+stages += [{"name": "stress", "corruptions": ["contrast"], "severities": [3]}]
 plan = {"eps": 0.02, "batch_size": 20, "group_size": 25, "stages": stages}
-report = evaluate(net, (images[:200], labels[:200]), plan, state=sys.argv[1])
-report.to_json(sys.argv[2])
+
+def run(state):
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).eval()
+    with torch.no_grad():
+        net[1].weight.copy_(weights)
+        net[1].bias.zero_()
+        wanted = net(images).argmax(1)
+    evaluate(net, (images[:200], wanted[:200]), plan, state=state).to_json(state + ".json")
+
+for line in sys.stdin:  # each in a process of its own, which need not import anything
+    child = os.fork()
+    if not child:
+        run(line.strip())
+        os._exit(0)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -286,35 +297,46 @@ report.to_json(sys.argv[2])
 def test_killed_at_ten_moments_the_report_is_the_same(
     tmp_path: Path, bytes_of: Any
 ) -> None:
-    _killed(tmp_path, bytes_of, [2.2 + 0.15 * k for k in range(10)])
+    chance, killed = random.Random(3), tmp_path / "killed"
+    rows = killed / "rows.jsonl"
 
+    def length() -> int:
+        return len(rows.read_bytes().splitlines()) if rows.is_file() else 0
 
-def _killed(tmp_path: Path, bytes_of: Callable[..., str], seconds: list[float]) -> None:
-    """SIGKILL at so many seconds after the start, each time in a new process; then to the end."""
+    call = [sys.executable, "-c", NURSERY]
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    pipes["env"] = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(call, **pipes) as nursery:
+        into, out = nursery.stdin, nursery.stdout
+        assert into is not None and out is not None
 
-    def start(name: str) -> subprocess.Popen[bytes]:
-        out = str(tmp_path / f"{name}.json")
-        call = [sys.executable, "-c", SCRIPT, str(tmp_path / name), out]
-        return subprocess.Popen(call, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        def start(state: Path) -> int:
+            into.write(f"{state}\n")
+            into.flush()
+            return ended()  # the child's number comes first
 
-    assert start("whole").wait() == 0
-    for wait in seconds:
-        run = start("killed")
-        rows = tmp_path / "killed" / "rows.jsonl"
-        before = len(rows.read_bytes().splitlines()) if rows.is_file() else 0
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and run.poll() is None:
-            now = len(rows.read_bytes().splitlines()) if rows.is_file() else 0
-            if now > before + int(wait):  # some more lines, then at once
-                break
-            time.sleep(0.001)
-        run.kill()
-        run.wait()
-    assert start("killed").wait() == 0
-    whole, killed = (
+        def ended() -> int:
+            return int(out.readline())
+
+        start(tmp_path / "whole")
+        assert ended() == 0
+        for _ in range(10):
+            least, child = length() + chance.randint(0, 5), start(killed)
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline and length() < least:
+                time.sleep(0.001)
+            time.sleep(chance.uniform(0, 0.05))
+            os.kill(child, signal.SIGKILL)
+            assert ended() == -signal.SIGKILL  # it was not through before
+        assert 10 < length() < 57  # lines of a whole run
+        start(killed)
+        assert ended() == 0
+    whole, other = (
         EvaluationReport.from_json(tmp_path / f"{name}.json")
         for name in ("whole", "killed")
     )
-    assert killed.provenance["state"]["pieces_before"] > 0
-    assert bytes_of(whole) == bytes_of(killed)
-    shutil.rmtree(tmp_path / "killed")
+    assert other.provenance["state"]["pieces_before"] > 0
+    assert bytes_of(whole) == bytes_of(other)
+    for stage in whole.stages:
+        same = stage.result.digest() == other[stage.name].result.digest()
+        assert same, stage.name

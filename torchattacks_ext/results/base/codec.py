@@ -66,7 +66,9 @@ def encode(values: Tensor, spec: ColumnSpec) -> list[Any]:
                 f"column {spec.name!r} holds {sorted(odd)}, expected codes of {spec.enum.__name__}"
             )
         return [names[v] for v in items]
-    return [plain(v) for v in items] if spec.dtype.is_floating_point else items
+    if spec.dtype.is_floating_point and not bool(values.isfinite().all()):
+        return [plain(v) for v in items]
+    return items
 
 
 def decode(items: Sequence[Any], spec: ColumnSpec) -> Tensor:
