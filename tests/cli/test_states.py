@@ -60,6 +60,7 @@ def test_shards_of_one_line_are_merged_into_its_report(
     assert lost.code == 2 and "missing: 1/2" in lost.err
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_line_that_was_stopped_goes_on(
     run: Any, workshop: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:

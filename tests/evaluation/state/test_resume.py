@@ -203,6 +203,7 @@ def test_a_full_disk_keeps_what_was_finished(
     }  # fmt: skip
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_run_with_one_sentence(
     number: signal.Signals, waves: Any, images: Tensor, labels: Tensor, tmp_path: Path

@@ -213,7 +213,9 @@ class OwnEngine(StackedEngine):
             start = partial(_best, ledger)
         elif number or not clean or spec.kind == "apgd-t":
             start = partial(self._drawn, ledger, f"own/{source}/{number}")
+        # a step in L1 moves a few pixels only: its slope says little of where it leads
         ahead = start is None and not targeted and slope.target is None
+        ahead = ahead and ledger.norm != "L1"
         args = slope, objective, spec.steps, ledger.norm, start, targeted
         return APGD(*args, reach=spec.reach, ahead=ahead)
 

@@ -114,7 +114,6 @@ def test_surrogates_that_are_none_are_refused(surrogates: Any, words: str) -> No
         {"probe_every": -1},
         {"probe_every": 1.5},
         {"surrogate_normalization": "none"},
-        {"engine": "own", "norm": "L1"},
         {"engine": "torchattacks", "norm": "L1"},
         {"headline": "worst"},
         {"deployed_batch": 0},
