@@ -53,6 +53,17 @@ def test_compare_exits_1_where_a_stage_fell(files: Any, capsys: Any) -> None:
         assert word in capsys.readouterr().out
 
 
+def test_two_runs_of_one_name_are_told_apart_by_their_folders(
+    files: Any, tmp_path: Path, capsys: Any
+) -> None:
+    other = tmp_path / "later" / "report.json"
+    other.parent.mkdir()
+    other.write_text(files["a"].read_text())
+    assert main(["compare", str(files["a"]), str(other)]) == 0
+    head = capsys.readouterr().out.splitlines()[0]
+    assert "a (" in head and "later" in head
+
+
 def test_gate_exits_0_1_2_and_writes_its_files(
     files: Any, tmp_path: Path, capsys: Any
 ) -> None:

@@ -196,7 +196,8 @@ def test_policies_are_checked_as_a_whole(tmp_path: Any) -> None:
     path.write_text("rules:\n  - {metric: attacked_accuracy, stage: FGSM, fail: 0.2}\n")
     assert read_policy(path).rules[0].fail == 0.2
     for text, words in [
-        ("rules: []", "rules"),
+        ("rules: []", "needs one rule"),
+        ("{}", "'rules' is missing"),
         ("rule: 1", "no key"),
         ("rules: [{metric: accuracy, stage: x, fail: 1}]", "is not one of"),
         ("rules: [{metric: clean_accuracy, stage: x}]", "fail=, warn= or drop="),

@@ -53,6 +53,14 @@ def test_reports_call_it_a_certificate_of_the_smoothed_classifier(
         assert "certified with confidence" in page and "smoothed classifier" in page
 
 
+def test_a_radius_that_no_image_can_reach_is_told(net: nn.Module, data: Any) -> None:
+    (note,) = run(net, data, radii=[0.1, 5.0])["smoothed"].notes
+    assert (
+        "no image can be certified at 5" in note and "0.1" not in note.split("at")[-1]
+    )
+    assert run(net, data, radii=[0.1])["smoothed"].notes == ()
+
+
 def test_one_radius_has_no_curve(net: nn.Module, data: Any) -> None:
     report = run(net, data, eps=0.1)
     assert set(report["smoothed"].result.radius.tolist()) <= {0.0, 0.1}

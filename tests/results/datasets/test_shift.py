@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torchattacks_ext.numerics.populations.differences import (
     paired_interval,
     unpaired_interval,
 )
+from torchattacks_ext.reports.sets.shift import shift_sentence, shift_told
 from torchattacks_ext.results import Shift
 
 HERE = torch.tensor([True] * 18 + [False] * 2)
@@ -27,6 +29,18 @@ def test_pairs_are_counted() -> None:
     said = one.summary()
     assert said["paired"] and said["p_value"] == mcnemar(8, 1)
     assert (said["accuracy"], said["other_accuracy"]) == (0.9, 0.55)
+
+
+def test_beside_a_larger_second_set_all_numbers_are_of_the_pairs() -> None:
+    """All 4 images are in it and right there; what is told beside "nothing lost" is their share."""
+    other = torch.tensor([True] * 4 + [False] * 4)
+    one = Shift.of(torch.ones(4, dtype=torch.bool), other)
+    found = replace(one, partner=torch.arange(4))
+    said = found.summary()
+    assert (found.drop, found.other_accuracy, said["other_n"]) == (0, 1, 4)
+    page = shift_told("shift", found, 0.95)
+    assert any("4 further rows of the second set left out" in n for n in page.notes)
+    assert "100.0 % (4 of 4) correctly, 0.0 points" in shift_sentence(found)
 
 
 def test_other_images_are_two_samples() -> None:

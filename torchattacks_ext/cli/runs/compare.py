@@ -54,9 +54,9 @@ def compare(
         raise ConfigError(f"--form {form!r} is not one of {', '.join(FORMS)}")
     radius = None if eps is None else common.number(eps, "--eps")
     level = common.number(significance, "--significance")
-    found = [read_report(path) for path in reports]
+    found = _named([read_report(path) for path in reports], reports)
     if len(found) > 2 or table or seeds is not None:
-        whole = runs_table(_named(found, reports), seeds=_seeds(seeds), eps=radius)
+        whole = runs_table(found, seeds=_seeds(seeds), eps=radius)
         asked: Any = form
         text = common.as_json(whole.to_dict()) if json_ else render_runs(whole, asked)
         common.show(text)
@@ -70,16 +70,16 @@ def compare(
 
 
 def _named(found: list[EvaluationReport], paths: list[Path]) -> list[EvaluationReport]:
-    """Reports with names of their own: those of equal name by their place as well."""
+    """Reports with names of their own: those of equal name by their folder as well."""
     names = [report.name for report in found]
-    return [
-        (
-            replace(report, name=f"{report.name} ({path.parent.name or path.name})")
-            if names.count(report.name) > 1
-            else report
-        )
-        for report, path in zip(found, paths)
+    folders = [(p if p.is_dir() else p.absolute().parent).name for p in paths]
+    if len(set(zip(names, folders))) < len(names):
+        folders = [f"{folder}, {i}" for i, folder in enumerate(folders, 1)]
+    told = [
+        f"{name} ({folder})" if names.count(name) > 1 else name
+        for name, folder in zip(names, folders)
     ]
+    return [replace(report, name=name) for report, name in zip(found, told)]
 
 
 def _seeds(text: str | None) -> dict[str, str] | None:

@@ -152,6 +152,13 @@ def _words(error: ValidationError) -> str:
     for problem in error.errors():
         where = ".".join(str(step) for step in problem["loc"]) or "policy"
         said = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "missing":
+            parts.append(f"{where!r} is missing")
+            continue
+        if problem["type"] == "too_short":
+            if parts:
+                continue  # what is in the list is told already
+            said = "needs one rule at least"
         if problem["type"] == "extra_forbidden":
             said = "is no key here"
         if problem["type"] == "literal_error":

@@ -13,6 +13,7 @@ from ...certify.smoothing.randomized import RandomizedSmoothing
 from ...certify.smoothing.settings import SmoothingSettings
 from ...data.stream import Batch
 from ...errors import ConfigError
+from ...numerics.smoothing.cohen import smoothed_radius
 from ...results.base.columns import Rows, Table
 from ...results.base.result import Result
 from ...results.certificates import Certificates
@@ -70,6 +71,20 @@ class SmoothedStage(RowStage):
             None
             if self._config.eps is not None
             else float(self._config.n0 + self._config.n)
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Radii that no image can reach, whatever the answers."""
+        config = self._config
+        told = config.n, config.n, config.significance, config.sigma
+        most = float(smoothed_radius(*told))
+        far = [f"{eps:g}" for eps in self.settings["radii"] if eps >= most]
+        if not far or config.eps is not None:
+            return ()
+        return (
+            f"sigma {config.sigma:g} and {config.n} draws prove L2 radii below {most:.3g} only, "
+            f"whatever the answers: no image can be certified at {', '.join(far)}",
         )
 
     def rows(self, batch: Batch, shared: Shared) -> StageRows:

@@ -13,8 +13,7 @@ HEAD = ("Images", "Accuracy", "Interval", "n")
 
 def shift_told(stage: str, result: Shift, confidence: float) -> Told:
     """Both accuracies and the drop with their intervals."""
-    other = result.other
-    assert other is not None
+    other = result.beside
     said = result.summary(confidence)
     rows = [HEAD]
     for name, one, sides in (
@@ -29,9 +28,9 @@ def shift_told(stage: str, result: Shift, confidence: float) -> Told:
     if said["paired"]:
         only, there, n = said["only_here"], said["only_there"], said["pairs"]
         notes.append(
-            f"Paired: of {things(n, 'pair')}, {count(only)} are right here only and {count(there)} "
-            f"there only (McNemar's exact test: p = {number(said['p_value'])}; interval by Tango "
-            "1998)."
+            f"Paired{_left(result)}: of {things(n, 'pair')}, {count(only)} are right here only and "
+            f"{count(there)} there only (McNemar's exact test: p = {number(said['p_value'])}; "
+            "interval by Tango 1998)."
         )
     else:
         notes.append(
@@ -45,6 +44,14 @@ def shift_told(stage: str, result: Shift, confidence: float) -> Told:
         tuple(rows),
         "lrrr",
         tuple(notes),
+    )
+
+
+def _left(result: Shift) -> str:
+    """How many rows of the second set are nobody's partner."""
+    more = 0 if result.other is None else len(result.other) - len(result.beside)
+    return (
+        f" ({things(more, 'further row')} of the second set left out)" if more else ""
     )
 
 
@@ -75,8 +82,7 @@ def shift_score(result: Shift, confidence: float) -> tuple[str, tuple[str, ...]]
     """What stands in the scorecard, and both accuracies."""
     if result.other is None:
         return "the second set was not asked", ()
-    other = result.other
-    sides = []
+    other, sides = result.beside, []
     for name, one in (("evaluated", result), (_source(result), other)):
         right, n = int((one.clean_correct == 1).sum()), int(one.answered.sum())
         sides.append(f"{name}: {share(right, n)}")
@@ -87,8 +93,7 @@ def shift_score(result: Shift, confidence: float) -> tuple[str, tuple[str, ...]]
 
 def shift_sentence(result: Shift) -> str:
     """For a reader who does not compute."""
-    assert result.other is not None
-    other = result.other
+    other = result.beside
     right, n = int((other.clean_correct == 1).sum()), int(other.answered.sum())
     drop = result.drop
     word = "more" if drop < 0 else "fewer"

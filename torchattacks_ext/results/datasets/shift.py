@@ -97,8 +97,20 @@ class Shift(Sample):
 
     @property
     def other_accuracy(self) -> float:
-        """Share of right answers on the second set. Raises StateError before it was asked for."""
-        return self._known().clean_accuracy
+        """Share of right answers :attr:`beside`. Raises StateError before it was asked for."""
+        return self.beside.clean_accuracy
+
+    @property
+    def beside(self) -> Accuracy:
+        """The rows of the second set that the evaluated ones are held against.
+
+        All of them; where every evaluated row has a partner, the partners, so that accuracies and
+        drop are of the same rows. Raises StateError before the second set was asked for.
+        """
+        other = self._known()
+        if self.pairs() is None or len(other) == len(self):
+            return other
+        return other.select(other.ids[self.partner], declared=True)
 
     @property
     def drop(self) -> float:
@@ -173,7 +185,7 @@ class Shift(Sample):
             "confidence": confidence,
         }
         if self.other is not None:
-            there, pairs = self.other.summary(confidence), self.pairs()
+            there, pairs = self.beside.summary(confidence), self.pairs()
             found |= {
                 "other_n": there["n"],
                 "other_accuracy": there["clean_accuracy"],
