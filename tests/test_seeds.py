@@ -12,12 +12,22 @@ import torch
 from torch import nn
 
 import torchattacks_ext as tax
-from torchattacks_ext.certify import clever, sampled_gradients
+from torchattacks_ext.certify import (
+    EllipsHead,
+    RandomizedSmoothing,
+    SmoothedEllips,
+    audit,
+    clever,
+    distribution_report,
+    sampled_gradients,
+)
 from torchattacks_ext.defenses import HPMModel, batch_report, sensitivity_report
 from torchattacks_ext.defenses.hpm.training.tuning import Tuning
 from torchattacks_ext.engines.fork import ForkedRng
 from torchattacks_ext.evaluation.demo import train_demo
 from torchattacks_ext.models import NESGrad
+from torchattacks_ext.numerics.drift.kernels import mmd_test
+from torchattacks_ext.numerics.drift.martingale import ConformalMartingale
 from torchattacks_ext.numerics.populations.spending import SpendSettings
 from torchattacks_ext.numerics.resampling import bootstrap
 from torchattacks_ext.testing import GradientKiller, LinearGaussian, attack_unit_test
@@ -29,6 +39,7 @@ NET, X, Y = (
     torch.tensor([0, 1, 2, 0]),
 )
 FLAT = nn.Linear(2, 2).eval()
+EYE = [[1.0, 0.0], [0.0, 1.0]]
 VERBS: dict[str, Callable[[Any], Any]] = {
     "PRTest": lambda s: tax.PRTest(NET, seed=s),
     "FIMScore": lambda s: tax.FIMScore(NET, seed=s),
@@ -38,6 +49,14 @@ VERBS: dict[str, Callable[[Any], Any]] = {
     "orthogonal_mlp": lambda s: tax.orthogonal_mlp((2,), 2, seed=s),
     "train_encoder": lambda s: tax.train_encoder(FLAT, X, Y, seed=s),
     "clever": lambda s: clever(FLAT, torch.zeros(1, 2), 0.1, seed=s),
+    "RandomizedSmoothing": lambda s: RandomizedSmoothing(FLAT, 0.1, seed=s),
+    "SmoothedEllips": lambda s: SmoothedEllips(FLAT, latents(), 0.1, seed=s),
+    "audit": lambda s: audit(FLAT, X, Y, seed=s),
+    "distribution_report": lambda s: distribution_report(
+        latents(), X[:, 0, 0, :2], Y, None, seed=s
+    ),
+    "mmd_test": lambda s: mmd_test([[0.0], [1.0]], [[0.0], [1.0]], seed=s),
+    "ConformalMartingale": lambda s: ConformalMartingale([0.0], 0.1, seed=s),
     "sampled_gradients": lambda s: sampled_gradients(
         FLAT, torch.zeros(1, 2), radius=0.1, seed=s
     ),
@@ -69,6 +88,10 @@ def quiet(net: nn.Module) -> Any:
 
 def hpm() -> Any:
     return HPMModel.from_classifier(small_net()).fit_prototypes([(X, Y)]).eval()
+
+
+def latents() -> Any:
+    return EllipsHead.from_parameters([[0.0, 0], [1, 0]], EYE, covariance="shared")
 
 
 def linear() -> Any:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, InputError
-from ..numerics.arguments import check_confidence, parse_number, parse_whole
+from ..numerics.arguments import check_confidence, parse_number, parse_seed, parse_whole
 from ..numerics.latents.gaussian import distance_test, fit_divergence, mardia
 from ..numerics.latents.localisation import Localisation, localised, overlap_bound
 from ..numerics.populations.transfer import Transfer, kl_lower_bound, kl_transfer
@@ -134,6 +134,7 @@ def distribution_report(
     (True, False)
     """
     check_confidence(confidence)
+    seed = parse_seed(seed)
     _check(head, latents, labels, certificates)
     n_draws = parse_whole(n_draws, "n_draws", 1)
     level, n = 1 - confidence, len(certificates)

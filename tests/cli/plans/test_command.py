@@ -64,6 +64,7 @@ def test_a_plan_of_one_stage_is_no_plan_of_1_stages(run: Any, workshop: Path) ->
     )
 
 
+@pytest.mark.usefixtures("workshop")
 def test_a_look_replaces_the_guess_of_a_dry_run(run: Any) -> None:
     line = ["evaluate", "--model", "shed:build", "--data", "digits", "--eps", "0.1"]
     line += ["--attacks", "PGD", "--n", "40", "--dry-run", "--json"]

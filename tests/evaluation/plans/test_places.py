@@ -70,7 +70,7 @@ def test_a_file_of_one_line_is_enough() -> None:
         ("a.json", "[" * 100_000, "is not JSON"),
         ("a.yaml", "a: [", "is not YAML"),
         ("a.yaml", "- clean", "holds a list, expected keys like eps"),
-        ("a.yaml", "", "holds a NoneType"),
+        ("a.yaml", "", "holds nothing"),
         ("a.yaml", "a: !!python/object/apply:os.getcwd []", "is not YAML"),
         ("a.yaml", "\x00", "is not YAML"),
         ("a.yaml", "a: 1\nb: 2\na: 3", "'a' stands in line 1 and again in line 3"),

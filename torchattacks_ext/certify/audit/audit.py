@@ -11,7 +11,7 @@ from scipy import stats
 
 from ...data.door import as_tensor, check_images, check_labels
 from ...errors import InputError
-from ...numerics.arguments import check_probabilities, parse_whole
+from ...numerics.arguments import check_probabilities, parse_seed, parse_whole
 from ...numerics.ids import IdBook
 from ...results.base import codec
 from ...results.certificates import Certificates
@@ -97,6 +97,7 @@ def audit(
     (True, True)
     """
     check_probabilities(level=level)
+    seed = parse_seed(seed)
     n_random = parse_whole(n_random, "n_random", 0)
     pixels = check_images(as_tensor(images, "images"), BOUNDS, torch.float32)
     wanted = check_labels(labels, len(pixels))

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import ConfigError
-from ...numerics.arguments import check_probabilities, parse_number, parse_whole
+from ...numerics.arguments import (
+    check_probabilities,
+    parse_number,
+    parse_seed,
+    parse_whole,
+)
 from ...numerics.smoothing.cohen import check_draws, check_sigma
 from ...numerics.smoothing.early import GIVE_UP, radius_test
 
@@ -47,7 +52,7 @@ class SmoothingSettings:
             "sigma": check_sigma(self.sigma),
             "n0": check_draws("n0", self.n0),
             "n": check_draws("n", self.n, self.significance),
-            "seed": parse_whole(self.seed, "seed", 0),
+            "seed": parse_seed(self.seed),
             "batch_size": parse_whole(self.batch_size, "batch_size", 1),
             "eps": None if self.eps is None else parse_number(self.eps, "eps"),
         }

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...errors import InputError
-from ..arguments import parse_whole
+from ..arguments import parse_seed, parse_whole
 
 FloatArray = NDArray[np.float64]
 _MOST_PAIRS = 2000
@@ -58,7 +58,7 @@ def mmd_test(
             f"the reference has {x.shape[1]} features, the batch {y.shape[1]}; take both from one "
             "model and one list of features"
         )
-    permutations = parse_whole(permutations, "permutations", 1)
+    permutations, seed = parse_whole(permutations, "permutations", 1), parse_seed(seed)
     pooled = np.concatenate([x, y])
     squares = _squares(pooled)
     h = bandwidth if bandwidth is not None else _median(squares)

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ...errors import InputError
-from ..arguments import check_probabilities
+from ..arguments import check_probabilities, parse_seed
 
 JUMP = 0.01
 """Share of the capital that is moved at each step."""
@@ -48,7 +48,7 @@ class ConformalMartingale:
         if not self._seen:
             raise InputError("the reference is empty; give at least one number")
         self.significance = significance
-        self._rng = np.random.default_rng(seed)
+        self._rng = np.random.default_rng(parse_seed(seed))
         self._capital = np.full(len(STAKES), 1 / len(STAKES))
         self._log, self.most, self.n = 0.0, 0.0, 0
         self.alarm_at: int | None = None

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
 from ...errors import ConfigError
-from ..arguments import check_probabilities, parse_number, parse_whole
+from ..arguments import check_probabilities, parse_number, parse_seed, parse_whole
 from ..rates.binomial import upper_bound
 
 FloatArray = NDArray[np.float64]
@@ -112,7 +112,7 @@ def overlap_sampled(
     >>> 0.3009 <= far < 0.31
     True
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(parse_seed(seed))
     gap = np.asarray(mean_i, np.float64) - np.asarray(mean_j, np.float64)
     draws = rng.standard_normal((n, len(gap))) @ _root(cov_i).T + gap
     inside = np.linalg.solve(_root(cov_j), draws.T)
