@@ -13,7 +13,7 @@ _FOLLOWED = ("apgd-ce", "apgd-dlr")
 def passes_of(settings: MSASettings, n: int) -> float:
     """Row-passes of one image, forward and backward, that everything tries in vain; ten classes.
 
-    n: of surrogates.
+    n: of surrogates. Lines for rows of which gradients say nothing (gate 0) are not counted.
 
     >>> passes_of(MSASettings(eps=0.1, norm="Linf", version="quick"), 0)
     600.0
@@ -24,7 +24,8 @@ def passes_of(settings: MSASettings, n: int) -> float:
         each = sum(_passes(_line(name, steps)) for name in on_surrogates)
         return n * each + sum(_passes(_line(name, steps)) for name in on_target)
     models = {"each": n + 1, "surrogates": n, "best": min(n + 1, 2)}
-    return sum((models.get(line.on, 1) * _passes(line) for line in settings.lines), 0.0)
+    lines = [line for line in settings.lines if line.gate]
+    return sum((models.get(line.on, 1) * _passes(line) for line in lines), 0.0)
 
 
 def _line(name: str, steps: int) -> AttackSpec:
