@@ -81,7 +81,7 @@ def budgeted_accuracy(
 
     Returns:
         A :class:`BudgetedAccuracy`, whose `sentence` says how many were attacked. Cost: two forward
-        row-passes an image and one an attacked image, beside the attacks' own and at most 65 that
+        row-passes an image and one an attacked image, beside the attacks' own and at most 57 that
         look at the model.
 
     Raises:

@@ -53,7 +53,7 @@ def open_stream(view: LogitsView, data: Any, plan: Plan, n: int | None) -> Strea
     """The checked rows of `data`, in its order, at most `n`; `traits` of the model after the first.
 
     data: (images, labels), Dataset, DataLoader or iterable of batches. Raises InputError at the
-    door. Cost: at most 65 forward row-passes to look at the model, 100 where it is
+    door. Cost: at most 57 forward row-passes to look at the model, 100 where it is
     randomised.
     """
     if n is not None and not is_whole(n, 1):

@@ -77,7 +77,7 @@ def evaluate(
     is too short batches are halved. Raises ConfigError for the plan, InputError for the data,
     ModelContractError for a model without finite logits, StateError for the state of another run.
     Memory is bounded by the batch and the group. Cost: that of the stages, in the report; what
-    is not in theirs is at most 65 forward row-passes to look at the model (100 where it is
+    is not in theirs is at most 57 forward row-passes to look at the model (100 where it is
     randomised) and 12 for the gallery.
 
     >>> from torchattacks_ext.testing import RateVictim

@@ -161,7 +161,7 @@ def test_parts_resumed_and_joined_say_the_same(whole: AttackResult) -> None:
     half = measure(MSA(NET, **CUSTOM), IMAGES[:6], LABELS[:6])
     other = measure(MSA(NET, **CUSTOM), IMAGES[6:], LABELS[6:])
     assert AttackResult.concat([half, other]).digest() == whole.digest()
-    attack = MSA(NET, **CUSTOM, batch_size=4, max_queries=150)
+    attack = MSA(NET, **CUSTOM, batch_size=4, max_queries=120)
     first = measure(attack)
     assert bool(first.unknown.any())
     attack.max_queries = None

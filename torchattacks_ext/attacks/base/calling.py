@@ -89,7 +89,7 @@ class ImageAttack(TamedAttack):
     def look(self, images: Tensor) -> ModelTraits:
         """What the model shows on a few rows of checked images (N, ...); inside a session.
 
-        Cached with the model. At most 65 forward row-passes, 100 for a randomised model.
+        Cached with the model. At most 57 forward row-passes, 100 for a randomised model.
         """
         return self._look(images)
 

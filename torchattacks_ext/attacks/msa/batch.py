@@ -86,7 +86,7 @@ def curve_rows(
     """The same of one batch with labels. traits: what the model showed."""
     check_sweep(scene.settings, traits)
     lines = scene.settings.lines if scene.settings.is_own else None
-    attack = partial(ledger_of, scene)
+    attack = partial(ledger_of, scene.knowing(traits))
     return sweep(attack, batch, radii, scene.meter.snapshot, lines)
 
 
@@ -100,7 +100,8 @@ def batch_rows(
     if kind == "coupled":
         return coupled_rows(scene, batch, torch.arange(len(batch)), 0, keep)
     assert batch.labels is not None
-    ledger, told = attack_fixed(scene, batch.images, batch.labels, batch.ids)
+    known = scene.knowing(traits)
+    ledger, told = attack_fixed(known, batch.images, batch.labels, batch.ids)
     return attack_rows(batch, ledger, scene.sources, keep), told
 
 
@@ -120,7 +121,7 @@ def best_images(
         return attack_at_random(scene, images, labels, ids)[0].best
     if kind == "coupled":
         return attack_jointly(scene, images, labels, ids)[0].joint.best
-    return attack_fixed(scene, images, labels, ids)[0].best
+    return attack_fixed(scene.knowing(traits), images, labels, ids)[0].best
 
 
 def random_rows(scene: Scene, batch: Batch, keep: bool) -> tuple[Rows, Told]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,11 +19,13 @@ from ...engines.judge.ledger import AttackSpec, Ledger
 from ...engines.judge.screen import ScreenLedger
 from ...engines.judge.watch import Watch
 from ...engines.own.engine import OwnEngine
+from ...engines.own.opening import Opening, opens
 from ...engines.zoo.runs import ZooEngine
 from ...engines.zoo.sequence import ZooSequence
 from ...models.adapters.eot import EOT
 from ...models.logits import LogitsView
-from ...models.session import session
+from ...models.session import rounding_of, session
+from ...numerics.unit import Unit
 from . import plans as msa_plans
 from .reach import EOT_DRAWS, prices_of
 from .scene import Scene
@@ -111,11 +114,29 @@ def attack_fixed(
     with borrowed(scene, images, labels) as models:
         judge = judge_of(settings, models)
         ball = radius, settings.norm, settings.bounds
-        ledger = Ledger.open(judge, images, labels, *ball)
+        wanted = settings.lines if lines is None else lines
+        opening = None
+        if first is None:
+            opening = _opening(scene, models, labels, wanted)
+        look = judge if opening is None else replace(judge, view=opening)
+        ledger = Ledger.open(look, images, labels, *ball)
+        ledger.judge = judge
         if first is not None:
             ledger.offer(ledger.rows(), first[ledger.rows()], "first")
-        left_out = attack(scene, models, ledger, ids, lines=lines)
+        left_out = attack(scene, models, ledger, ids, lines=lines, opening=opening)
     return ledger, Told(ledger.entries, ledger.n_odd, left_out)
+
+
+def _opening(
+    scene: Scene, models: Models, labels: Tensor, lines: tuple[AttackSpec, ...]
+) -> Opening | None:
+    """A look at the images that is the first step of these lines as well, where it can be."""
+    settings = scene.settings
+    own = settings.engine == "own" and not settings.is_sequence
+    if not own or len(labels) > settings.batch_size or not opens(lines[0], models):
+        return None
+    unit, slack = Unit(settings.bounds), rounding_of(scene.model)
+    return Opening(models[TARGET], lines[0], unit, labels, slack)
 
 
 def ledger_of(scene: Scene, *rows: Any) -> Ledger:
@@ -130,12 +151,16 @@ def attack(
     ids: Tensor,
     reserve: int = 0,
     lines: tuple[AttackSpec, ...] | None = None,
+    opening: Opening | None = None,
 ) -> frozenset[str]:
     """The whole version on the rows that are alive; returns why parts of it were left out.
 
-    reserve: row-passes left for what follows. lines: to be run instead of the plan's.
+    reserve: row-passes left for what follows. lines: to be run instead of the plan's. opening: with
+    which the ledger looked at the images.
     """
-    settings, n_classes = scene.settings, n_classes_of(models, ledger.images)
+    settings, n_classes = scene.settings, scene.n_classes
+    if n_classes is None:
+        n_classes = n_classes_of(models, ledger.images)
     if settings.is_sequence:
         return _sequence(scene, models, ledger, n_classes)
     peeks = shared_peeks(scene, models)
@@ -152,8 +177,10 @@ def attack(
         draws=EOT_DRAWS if averaged else 1,
         reserve=reserve,
     )
-    if averaged and isinstance(engine, OwnEngine):
-        engine.varying = _varying(models, ledger.images)
+    if isinstance(engine, OwnEngine):
+        engine.opening = opening
+        if averaged:
+            engine.varying = _varying(models, ledger.images)
     wanted = settings.lines if lines is None else lines
     if scene.bar is not None:
         prices = prices_of(settings, wanted, scene.surrogates, n_classes)

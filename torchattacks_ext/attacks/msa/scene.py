@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
 from ..._typing import LogitsFn
+from ...models.checks import ModelTraits
 from ...models.meter import Budget, Meter
 from .reach import Price
 from .settings import MSASettings
@@ -21,7 +22,7 @@ class Scene:
     ask: pixels (N, ...) to the target's logits (N, K). model: the target as its owner gave it.
     surrogates: by name, as they were given. meter: counts the row-passes of all of them. scale:
     pixels to what the target is given, None where it takes pixels. budget: of the measurement.
-    bar: of tqdm, on which it is said what is at work.
+    bar: of tqdm, on which it is said what is at work. n_classes: K, None where it is to be asked.
     """
 
     settings: MSASettings
@@ -32,6 +33,13 @@ class Scene:
     scale: LogitsFn | None = None
     budget: Budget | None = None
     bar: Any = None
+    n_classes: int | None = None
+
+    def knowing(self, traits: ModelTraits | None) -> Scene:
+        """The same of a target with fixed answers that has shown these traits."""
+        if traits is None or traits.draws:  # each call moves what it draws next
+            return self
+        return replace(self, n_classes=traits.n_classes)
 
     @property
     def sources(self) -> tuple[str, ...]:

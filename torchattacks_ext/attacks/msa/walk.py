@@ -50,6 +50,8 @@ def walk(scene: Scene, stream: Stream) -> Iterator[tuple[Rows | None, Told]]:
     if kind == "coupled":
         yield from _coupled(scene, next(batches), stream.resume)
         return
+    if kind == "fixed":
+        scene = scene.knowing(traits)
     draws = scene.settings.fresh_draws
     after = 0 if kind == "fixed" else 2 * draws + reserve_of_draws(draws, 1)
     k = 10 if traits is None else traits.n_classes

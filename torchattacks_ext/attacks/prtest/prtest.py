@@ -90,7 +90,7 @@ class PRTest(Probe):
 
     Cost of `measure`: n_samples forward row-passes an image (505 when it never fails, at
     tolerance = significance = .01), `n_mean`, one for the clean image and one for each close
-    draw (decided again at batch 1); at most 65 for the whole run to look at the model, 100 where it
+    draw (decided again at batch 1); at most 57 for the whole run to look at the model, 100 where it
     draws random numbers: each draw of an image then has a call of its own.
 
     Examples::

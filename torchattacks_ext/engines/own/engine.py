@@ -24,6 +24,7 @@ from ..judge.spec import AttackSpec
 from .apgd import APGD
 from .malt import MOST, by_logits, nearest
 from .objectives import objective_of
+from .opening import Opening
 from .pursuit import Pursuit, State
 from .slope import Slope
 from .smooth import Smooth
@@ -57,6 +58,7 @@ class OwnEngine(StackedEngine):
     on the way is the target's to judge, so that `probe_every` matters to borrowed kinds only.
     varying: models that answer at random, of which loss and gradient are means over `draws`.
     open (B,) bool: rows whose gradient on the target says nothing; gates let them through.
+    opening: what the judge's look at the images has shown of their gradients.
 
     A gate compares the smallest margin of a row so far with its own clean margin. Rows that it
     stops stand in `ledger.stopped`, with the source that they would have gone to.
@@ -64,6 +66,7 @@ class OwnEngine(StackedEngine):
 
     name: str = "own"
     varying: frozenset[str] = frozenset()
+    opening: Opening | None = None
     open: Array | None = field(default=None, init=False)
     ranked: dict[str, Tensor] = field(default_factory=dict, init=False)
 
@@ -134,13 +137,14 @@ class OwnEngine(StackedEngine):
         rows: Tensor,
         source: str,
     ) -> None:
-        model = Graded(self.models[surrogate])
+        model, opening = Graded(self.models[surrogate]), self.opening
         slope = Slope(
             model,
             ledger.unit,
             None if surrogate == TARGET else self.models[TARGET],
             self.peeks.get(surrogate),
             self.draws if surrogate in self.varying else 1,
+            [] if opening is None else opening.known(surrogate, spec, rows),
         )
         size = ledger.judge.batch_size
         pulse = partial(self._pulse, surrogate, spec, ledger, len(rows))

@@ -6,7 +6,7 @@ means over some draws.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -29,6 +29,12 @@ class Pulled:
     logits: Tensor
     seen: Tensor | None
 
+    def take(self, rows: Tensor) -> Pulled:
+        """The same at these points (m,)."""
+        seen = None if self.seen is None else self.seen[rows]
+        rest = self.loss[rows], self.gradient[rows], self.odd[rows], self.logits[rows]
+        return Pulled(*rest, seen)
+
 
 @dataclass(frozen=True, eq=False)
 class Slope:
@@ -36,7 +42,8 @@ class Slope:
 
     model: pixels to logits. unit: the map to pixels. target: pixels to the target's logits; None
     where the model is the target. peek: the same at no cost, asked just after the model. draws:
-    forward passes of one loss.
+    forward passes of one loss. known: what was pulled before at the points that are asked first;
+    used up by that.
 
     >>> from .objectives import margin
     >>> slope = Slope(Graded(lambda x: x), Unit((0.0, 1.0)))
@@ -49,6 +56,7 @@ class Slope:
     target: LogitsFn | None = None
     peek: LogitsFn | None = None
     draws: int = 1
+    known: list[Pulled] = field(default_factory=list)
 
     def pull(
         self,
@@ -63,6 +71,8 @@ class Slope:
         watch: whether the target's logits there are wanted. n x draws forward and backward
         row-passes, and n forward ones of the target where it is another model.
         """
+        if self.known:
+            return self.known.pop()
         losses, gradients, logits, pixels = [], [], points, points
         leaf = points.detach().requires_grad_()
         for _ in range(self.draws):
@@ -76,10 +86,7 @@ class Slope:
         logits = logits.detach()
         with torch.no_grad():
             seen = self._seen(pixels.detach(), logits) if watch else None
-            gradient = _mean(gradients)
-            size = gradient.flatten(1).abs().sum(1)
-            odd = ~torch.isfinite(size) | (size == 0)
-            gradient = torch.nan_to_num(gradient, 0.0, 0.0, 0.0)
+            gradient, odd = cleaned(_mean(gradients))
         return Pulled(_mean(losses), gradient, odd, logits, seen)
 
     def look(self, points: Tensor) -> Tensor:
@@ -95,6 +102,17 @@ class Slope:
         if self.target is None:
             return logits
         return (self.peek or self.target)(pixels)
+
+
+def cleaned(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """(gradient (n, ...) without NaN, odd (n,) bool): whose gradient was zero or no number.
+
+    >>> cleaned(torch.tensor([[1.0, float("nan")], [0.0, 0.0], [0.0, -1.0]]))[1].tolist()
+    [True, True, False]
+    """
+    size = gradient.flatten(1).abs().sum(1)
+    odd = ~torch.isfinite(size) | (size == 0)
+    return torch.nan_to_num(gradient, 0.0, 0.0, 0.0), odd
 
 
 def _mean(parts: list[Tensor]) -> Tensor:

@@ -5,6 +5,7 @@ a grid, and does a tiny step move them? `gradients`: which losses have a gradien
 """
 
 from .traits import ModelTraits as ModelTraits
+from .traits import differ as differ
 from .traits import inspect_model as inspect_model
 from .traits import look_cost as look_cost
 from .traits import parameter_version as parameter_version
