@@ -60,7 +60,7 @@ HEAD: dict[str, dict[str, Any]] = {
 }
 ROTATION = {"rotation": 10.0, "translation": 0.018, "scale": 0.1}
 GAP = 2.0
-"""Difference of two logits for a latent at a corner: little, so that they are pulled into it. Chosen
+"""Difference of two logits of a latent at a corner: little, so that they are pulled there. Chosen
 on training images; with twice as much certified radii halve on PneumoniaMNIST."""
 SHRINKAGE = 0.5
 """Of the shared covariance of smoothed latents."""
