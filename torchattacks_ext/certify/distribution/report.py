@@ -11,6 +11,7 @@ from ...results.base import codec
 from .classes import ClassFacts
 
 CONDITIONAL = "conditional on KL(joint) <= {eps:g} nats (unverified)"
+_BOUNDS = "pinsker", "bretagnolle_huber", "inversion"
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,11 @@ class DistributionReport:
         """Everything in JSON types; nan and infinities as text."""
         found = asdict(self) | {"refuted": self.refuted}
         found["transfers"] = {
-            f"{eps:g}": one._asdict() | {"status": self.status_of_transfers}
+            f"{eps:g}": dict(zip(_BOUNDS, one)) | {"status": self.status_of_transfers}
             for eps, one in self.transfers.items()
         }
-        for one, facts in zip(found["classes"], self.classes):
-            one["localised"] = facts.localised._asdict()
+        for one in found["classes"]:
+            one["localised"] = dict(zip(("radius", "log_volume"), one["localised"]))
         plain: dict[str, Any] = codec.plain(found)
         return plain
 
