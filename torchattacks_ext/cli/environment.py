@@ -16,6 +16,7 @@ EXTRAS = {
     "demo": ("scikit-learn", "matplotlib"),
     "frames": ("pandas",),
     "hub": ("timm", "huggingface-hub"),
+    "card": ("huggingface-hub",),
     "onnx": ("onnxruntime",),
     "ray": ("ray",),
 }

@@ -28,8 +28,10 @@ from .evaluate import evaluate
 from .merge import merge
 from .methods import methods
 from .plans.command import plan
+from .runs.card import card
 from .runs.compare import compare
 from .runs.gate import gate
+from .runs.report import report
 
 PROGRAM = "torchattacks-ext"
 PASS, FINDING, ERROR, INTERRUPTED = 0, 1, 2, 130
@@ -45,7 +47,8 @@ app = typer.Typer(
     # The same text at any width of the terminal.
     context_settings={"help_option_names": ["-h", "--help"], "terminal_width": 80},
 )
-for _command in (demo, evaluate, merge, compare, gate, data_audit, methods, doctor):
+_RUNS = (report, compare, gate, card)
+for _command in (demo, evaluate, merge, *_RUNS, data_audit, methods, doctor):
     app.command()(_command)
 app.add_typer(plan)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import InputError
+from ...evaluation.state.journal import REPORT, ROWS
 from ..common import one_line
 
 if TYPE_CHECKING:
@@ -15,13 +16,16 @@ MOST_BYTES = 1 << 30
 
 
 def read_report(path: Path) -> EvaluationReport:
-    """The report of a file that `evaluate --out` wrote, or of the folder it wrote it into.
+    """The report of a file that `evaluate --out` wrote, of its folder, or of a finished state.
 
-    Raises InputError for a file that is none.
+    Raises InputError for a file that is none, for a state whose run is not finished, and for the
+    folder of several shards.
     """
     from ...results.evaluation import EvaluationReport
 
-    file = path / "report.json" if path.is_dir() else path
+    file = path / REPORT if path.is_dir() else path
+    if path.is_dir() and not file.is_file():
+        raise InputError(_missing(path))
     try:
         if file.stat().st_size > MOST_BYTES:
             raise InputError(f"{file} has more than {MOST_BYTES >> 30} GB")
@@ -34,3 +38,13 @@ def read_report(path: Path) -> EvaluationReport:
         return EvaluationReport.from_json(text)
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
+
+
+def _missing(folder: Path) -> str:
+    """Why a folder has no report, and what to do."""
+    said = f"{str(folder)!r} holds no {REPORT}"
+    if (folder / ROWS).is_file():
+        return f"{said}: its run is not finished; run it again with the same --state"
+    if any(folder.glob("shard-*-of-*")):
+        return f"{said}, but shards; join them first: torchattacks-ext merge {folder} -o OUT"
+    return f"{said}; give the file, or the folder that `evaluate --out` wrote"

@@ -109,10 +109,14 @@ def _csv(found: RunsTable) -> str:
         for (stage, metric), cell in zip(found.columns, row):
             if cell is not None:
                 numbers = (cell.k, cell.n, cell.share, cell.low, cell.high)
-                writer.writerow([_safe(name), _safe(stage), metric, *numbers])
+                writer.writerow([safe(name), safe(stage), metric, *numbers])
     return out.getvalue()
 
 
-def _safe(text: str) -> str:
-    """A name that no spreadsheet takes for a formula."""
-    return f"'{text}" if text[:1] in "=+-@\t\r" else text
+def safe(text: str) -> str:
+    """A name that no spreadsheet takes for a formula.
+
+    >>> safe("=1+1"), safe("")
+    ("'=1+1", '')
+    """
+    return f"'{text}" if text and text[0] in "=+-@\t\r" else text
