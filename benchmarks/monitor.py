@@ -90,7 +90,7 @@ def reference_of(found: dict[str, np.ndarray], rows: np.ndarray) -> Reference:
 def batch_of(found: dict[str, np.ndarray], rows: np.ndarray) -> Measured:
     """A batch of some rows."""
     sides = _sides(found, rows)
-    return Measured(*sides, "", (), {}, (), Reference.cost, {})
+    return Measured(*sides, "", (), (), Reference.cost, {})
 
 
 def _sides(

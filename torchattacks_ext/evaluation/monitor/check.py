@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError, InputError
-from ...models.fingerprint import describe_model
 from ...numerics.arguments import check_probabilities, parse_seed, parse_whole
 from ...numerics.drift.kernels import mmd_test
 from ...numerics.drift.ranks import KSTests, ks_by_feature, ks_test
@@ -90,7 +89,7 @@ def check_batch(
             f"least {math.ceil(3 / significance)}"
         )
     how = How.of(reference.settings, dict(prepared or {}), batch_size)
-    refuse_other_model(reference, describe_model(model), tag)
+    refuse_other_model(reference, model, tag)
     seen = measure(model, data, how, n=n, like=reference.settings)
     refuse_other_features(reference, seen)
     if not LEAST <= len(seen) <= MOST_ROWS:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ...data.door import Bounds
-from ...models.fingerprint import describe_model
+from ...errors import InputError
 from ...models.scores import Key, Outputs
 from ...results.base.facts import warn_flags
 from ...results.monitor.reference import Reference
 from .how import Features, How, Score
-from .measured import measure
-from .whose import named
+from .measured import Measured, measure
+from .whose import known_as
 
 
 def fit_reference(
@@ -53,7 +55,8 @@ def fit_reference(
 
     Raises:
         ConfigError: settings outside their domain. InputError: data, too few or too many images,
-        features that are no numbers. BackendError: a model without gradients for "fim".
+        features that are no numbers, a score or features that are the same for most images and
+        could show no shift. BackendError: a model without gradients for "fim".
 
     Cost: a forward row-pass an image, and for "fim" one more and K - 1 backward ones.
 
@@ -71,8 +74,9 @@ def fit_reference(
         output_key=output_key,
         prepared=dict(prepared or {}),
     )
-    whose = named(describe_model(model), tag)  # refused before any pass
+    whose = known_as(model, tag)  # refused before any pass
     seen = measure(model, data, how, n=n)
+    _refuse_flat(seen, score)
     settings = how.facts() | {"place": seen.place, "shape": list(seen.shape)}
     found = Reference(
         features=seen.features,
@@ -87,3 +91,21 @@ def fit_reference(
     )
     warn_flags(found.flags)
     return found
+
+
+def _refuse_flat(seen: Measured, score: str) -> None:
+    """InputError for numbers that hardly differ: whatever comes would look like them."""
+    counts = np.unique(seen.scores.numpy(), return_counts=True)[1]
+    if 2 * int(counts.max()) > len(seen):
+        why = ""
+        if score == "fim":
+            why = " (a gradient that is zero or cut?); give score='max_softmax'"
+        raise InputError(
+            f"{int(counts.max())} of {len(seen)} images have the same {score} score, which could "
+            f"show no shift{why}"
+        )
+    if bool((seen.features == seen.features[0]).all()):
+        raise InputError(
+            f"the features ({seen.place}) are the same for all images and could show no shift; "
+            "give other images, or features='logits'"
+        )

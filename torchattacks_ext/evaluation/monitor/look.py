@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import StateError
-from ...models.fingerprint import describe_model
 from ...numerics.drift.martingale import ConformalMartingale
 from ...numerics.drift.ranks import ks_distance
-from ...results.base.facts import merge_flags, warn_flags
+from ...results.base.facts import Flag, merge_flags, warn_flags
 from ...results.monitor.alert import Alert
 from ...results.monitor.reference import Reference
 from .check import SCORE, about
@@ -81,9 +80,10 @@ def look_at_stream(
     path, asked = Path(state), _asked(reference, process, significance, seed)
     _agreed(path, asked, process, significance, seed)  # before any pass
     how = How.of(reference.settings, dict(prepared or {}), batch_size)
-    refuse_other_model(reference, describe_model(model), tag)
+    refuse_other_model(reference, model, tag)
     seen = measure(model, data, how, n=n, like=reference.settings)
     refuse_other_features(reference, seen)
+    doubts = merge_flags([reference.flags, seen.flags, repeated(reference, seen)])
     with held_alone(path):
         kept = _agreed(path, asked, process, significance, seed)
         kept.refuse_seen(seen.sha256, len(seen))
@@ -91,7 +91,7 @@ def look_at_stream(
         running.look(seen.scores.numpy())
         later = kept.after(running, seen.sha256, seen.scores.tolist())
         later.write(path)
-    found = _alert(reference, seen, later, running)
+    found = _alert(reference, seen, later, running, doubts)
     warn_flags(found.flags)
     return found
 
@@ -131,7 +131,13 @@ def _agreed(path: Path, asked: Kept, *given: Any) -> Kept:
     return kept
 
 
-def _alert(reference: Reference, seen: Measured, kept: Kept, running: Process) -> Alert:
+def _alert(
+    reference: Reference,
+    seen: Measured,
+    kept: Kept,
+    running: Process,
+    flags: tuple[Flag, ...],
+) -> Alert:
     alarm = running.alarm_at is not None
     known, last = reference.scores.numpy(), np.array(kept.last)
     above = float((last > np.median(known)).mean())
@@ -149,7 +155,7 @@ def _alert(reference: Reference, seen: Measured, kept: Kept, running: Process) -
         above=above,
         process=_facts(kept, running),
         runbook=steps([SCORE], above) if alarm else (),
-        flags=merge_flags([reference.flags, seen.flags, repeated(reference, seen)]),
+        flags=flags,
         reference=about(reference),
         model=reference.model,
         data={"n": len(seen), "sha256": seen.sha256},

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from ...data.door import check_images
 from ...data.stream import Batch, Stream
-from ...errors import BackendError, ConfigError, InputError
+from ...errors import BackendError, InputError
 from ...models.checks import inspect_model
-from ...models.fingerprint import describe_model
 from ...models.loans import lost_flags
 from ...models.logits import LogitsView, working_dtype
 from ...models.session import first_tensor, session
@@ -34,7 +33,7 @@ from .how import How
 class Measured:
     """features (n, d) float32, scores (n,) float64, ids (n,) int64, and what stands beside them.
 
-    place: where the features come from. shape: of an image. model: class and hash.
+    place: where the features come from. shape: of an image.
     """
 
     features: Tensor
@@ -42,7 +41,6 @@ class Measured:
     ids: Tensor
     place: str
     shape: tuple[int, ...]
-    model: dict[str, Any]
     flags: tuple[Flag, ...]
     cost: Cost
     provenance: dict[str, Any]
@@ -72,13 +70,8 @@ def measure(
     images without finite features or a score: none is left out unsaid. Cost: a forward row-pass an
     image and those of the score; at most 108 to look at the model.
     """
-    if not callable(model):
-        raise ConfigError(
-            f"model is {type(model).__name__}, expected a Module or a callable that maps images "
-            "(N, ...) to scores (N, K)"
-        )
     left = None if n is None else parse_whole(n, "n", 1)
-    started, whose = time.perf_counter(), describe_model(model)
+    started = time.perf_counter()
     with torch.inference_mode(False):
         view = LogitsView(model, how.outputs, key=how.output_key)
         work = _Pass(view, how, like or {})
@@ -97,7 +90,7 @@ def measure(
     flags = [*work.flags, *stream.copies.flags(), *lost_flags(model)]
     meter = view.meter
     cost = Cost(meter.forward, meter.backward, time.perf_counter() - started)
-    return work.result(whose, merge_flags([flags]), cost)
+    return work.result(merge_flags([flags]), cost)
 
 
 class _Pass:
@@ -145,9 +138,7 @@ class _Pass:
                 "method='blackbox'"
             ) from error
 
-    def result(
-        self, model: dict[str, Any], flags: tuple[Flag, ...], cost: Cost
-    ) -> Measured:
+    def result(self, flags: tuple[Flag, ...], cost: Cost) -> Measured:
         """All rows, or InputError for rows that measure nothing."""
         if not self.parts:
             raise InputError("there are no images; give at least one")
@@ -161,7 +152,6 @@ class _Pass:
             ids,
             self.place,
             self.shape,
-            model,
             flags,
             cost,
             {

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from ...errors import ConfigError, InputError, StateError
+from ...models.fingerprint import describe_model
 from ...results.base.facts import Flag
 from ...results.monitor.reference import Reference
 from .measured import Measured
 
 
-def named(model: Mapping[str, Any], tag: str | None) -> dict[str, Any]:
-    """What a model is known by: class, hash of the weights, tag.
+def known_as(model: Any, tag: str | None) -> dict[str, Any]:
+    """What a model is known by: class, hash of the weights, tag; no row-pass.
 
-    Raises ConfigError for a model whose weights have no hash, and no tag.
+    Raises ConfigError for what is no model, and for one whose weights have no hash, without a tag.
 
-    >>> named({"class": "Net", "sha256": "ab", "parameters": 3}, None)
-    {'class': 'Net', 'sha256': 'ab', 'tag': None}
+    >>> known_as(torch.nn.Flatten(), "mine")["tag"]
+    'mine'
     """
-    if model.get("sha256") is None and tag is None:
-        why = model.get("not_hashed") or "it is no Module"
+    if not callable(model):
+        raise ConfigError(
+            f"model is {type(model).__name__}, expected a Module or a callable that maps images "
+            "(N, ...) to scores (N, K)"
+        )
+    facts = describe_model(model)
+    if facts["sha256"] is None and tag is None:
+        why = facts.get("not_hashed") or "it is no Module"
         raise ConfigError(
             f"a reference needs to know the model again, and its weights have no hash ({why}): "
             "give tag=, a name of your own that changes with the model"
         )
-    return {"class": model.get("class"), "sha256": model.get("sha256"), "tag": tag}
+    return {"class": facts["class"], "sha256": facts["sha256"], "tag": tag}
 
 
-def refuse_other_model(
-    reference: Reference, model: Mapping[str, Any], tag: str | None
-) -> None:
+def refuse_other_model(reference: Reference, model: Any, tag: str | None) -> None:
     """StateError unless class, weights and tag are those of the reference; no row-pass."""
-    now, before = named(model, tag), reference.model
+    now, before = known_as(model, tag), reference.model
     odd = [key for key in now if now[key] != before.get(key)]
     if odd:
         said = ", ".join(

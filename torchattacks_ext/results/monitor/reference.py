@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import struct
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -160,7 +161,9 @@ class Reference:
         if file.stat().st_size > MOST_BYTES:
             raise InputError(f"{file} has more than {MOST_BYTES >> 30} GB")
         try:
-            raw = torch.load(file, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():  # torch warns of other files before it refuses
+                warnings.simplefilter("ignore")
+                raw = torch.load(file, map_location="cpu", weights_only=True)
             about = json.loads(raw["about"])
             tensors = {name: raw[name] for name in _TENSORS}
         except _DAMAGED as error:
