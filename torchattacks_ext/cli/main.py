@@ -1,7 +1,7 @@
 """What does `torchattacks-ext` run, and with which exit code does it end?
 
-0 pass; 1 finding (a stage failed, a conflict was found); 2 any error, with one line on
-stderr (where the model raised on some images only, beside the report of the others);
+0 pass; 1 finding (a stage failed, a conflict was found, images have changed); 2 any error, with
+one line on stderr (where the model raised on some images only, beside the report of the others);
 130 Ctrl-C, 143 SIGTERM while a run keeps a state.
 Nothing that goes wrong ends with 0 or 1, so that a script may trust both.
 """
@@ -27,6 +27,7 @@ from .doctor import doctor
 from .evaluate import evaluate
 from .merge import merge
 from .methods import methods
+from .monitor.command import monitor
 from .plans.command import plan
 from .runs.card import card
 from .runs.compare import compare
@@ -51,6 +52,7 @@ _RUNS = (report, compare, gate, card)
 for _command in (demo, evaluate, merge, *_RUNS, data_audit, methods, doctor):
     app.command()(_command)
 app.add_typer(plan)
+app.add_typer(monitor)
 
 
 def _version(wanted: bool) -> None:

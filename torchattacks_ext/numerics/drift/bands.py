@@ -17,12 +17,14 @@ counts below some points of the reference are kept, so that memory does not grow
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from ...errors import InputError
 from ..arguments import check_probabilities, parse_whole
+from .numbers import one_score
 
 POINTS = 200
 """Points of the reference at which the functions are compared."""
@@ -45,7 +47,7 @@ class UniformBands:
     ) -> None:
         check_probabilities(significance=significance)
         points = parse_whole(points, "points", 1)
-        known = np.sort(_numbers(reference, "reference"))
+        known = np.sort(one_score(reference, "reference"))
         if not len(known):
             raise InputError("the reference is empty; give at least one number")
         self.significance = significance
@@ -63,7 +65,7 @@ class UniformBands:
 
     def look(self, numbers: Iterable[float]) -> bool:
         """Take further numbers; whether the alarm has ever been reached."""
-        found = _numbers(numbers, "the batch")
+        found = one_score(numbers, "the batch")
         if len(found):
             ordered = np.sort(found)
             self._below[0] += np.searchsorted(ordered, self._points, "right")
@@ -85,13 +87,24 @@ class UniformBands:
         own = math.sqrt(math.log(4 * n * (n + 1) / self.significance) / (2 * n))
         return self._reference + own
 
+    def state(self) -> dict[str, Any]:
+        """What :meth:`restore` needs beside the reference, in JSON types; its size is fixed."""
+        return {
+            "n": self.n,
+            "below": self._below.tolist(),
+            "distance": self.distance,
+            "alarm_at": self.alarm_at,
+        }
 
-def _numbers(
-    values: Iterable[float], name: str
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    found = np.asarray(
-        values if hasattr(values, "__array__") else list(values), np.float64
-    )
-    if found.ndim != 1 or not np.isfinite(found).all():
-        raise InputError(f"{name} must be (n,) finite numbers, one score an image")
-    return found
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state` gave. Raises InputError for what is no such state."""
+        try:
+            n, below = int(state["n"]), np.array(state["below"], dtype=np.int64)
+            distance, alarm = float(state["distance"]), state["alarm_at"]
+            alarm = None if alarm is None else int(alarm)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"it is no state of bands ({error})") from error
+        fits = below.shape == self._below.shape and 0 <= distance <= 1
+        if not fits or n < 0 or below.min() < 0 or below.max() > n:
+            raise InputError("it is no state of bands: its numbers do not agree")
+        self.n, self._below, self.distance, self.alarm_at = n, below, distance, alarm

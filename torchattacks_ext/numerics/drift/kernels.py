@@ -18,7 +18,7 @@ from ...errors import InputError
 from ..arguments import parse_seed, parse_whole
 
 FloatArray = NDArray[np.float64]
-_MOST_PAIRS = 2000
+_MOST_ROWS = 2000
 """Rows from which the bandwidth is taken."""
 _BLOCK = 250
 """Relabellings at a time."""
@@ -61,13 +61,13 @@ def mmd_test(
     permutations, seed = parse_whole(permutations, "permutations", 1), parse_seed(seed)
     pooled = np.concatenate([x, y])
     squares = _squares(pooled)
-    h = bandwidth if bandwidth is not None else _median(squares)
+    rng = np.random.default_rng(seed)
+    h = bandwidth if bandwidth is not None else _median(squares, rng)
     gram = np.exp(-squares / (2 * h * h)).astype(np.float32)
     weights = np.concatenate(
         [np.full(len(x), 1 / len(x)), np.full(len(y), -1 / len(y))]
     )
     found = float(weights @ gram.astype(np.float64) @ weights)
-    rng = np.random.default_rng(seed)
     # float32 for the many; a tie with the given one counts as at least as large
     edge, count = found * (1 - 1e-5) - 1e-9, 0
     for start in range(0, permutations, _BLOCK):
@@ -101,8 +101,15 @@ def _squares(rows: FloatArray) -> FloatArray:
     return squares
 
 
-def _median(squares: FloatArray) -> float:
-    """The median distance of different rows; 1 where most are equal."""
-    part = squares[:_MOST_PAIRS, :_MOST_PAIRS]
+def _median(squares: FloatArray, rng: np.random.Generator) -> float:
+    """The median distance of different rows; 1 where most are equal.
+
+    Of many rows some are drawn whatever their sample: the first ones would be those of the
+    reference, and h must not know which sample a row is of.
+    """
+    part = squares
+    if len(squares) > _MOST_ROWS:
+        rows = rng.choice(len(squares), _MOST_ROWS, replace=False)
+        part = squares[np.ix_(rows, rows)]
     middle = float(np.median(part[np.triu_indices(len(part), 1)]))
     return float(np.sqrt(middle)) if middle > 0 else 1.0

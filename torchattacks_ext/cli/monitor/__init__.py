@@ -1,0 +1,1 @@
+"""The commands about images that come later: `monitor fit`, `check` and `stream`."""
