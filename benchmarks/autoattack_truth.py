@@ -124,6 +124,7 @@ def main() -> None:
     }
     models = found.setdefault("models", {})
     take(found, args.take)
+    record.write(args.out, found)
     for name in args.models.split(","):
         entry = models.setdefault(name, fresh(name))
         images, labels = tax_data.test_images(name.partition("_")[0], entry["n"])

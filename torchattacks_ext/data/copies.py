@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from ..numerics.ids import content_hashes
-from ..numerics.norms import Bounds
+from ..numerics.ids import Contents
 from ..results.base.facts import Flag
 
 
@@ -19,7 +18,7 @@ class Copies:
 
     >>> import torch
     >>> copies = Copies()
-    >>> copies.add(torch.zeros(3, 4), torch.tensor([0, 0, 1]), (0.0, 1.0))
+    >>> copies.add(Contents(torch.zeros(3, 4), (0.0, 1.0)), torch.tensor([0, 0, 1]))
     >>> copies.n, copies.n_relabelled
     (2, 1)
     """
@@ -29,11 +28,12 @@ class Copies:
         self.quiet = False
         self._seen: dict[int, set[int | None]] = {}
 
-    def add(self, images: Tensor, labels: Tensor | None, bounds: Bounds | None) -> None:
-        """Take note of images (N, ...) and labels (N,). Cost: as one content id a row."""
-        names = [None] * len(images) if labels is None else labels.tolist()
-        for content, name in zip(content_hashes(images, None, bounds).tolist(), names):
-            before = self._seen.setdefault(content, set())
+    def add(self, contents: Contents, labels: Tensor | None) -> None:
+        """Take note of what images show, and of their labels (N,)."""
+        keys = contents.keys()
+        names = [None] * len(keys) if labels is None else labels.tolist()
+        for key, name in zip(keys, names):
+            before = self._seen.setdefault(key, set())
             self.n += bool(before)
             self.n_relabelled += bool(before) and name not in before
             before.add(name)

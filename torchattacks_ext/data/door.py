@@ -110,7 +110,10 @@ def _check_range(images: Tensor, bounds: Bounds | None) -> Tensor:
     under = over = torch.zeros_like(minimum)
     if bounds is not None:
         low, high = bounds_for(bounds, images)
-        under, over = (images - low).amin(), (images - high).amax()
+        if low.dim() or high.dim():  # each channel has its own
+            under, over = (images - low).amin(), (images - high).amax()
+        else:
+            under, over = minimum - low, maximum - high
     seen = torch.stack([under, over, minimum, maximum]).tolist()
     under_by, over_by, least, most = seen
     if not all(abs(value) < float("inf") for value in (least, most)):

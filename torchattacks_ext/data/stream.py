@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from ..errors import InputError
 from ..models.checks import ModelTraits, look_cost, random_look_cost
 from ..models.meter import Budget
-from ..numerics.ids import IdBook
+from ..numerics.ids import Contents, IdBook
 from ..results.base.columns import Rows
 from ..results.base.facts import Flag
 from ..results.base.groups import Groups, join_groups
@@ -175,13 +175,14 @@ class Stream:
                 self.traits = self._look(images)
             if self.traits is not None and labels is not None:
                 check_label_range(labels, self.traits.n_classes)
-            ids = self._identify(book, raw.ids, images, labels, start)
-            self.copies.add(images, labels, self._bounds)
+            contents = Contents(images, self._bounds)
+            ids = self._identify(book, raw.ids, contents, labels, start, n)
+            self.copies.add(contents, labels)
             self.copies.quiet |= self._ids is not None or raw.ids is not None
             index = torch.arange(start, start + n)
             groups = _groups(raw.groups, n)
             self.groups = join_groups([(self.groups, start), (groups, n)])
-            yield Batch(ids, images, labels, index, groups)
+            yield Batch(ids.to(images.device), images, labels, index, groups)
             start += n
         if self._ids is not None and len(self._ids) != start:
             raise InputError(
@@ -244,26 +245,27 @@ class Stream:
         self,
         book: IdBook,
         given: Any,
-        images: Tensor,
+        contents: Contents,
         labels: Tensor | None,
         start: int,
+        n: int,
     ) -> Tensor:
         if self._ids is not None:
-            given = self._ids[start : start + len(images)]
-            if len(given) != len(images):
+            given = self._ids[start : start + n]
+            if len(given) != n:
                 raise InputError(
                     f"more than {len(self._ids)} images but {len(self._ids)} ids; "
                     "expected as many, in the data's order"
                 )
         if given is None:
-            ids = book.assign(images, labels, self._bounds)
+            ids = book.of(contents.hashes(labels))
         else:
             ids = book.given(given)
-        if len(ids) != len(images):
+        if len(ids) != n:
             raise InputError(
-                f"a batch has {len(images)} images but {len(ids)} sample_ids; expected as many"
+                f"a batch has {n} images but {len(ids)} sample_ids; expected as many"
             )
-        return ids.to(images.device)
+        return ids
 
     def _label(self, raw: RawBatch, n: int, device: torch.device) -> Tensor | None:
         if raw.labels is None:

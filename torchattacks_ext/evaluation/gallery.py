@@ -30,7 +30,8 @@ SIZE = 6
 class Picture:
     """One image on its way into the gallery; prediction None where nobody has asked the model.
 
-    rank: the lowest come first: minus the failure rate, the margin, the place in the data.
+    rank: the lowest come first: minus the failure rate, the margin, the place in the data. clean:
+    on 256 levels; worst: as well, or pixels where the model may be asked for its prediction.
     """
 
     rank: tuple[float, float, int]
@@ -131,27 +132,34 @@ class Gallery:
         if not order or rows.worst is None:
             return []
         place = torch.tensor(order, device=batch.images.device)
-        worst = rows.worst(place).detach().cpu()
+        worst = rows.worst(place).detach()
+        if rows.prediction is not None:  # nobody asks the model again
+            worst = self._bytes(worst)
+        worst, clean = worst.cpu(), self._bytes(batch.images[place])
+        names = to_hex(result.ids[order])
         return [
             Picture(
                 rank=(float(first[row]), float(margin[row]), places[row]),
-                id=to_hex(result.ids[row : row + 1])[0],
+                id=names[k],
                 label=int(result.reference[row]),
                 prediction=(
                     None if rows.prediction is None else int(rows.prediction[row])
                 ),
                 p_fail=float(rate[row]),
                 margin=float(margin[row]),
-                clean=self._bytes(batch.images[row]),
+                clean=clean[k].clone(),
                 worst=worst[k].clone(),
             )
             for k, row in enumerate(order)
         ]
 
-    def _bytes(self, image: Tensor) -> Tensor:
+    def _bytes(self, images: Tensor) -> Tensor:
+        """Pixels (k, ...) on 256 levels; what is there already comes back as it is."""
+        if images.dtype == torch.uint8:
+            return images
         assert self._bounds is not None  # offer takes nothing without bounds
-        low, high = bounds_for(self._bounds, image[None])
-        unit = ((image - low) / (high - low)).clamp(0, 1)
+        low, high = bounds_for(self._bounds, images)
+        unit = ((images - low) / (high - low)).clamp(0, 1)
         return (unit * 255).round().to(torch.uint8).cpu()
 
     def items(
@@ -176,7 +184,7 @@ class Gallery:
                 p_fail=kept.p_fail,
                 margin=kept.margin,
                 clean=kept.clean,
-                worst=self._bytes(kept.worst),
+                worst=self._bytes(kept.worst[None])[0],
             )
             for kept in self._kept[label]
         )

@@ -130,6 +130,7 @@ class InState(Nowhere):
     def finish(self, report: EvaluationReport) -> None:
         """The report beside the lines, in one step."""
         assert self.folder is not None
+        self._journal.sync()
         text = json.dumps(report.to_dict(), allow_nan=False)
         codec.write_text(self.folder / REPORT, text)
 

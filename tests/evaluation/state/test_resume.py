@@ -193,6 +193,7 @@ def test_a_full_disk_keeps_what_was_finished(
 
     with monkeypatch.context() as patch:
         patch.setattr(journal.os, "fsync", full)
+        patch.setattr(journal, "_SYNC_SECONDS", 0.0)
         with pytest.raises(StateError, match="No space left.*5 finished lines"):
             evaluate(waves(), (images, labels), plan, state=tmp_path)
     assert len((tmp_path / "rows.jsonl").read_bytes().splitlines()) == 5
@@ -201,6 +202,24 @@ def test_a_full_disk_keeps_what_was_finished(
     assert report.provenance["state"] == {
         "folder": str(tmp_path), "pieces_before": 4, "bad_lines": 0,
     }  # fmt: skip
+
+
+def test_the_disk_is_waited_for_once_a_second_and_at_the_end_not_after_each_line(
+    monkeypatch: Any, tmp_path: Path
+) -> None:
+    now, synced = [100.0], list[int]()
+    monkeypatch.setattr(journal.time, "monotonic", lambda: now[0])
+    with journal.opened(tmp_path) as lines:
+        rows = tmp_path / "rows.jsonl"
+        monkeypatch.setattr(
+            journal.os, "fsync", lambda _: synced.append(rows.stat().st_size)
+        )
+        for place in range(5):
+            lines.append({"place": place})
+            assert len(rows.read_bytes().splitlines()) == place + 1  # a kill keeps it
+            now[0] += 0.4
+        assert len(synced) == 2
+    assert len(synced) == 3 and synced[-1] == rows.stat().st_size
 
 
 @pytest.mark.usefixtures("interruptible")

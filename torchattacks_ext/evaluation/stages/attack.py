@@ -20,7 +20,6 @@ from ...engines.zoo.attack import run_attack
 from ...engines.zoo.watch import GradientWatch
 from ...errors import ConfigError
 from ...numerics.arguments import parse_number
-from ...numerics.norms import beyond, clip_, norm_of, project
 from ...numerics.unit import OnUnit, Unit, check_box
 from ...results.attack import AttackResult
 from ...results.base.columns import Rows
@@ -42,6 +41,7 @@ from ..zoo.table import AttackInfo, parameters_of
 from .base import RowStage, Shared, StageRows, Tally
 from .clean import labels_of, status_of
 from .idle import Idle, raised, tally
+from .placed import placed
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,29 +179,21 @@ class AttackStage(RowStage):
             self._seed(batch),
         )
         calls = shared.view.meter.since(before, time.perf_counter() - started)
-        whole = torch.isfinite(raw)
-        odd = (~whole.flatten(1).all(1)).cpu().numpy()
-        # a NaN pixel is no perturbation: the clean pixel stands in
-        boxed = torch.where(whole, unit.back(raw), images)
-        inside = project(images, boxed, plan.eps, plan.norm, plan.box)
-        boxed = clip_(boxed.clone(), plan.box)
-        seen = _judge(judge, inside, wanted)
-        length = norm_of(inside - images, plan.norm).double().cpu().numpy()
-        far = norm_of(boxed - images, plan.norm).double().cpu().numpy()
+        put = placed(images, raw, unit, plan.eps, plan.norm)
+        seen = _judge(judge, put.inside, wanted)
         # a minimum-norm attack may stop outside the ball: its own candidate is asked as well
-        there = beyond(images, boxed, plan.eps, plan.norm).nonzero().flatten()
-        outside = there.cpu().numpy()
-        fooled, found = seen.failed.copy(), length.copy()
-        fooled[outside] = _judge(judge, boxed[there], wanted[there]).failed
-        found[outside] = far[outside]
+        there, outside = put.there, put.there.cpu().numpy()
+        fooled, found = seen.failed.copy(), put.length.copy()
+        fooled[outside] = _judge(judge, put.boxed[there], wanted[there]).failed
+        found[outside] = put.far[outside]
         return _Tried(
-            inside,
+            put.inside,
             seen,
-            length,
+            put.length,
             np.where(fooled, found, np.nan),
-            int(odd.sum()),
-            length + odd,
-            watch.unguided().numpy() & ~odd,
+            int(put.odd.sum()),
+            put.length + put.odd,
+            watch.unguided().numpy() & ~put.odd,
             calls,
         )
 

@@ -1,9 +1,10 @@
 """How is a finished row group written so that no end of the run can take it back? A line a group.
 
 A state is a folder: `run.json` says whose run it is, `rows.jsonl` has one line a finished row group
-({"check": hash of what follows, "row": ...}), written in one call and synced to the disk; `lock` is
-held while a run writes. A line that was cut or changed is skipped, counted, and its rows are
-measured again.
+({"check": hash of what follows, "row": ...}), written in one call; `lock` is held while a run
+writes. What is written, no end of the process can take back; the disk itself is waited for at most
+once a second and at the end, so that a machine that loses its power loses the lines of a second. A
+line that was cut or changed is skipped, counted, and its rows are measured again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +23,8 @@ from ...errors import InputError, StateError
 ROWS, LOCK, ABOUT, REPORT = "rows.jsonl", "lock", "run.json", "report.json"
 _HEAD, _MIDDLE, _TAIL = b'{"check":"', b'","row":', b"}\n"
 _CHECK = 16
+_SYNC_SECONDS = 1.0
+"""Waiting for the disk takes as long as the attack of some rows: not after each line."""
 
 
 class Journal:
@@ -33,6 +37,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder, self.n_written = folder, 0
         self._path = folder / ROWS
+        self._break, self._synced, self._waiting = _break(self._path), 0.0, False
         self.lines, self.n_bad = _read(self._path)
 
     def forget(self) -> None:
@@ -41,31 +46,43 @@ class Journal:
         self.lines = []
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write one record, of JSON types, and wait for the disk.
+        """Write one record, of JSON types; the first and later ones each second reach the disk.
 
         Raises StateError for what the file system refuses (a full disk); the lines before it stay.
         """
-        data = _line(record)
+        now = time.monotonic()
+        self._write(_line(record), sync=now - self._synced >= _SYNC_SECONDS)
+        self.n_written += 1
+
+    def sync(self) -> None:
+        """Wait until the disk has what was written. Raises StateError where it refuses."""
+        if self._waiting:
+            self._write(b"", sync=True)
+
+    def _write(self, data: bytes, sync: bool) -> None:
         try:
-            _write(self._path, _break(self._path) + data)
+            _write(self._path, self._break + data if data else data, sync)
         except OSError as error:
             kept = len(self.lines) + self.n_written
             raise StateError(
                 f"state {str(self.folder)!r} cannot be written: {error.strerror or error}; its "
                 f"{kept} finished lines are kept: make room and run again with the same state"
             ) from error
-        self.n_written += 1
+        self._break, self._waiting = b"", not sync
+        if sync:
+            self._synced = time.monotonic()
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Append to a file, all of it or nothing, and wait for the disk."""
+def _write(path: Path, data: bytes, sync: bool) -> None:
+    """Append to a file, all of it or nothing; sync: wait for the disk."""
     with open(path, "ab", buffering=0) as handle:  # nothing is left for close()
         before = handle.tell()
         try:
             left = memoryview(data)
             while left:
                 left = left[handle.write(left) :]
-            os.fsync(handle.fileno())
+            if sync:
+                os.fsync(handle.fileno())
         except OSError:
             with suppress(OSError):  # half a line would be skipped as well
                 os.truncate(path, before)
@@ -140,6 +157,11 @@ def opened(folder: str | os.PathLike[str]) -> Iterator[Journal]:
             f"state={str(place)!r} cannot be used ({reason}); give a folder that can be written to"
         ) from error
     try:
-        yield Journal(place)
+        journal = Journal(place)
+        try:
+            yield journal
+        finally:
+            with suppress(StateError):  # the lines are written, whatever ends the run
+                journal.sync()
     finally:
         lock.release()

@@ -67,7 +67,7 @@ def encode(values: Tensor, spec: ColumnSpec) -> list[Any]:
             )
         return [names[v] for v in items]
     if spec.dtype.is_floating_point and not bool(values.isfinite().all()):
-        return [plain(v) for v in items]
+        return [v if math.isfinite(v) else str(v) for v in items]
     return items
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
@@ -53,6 +54,7 @@ def column(
     return field(default=None, metadata=meta)
 
 
+@lru_cache(maxsize=None)
 def column_specs(cls: type[Any]) -> tuple[ColumnSpec, ...]:
     """The declared columns of a result class, in the order of declaration."""
     return tuple(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
@@ -91,6 +92,8 @@ class Result(Document):
         """Build the result of finished rows; `facts` are the other fields of the class."""
         values: dict[str, Any] = dict(table.columns(cls.columns()))
         return cls(**values, **facts)
+
+    _present = cached_property(present)
 
     # ------------------------------------------------------------------ rows
     def __len__(self) -> int:
@@ -217,7 +220,8 @@ class Result(Document):
 
     def with_flags(self: ResultT, flags: Iterable[Flag]) -> ResultT:
         """The same result with these flags added."""
-        return replace(self, flags=merge_flags([self.flags, tuple(flags)]))
+        more = tuple(flags)
+        return replace(self, flags=merge_flags([self.flags, more])) if more else self
 
     def images(self) -> Tensor:
         """(N, ...) kept images in row order, in pixels. Raises InputError if none were kept."""
@@ -225,12 +229,12 @@ class Result(Document):
 
     def digest(self) -> str:
         """SHA-256 over ids, decision columns and settings; the same for any order of the rows."""
-        ordered = self.sort()
-        parts = [self.schema.encode(), codec.canonical(self.settings)]
-        parts.append(ordered.ids.numpy().astype("<i8").tobytes())
-        for spec in sorted(present(self), key=lambda spec: spec.name):
+        order = self.ids.argsort(stable=True)
+        ids = self.ids[order].numpy().astype("<i8").tobytes()
+        parts = [self.schema.encode(), codec.canonical(self.settings), ids]
+        for spec in sorted(self._present, key=lambda spec: spec.name):
             if spec.kind == "decision":
-                values = getattr(ordered, spec.name).numpy().astype("<i8")
+                values = getattr(self, spec.name)[order].numpy().astype("<i8")
                 parts += [spec.name.encode(), values.tobytes()]
         return codec.digest(parts)
 
@@ -252,7 +256,7 @@ class Result(Document):
                 **self.extra.get("columns", {}),
                 **{
                     spec.name: codec.encode(getattr(self, spec.name), spec)
-                    for spec in present(self)
+                    for spec in self._present
                 },
             },
         }
