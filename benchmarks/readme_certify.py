@@ -24,9 +24,9 @@ def certify(data: dict[str, Any]) -> str:
     head = ["data", "certificate", "status", "clean", *(f"eps {eps}" for eps in radii)]
     text = table([*head, "row-passes an image", "CPU s an image"], rows)
     text += (
-        f"\n{data['n']} test images, certified accuracy beyond L2 radii in pixel units; smoothed radii "
-        f"at level .001. Exact 95 % intervals of shares of {data['n']} images reach up to .15 to "
-        "either side.\n"
+        f"\n{data['n']} test images; certified accuracy beyond L2 radii in pixel units, smoothed "
+        f"ones at level .001. Exact 95 % intervals of shares of {data['n']} images reach up to .15 "
+        "to either side.\n"
     )
     return text + _early(cells) + origin(data)
 
