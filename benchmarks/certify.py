@@ -2,11 +2,11 @@
 
 For MNIST, PneumoniaMNIST and CIFAR-10 the nets of certify_nets.py certify the same 50 test images
 in the L2 norm: `Ellips` (proved; one forward row-pass an image), `RandomizedSmoothing` and
-`SmoothedEllips` (with confidence .999 an image; n0 = 100 and n = 100,000 noisy copies). A cell has
-clean accuracy (abstaining is not right), certified accuracy beyond each radius with its exact 95 %
-interval, forward row-passes and seconds an image, and its radii. `Ellips` is also run on all test
-images of the data folder. Cells "early" ask RandomizedSmoothing for one radius alone (`eps=`):
-passes, and the decisions beside those of all n draws.
+`SmoothedEllips` (with confidence .999 an image; n0 = 100 and n = 100,000, or 10,000, noisy copies:
+the defaults). A cell has clean accuracy (abstaining is not right), certified accuracy beyond each
+radius with its exact 95 % interval, forward row-passes and seconds an image, and its radii.
+`Ellips` is also run on all test images of the data folder. Cells "early" ask RandomizedSmoothing
+for one radius alone (`eps=`): passes, and the decisions beside those of all n draws.
 
 The kinds claim different things: proved of the net, or with confidence of the smoothed classifier.
 
@@ -38,6 +38,8 @@ EPS = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
 ASKED = {"mnist": 0.5, "pneumoniamnist": 0.25, "cifar10": 0.25}
 """The one radius of the cells "early"."""
 KINDS = (*certify_nets.NAMES, "early")
+LATENT_SHARE = 10
+"""SmoothedEllips draws a tenth of the copies."""
 AT_ONCE = 5
 """Images after which an unfinished cell is kept."""
 
@@ -99,6 +101,7 @@ def cell(name: str, dataset: str, n: int, draws: int, folder: Path) -> dict[str,
         found, seconds = certified(model, images, labels, folder, 0)
         more = {"L": float(found.lipschitz[0]), "all_test_images": told(*every)}
         return told(found, seconds) | more | {"radii": signed(found)}
+    draws = draws if name == "RandomizedSmoothing" else -(-draws // LATENT_SHARE)
     model = certify_nets.make(name, dataset, folder, n=draws)
     kept = folder / f"{name}_{dataset}_{n}_{draws}.json"
     found, seconds = certified(model, images, labels, kept, draws + model.config.n0)

@@ -17,6 +17,7 @@ from typing import Any
 import record
 from readme_audit import budgeted_accuracy, budgeted_truth, data_audit
 from readme_bounds import fisher_bounds
+from readme_certify import certify, smoothing_logs
 from readme_ellips import ellips_mnist
 from readme_engine import (
     own_easy,
@@ -64,6 +65,8 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "models_table": models_table,
     "fast_models": fast_models,
     "ellips_mnist": ellips_mnist,
+    "certify": certify,
+    "smoothing_logs": smoothing_logs,
     "fim_blackbox": fim_blackbox,
     "fim_cost": fim_cost,
     "fim_validity": fim_validity,

@@ -1,16 +1,16 @@
 """How many noisy copies does one radius need, on the published logs of randomised smoothing?
 
-The logs (`cohen10000` of the data folder: ResNet-110, all 10,000 CIFAR-10 test images, n = 100,000,
-level .001; Hadisalman/smoothing-adversarial, DATA.md) hold a radius of each image to three decimals.
-Of each image the failure rate of its class is taken as the one that its radius says: the count
-whose Clopper-Pearson bound gives it; .5 where the log abstains. Then
-`radius_test` draws against that rate until the one radius is decided (claim at level .001, given up
-at .01, at most 100,000 draws), and the record says how many images are certified, beside the log,
-and how many forward row-passes that took, beside n0 + n. No net is run.
+The logs (`cohen10000` of the data folder, DATA.md: ResNet-110, all 10,000 CIFAR-10 test images,
+n = 100,000, level .001) hold the radius of each image to three decimals. Of each image the failure
+rate of its class is taken as the one that its radius says: the count whose Clopper-Pearson bound
+gives it; .5 where the log abstains. Then `radius_test` draws at that rate until the one radius is
+decided (claim at level .001, given up at .01, at most 100,000 draws). The record says how many
+images are certified, right or wrong, beside those of the log, and how many forward row-passes an
+image took, beside n0 + n. No net is run.
 
 "largest": the largest radius of each log beside sigma Phi^-1(.001^(1/100,000)), all n of n.
 
-Run: TAX_DATA=... python benchmarks/smoothing_logs.py   (half a minute of one thread)
+Run: TAX_DATA=... python benchmarks/smoothing_logs.py   (ten seconds of one thread)
 """
 
 from __future__ import annotations

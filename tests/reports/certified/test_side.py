@@ -80,6 +80,11 @@ def test_what_cannot_stand_together_is_refused(tables: dict[str, Certificates]) 
     )
     with pytest.raises(InputError, match="'a' has no labels"):
         certified_side({"a": blind})
+    late = replace(
+        plain, status=torch.full((4,), int(tax.Status.NOT_REACHED), dtype=torch.int8)
+    )
+    with pytest.raises(InputError, match="'a' has no images that were reached"):
+        certified_side({"a": late})
     with pytest.raises(InputError, match="0 tables"):
         certified_side({})
     with pytest.raises(InputError, match="'a' is a list"):
@@ -94,6 +99,8 @@ def test_names_are_text_and_nothing_is_drawn_of_nothing() -> None:
     assert found.rows[1][2:4] == ("n/a", "n/a")
     some = certified_side({"<b>net</b>": table(TIERS[0], [0.5])}).figure
     assert "<b>" not in some and "&lt;b&gt;net" in some
+    linf = table(TIERS[0], [0.5, float("inf")]).converted("L1")
+    assert "L1 radius in pixel units, converted" in certified_side({"a": linf}).figure
 
 
 def test_the_plot_has_a_line_a_status_and_both_prices(

@@ -89,6 +89,8 @@ def end_of(found: FloatArray, marks: Sequence[float]) -> float:
     """
     finite = found[np.isfinite(found) & (found > 0)]
     most = float(np.quantile(finite, _SHARE)) if len(finite) else 0.0
+    if not len(finite) and bool((found > 0).any()):
+        most = 1.0  # all are infinite: any axis shows them
     if len(finite) and finite[-1] <= 1.25 * most:
         most = float(finite[-1])
     return max(most * 1.02, *(1.02 * m for m in marks), 0.0)

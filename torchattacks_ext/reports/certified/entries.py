@@ -40,6 +40,12 @@ class Entry:
         return self.table.tier
 
     @property
+    def axis(self) -> str:
+        """Name of the axis of radii."""
+        converted = ", converted" * ("converted" in self.table.settings)
+        return f"{self.table.norm} radius in pixel units{converted}"
+
+    @property
     def rank(self) -> int:
         """Place of the tier in :data:`TIERS`: how a line is drawn goes by it alone."""
         return TIERS.index(self.tier) if self.tier in TIERS else len(TIERS) - 1
@@ -107,8 +113,8 @@ def _ordered(tables: Mapping[str, Certificates]) -> list[tuple[str, Certificates
 def _check(name: str, table: Certificates) -> None:
     if not isinstance(table, Certificates):
         raise InputError(f"{name!r} is a {type(table).__name__}, expected Certificates")
-    if not len(table):
-        raise InputError(f"{name!r} has no images: there is no curve")
+    if not bool(table.answered.any()):
+        raise InputError(f"{name!r} has no images that were reached: there is no curve")
     if bool((table.reference[table.answered] < 0).any()):
         raise InputError(
             f"{name!r} has no labels, without which nothing is right; certify(images, labels)"

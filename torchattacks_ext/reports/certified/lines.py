@@ -35,9 +35,7 @@ def certified_lines(
     if end <= 0:
         return figure(title, "", [], "No image is certified: there is no curve.")
     x, y = Axis(0.0, end, _LEFT, _RIGHT), Axis(0.0, 1.0, _BASE, _TOP)
-    norm = entries[0].table.norm
-    converted = ", converted" * any("converted" in e.table.settings for e in entries)
-    parts = frame(x, y, f"{norm} radius in pixel units{converted}", "share of images")
+    parts = frame(x, y, axis_name(entries), "share of images")
     for i, one in enumerate(entries):
         only = one.table.fixed_radius
         at = only if only is not None else place_of(one, i, len(entries), end)
@@ -98,6 +96,11 @@ def certified_costs(
     return figure(
         title, drawing(title, f"{title}. {said}.", base + 30, parts), [], caption
     )
+
+
+def axis_name(entries: Sequence[Entry]) -> str:
+    """That of a converted table where there is one."""
+    return max((one.axis for one in entries), key=len)
 
 
 def _letter(one: Entry, eps: float, x: Axis, y: Axis, confidence: float) -> list[str]:

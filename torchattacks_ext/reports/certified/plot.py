@@ -16,7 +16,7 @@ from ...results.certificates import Certificates
 from ..words import confidence_text
 from .curve import end_of
 from .entries import Entry, entries_of
-from .lines import place_of
+from .lines import axis_name, place_of
 
 STYLES = (
     ("#2f73a8", "-"),
@@ -114,9 +114,8 @@ def _curves(axes: Any, entries: Sequence[Entry], confidence: float) -> None:
             textcoords="offset points",
             fontweight="bold",
         )
-    norm = entries[0].table.norm
     axes.set(xlim=(0, end or 1.0), ylim=(0, 1), ylabel="certified accuracy")
-    axes.set_xlabel(f"{norm} radius in pixel units")
+    axes.set_xlabel(axis_name(entries))
     axes.grid(alpha=0.3)
     axes.set_title(
         f"bands: {confidence_text(confidence)}", fontsize="small", loc="right"

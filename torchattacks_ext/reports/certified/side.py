@@ -10,7 +10,7 @@ from ...results.certificates import GRID, Certificates
 from ...results.evaluation import EvaluationReport
 from ..stages import usable
 from ..told import Section
-from ..words import confidence_text, interval, one_line, percent_of, radius
+from ..words import confidence_text, interval, percent_of, radius
 from .entries import MOST, Entry, entries_of, short_time
 from .lines import certified_costs, certified_lines
 from .words import REPRODUCTION, WORTH
@@ -73,8 +73,8 @@ def sides_told(report: EvaluationReport, confidence: float = 0.95) -> list[Secti
             continue
         if bool((table.reference[table.answered] < 0).any()):
             continue
-        name = one_line(stage.name, 60)
-        found[name], costs[name] = table, stage.cost
+        if bool(table.answered.any()):
+            found[stage.name], costs[stage.name] = table, stage.cost
     norms = {table.norm for table in found.values()}
     if not 2 <= len(found) <= MOST or len(norms) > 1:
         return []
@@ -112,6 +112,6 @@ def _notes(entries: Sequence[Entry]) -> tuple[str, ...]:
     )
     return (
         *worth,
-        "Right: of all images; a certifier that abstains is not right.",
+        "Right: of the images that were reached; a certifier that abstains is not right.",
         *more,
     )
