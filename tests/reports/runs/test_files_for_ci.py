@@ -30,7 +30,9 @@ JUNIT_10 = {
 def gates() -> dict[str, GateResult]:
     rules = (
         Outcome("clean_accuracy of clean", "pass", "fine", 0.9, 0.88, 0.5, 100),
-        Outcome("attacked_accuracy of PGD", "warn", "near the edge", 0.5, 0.4, 0.41, 100),
+        Outcome(
+            "attacked_accuracy of PGD", "warn", "near the edge", 0.5, 0.4, 0.41, 100
+        ),
         Outcome(ODD, "fail", f"below: {ODD}", 0.5, 0.4, 0.45, 100),
         Outcome("attacked_accuracy of CW", "error", "stage 'CW' has no result"),
     )
@@ -48,7 +50,9 @@ def validate(tmp_path_factory: Any) -> Callable[[str], list[tuple[str, str]]]:
     """The rules of the validator that a log breaks, each with its level."""
     for program in ("node", "npm"):
         if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed, which the validator of SARIF needs")
+            pytest.skip(
+                f"{program} is not installed, which the validator of SARIF needs"
+            )
     place = tmp_path_factory.mktemp("npm")
     packages = [f"{TOOL}@{VERSION}", f"{TOOL}-linux@{VERSION}"]
     install = ["npm", "install", "--no-audit", "--no-fund", *packages]
