@@ -38,7 +38,7 @@ def gate(
     found = judge(read_report(report), rules, before)
     if out is not None:
         files = {
-            "gate.sarif": render_sarif(found),
+            "gate.sarif": render_sarif(found, _artifact(report)),
             "gate.xml": render_junit(found),
             "gate.md": render_gate(found, markdown=True) + "\n",
             "gate.json": common.as_json(found.to_dict()),
@@ -46,3 +46,10 @@ def gate(
         common.write_files(out, files)
     common.show_json(found.to_dict()) if json_ else common.show(render_gate(found))
     return found.code
+
+
+def _artifact(report: Path) -> str:
+    """Where the report lies, below the current folder if it does: viewers want relative paths."""
+    file = (report / "report.json" if report.is_dir() else report).absolute()
+    here = Path.cwd()
+    return file.relative_to(here).as_posix() if here in file.parents else file.name

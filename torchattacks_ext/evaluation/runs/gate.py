@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ...errors import TorchattacksExtError
+from ...numerics.arguments import as_number
 from ...numerics.rates.binomial import lower_bound
 from ...results.base import codec
 from ...results.evaluation import EvaluationReport
@@ -126,7 +127,7 @@ def _demands(report: EvaluationReport, policy: Policy) -> Iterator[Outcome]:
         odd = {
             key: settings.get(key)
             for key, wanted in demand.settings.items()
-            if settings.get(key) != wanted
+            if not _as_wanted(settings.get(key), wanted)
         }
         n = len(found.result)
         if odd:
@@ -137,6 +138,17 @@ def _demands(report: EvaluationReport, policy: Policy) -> Iterator[Outcome]:
             yield Outcome(name, "error", f"{n} images, required {demand.n}", n=n)
         else:
             yield Outcome(name, "pass", f"ran on {n} images", n=n)
+
+
+def _as_wanted(seen: Any, wanted: Any) -> bool:
+    """Whether a setting is what a policy asks; numbers may be written as "8/255".
+
+    >>> _as_wanted(8 / 255, "8/255"), _as_wanted(8 / 255, 0.0314), _as_wanted("fast", "full")
+    (True, False, False)
+    """
+    if isinstance(seen, float):
+        return math.isclose(seen, as_number(wanted), rel_tol=1e-9)
+    return bool(seen == wanted)
 
 
 def _judged(rule: Rule, report: EvaluationReport, policy: Policy) -> Iterator[Outcome]:

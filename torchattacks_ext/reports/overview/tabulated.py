@@ -38,14 +38,15 @@ def render_latex(reports: Reports, *, confidence: float = 0.95) -> str:
     """
     found = as_reports(reports)
     head = ("Stage", "Result", "Interval", "n", "Worth")
+    names = model_names(found)
     lines = [
-        f"% exact {confidence_text(confidence)} intervals; needs "
+        f"% {', '.join(names)}: exact {confidence_text(confidence)} intervals; needs "
         r"\usepackage{booktabs}",
         r"\begin{tabular}{llrrl}",
         r"\toprule",
         _line(head),
     ]
-    for name, report in zip(model_names(found), found):
+    for name, report in zip(names, found):
         lines.append(r"\midrule")
         if len(found) > 1:
             lines.append(rf"\multicolumn{{5}}{{l}}{{{tex(name)}}} \\")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 from ..._version import __version__
 from ...evaluation.runs.gate import GateResult, Outcome
@@ -61,7 +62,14 @@ def _result(one: Outcome, index: int, artifact: str) -> dict[str, Any]:
         "ruleIndex": index,
         "level": LEVELS[one.state],
         "message": {"text": one.message},
+        # a viewer matches alerts of two runs by these, so they must not change with the numbers
+        "partialFingerprints": {"rule/v1": one.rule},
         "locations": [
-            {"physicalLocation": {"artifactLocation": {"uri": artifact}}},
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": quote(artifact)},
+                    "region": {"startLine": 1, "endLine": 1},
+                }
+            },
         ],
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from typing import Literal, get_args
 
 from ...errors import ConfigError
@@ -50,6 +51,7 @@ def render_runs(found: RunsTable, form: Form = "text") -> str:
     notes = [
         f"Spearman {one_line(a)} / {one_line(b)}: {number(value)} over {n} runs"
         for a, b, value, n in found.ranks
+        if not math.isnan(value)  # fewer than three runs, or equal ones
     ]
     notes += [one_line(text, 200) for text in found.cautions]
     return "\n".join(
