@@ -4,8 +4,9 @@ Features, scores and hashes are measured once an image and kept in --cache. Cell
 
 - splits: 500 fresh random splits of the 10,000 MNIST test images into a reference of 1,000 and a
   batch of 200: alarms of each test by itself, and of all three as the command decides (Holm);
-- fixed: the same batches against one reference, the first 1,000 images: a rate of its own, which
-  no level bounds;
+- fixed: batches against one reference of 1,000 images that was drawn once: a rate of its own,
+  which no level bounds. "first": against the first 1,000 of the file, which are no draw: the first
+  half of MNIST's test images are of other writers than the second;
 - shift: a reference of 800 lossless CIFAR-10 test images, batches of 200 JPEG copies of other
   images, 100 draws; "clean": the same with the 200 of the remaining 217 lossless ones;
 - stream: one real stream of 200 looks, end to end through files: lossless images, then JPEG
@@ -13,7 +14,7 @@ Features, scores and hashes are measured once an image and kept in --cache. Cell
   scores that are kept, each in another order;
 - speed: minima of 20 on one thread, 1,000 and 200 rows of 512 features.
 
-Run: nice python benchmarks/monitor.py [--cells splits,fixed,shift,stream,speed] [--cache FOLDER]
+Run: nice python benchmarks/monitor.py [--cells splits,fixed,first,shift,stream,speed] [--cache DIR]
 """
 
 from __future__ import annotations
@@ -125,17 +126,17 @@ def alarms(rows: list[dict[str, list[float]]]) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------- the cells
-def splits(store: Store, fixed: bool) -> dict[str, Any]:
-    """Clean batches, against fresh references or against one."""
+def splits(store: Store, one: np.ndarray | None = None) -> dict[str, Any]:
+    """Clean batches, against fresh references or against one, given by its rows."""
     images = lambda: tax_data.test_images("mnist", 10_000)[0]  # noqa: E731
     found = store.of("mnist", MNIST, images)
-    rows, first = [], np.arange(REFERENCE)
+    rows = []
     for seed in range(SPLITS):
         order = np.random.default_rng(seed).permutation(10_000)
         known = order[:REFERENCE]
         new = order[REFERENCE : REFERENCE + BATCH]
-        if fixed:
-            known, new = first, order[order >= REFERENCE][:BATCH]
+        if one is not None:
+            known, new = one, order[~np.isin(order, one)][:BATCH]
         rows.append(looked(reference_of(found, known), batch_of(found, new), seed))
     return {
         "model": MNIST,
@@ -193,10 +194,12 @@ def stream(name: str) -> dict[str, Any]:
     net = tax_data.model(name)
     if name == MNIST:
         images, size, clean = tax_data.test_images("mnist", 10_000)[0], 20, 100
+        images = images[np.random.default_rng(0).permutation(10_000)]
         known, rest = images[:REFERENCE], images[REFERENCE:]
         later = mnist_jpeg(rest[clean * size : LOOKS * size])
     else:
         images, size, clean = tax_data.test_images("cifar10", LOSSLESS)[0], 10, 21
+        images = images[np.random.default_rng(0).permutation(LOSSLESS)]
         known, rest = images[:KNOWN], images[KNOWN:]
         later = tax_data.jpeg_images(LOSSLESS, LOSSLESS + (LOOKS - clean) * size)[0]
     whole = torch.cat([rest[: clean * size], later])
@@ -230,8 +233,11 @@ def replays(store: Store, name: str) -> dict[str, Any]:
     if name == MNIST:
         images = lambda: tax_data.test_images("mnist", 10_000)[0]  # noqa: E731
         plain = store.of("mnist", name, images)
-        jpeg = store.of("mnist_jpeg", name, lambda: mnist_jpeg(images()[-3000:]))
+        order = np.random.default_rng(1).permutation(10_000)
+        rest = order[-3000:]
+        jpeg = store.of("mnist_jpeg", name, lambda: mnist_jpeg(images()[rest]))
         known, clean = REFERENCE, 4000
+        plain = {"scores": plain["scores"][order[:-3000]]}
     else:
         plain, jpeg = _cifar(store, name)
         known, clean = KNOWN, LOSSLESS - KNOWN
@@ -240,8 +246,7 @@ def replays(store: Store, name: str) -> dict[str, Any]:
         delays, early = [], 0
         for seed in range(REPLAYS):
             rng = np.random.default_rng(seed)
-            order = rng.permutation(len(plain["scores"]) - 3000 * (name == MNIST))
-            scores = plain["scores"][order]
+            scores = rng.permutation(plain["scores"])
             drift: Any = (
                 UniformBands(scores[:known], LEVEL)
                 if process == "bands"
@@ -293,7 +298,7 @@ def speed() -> dict[str, Any]:
 def main() -> None:
     """Measure what is not in the record yet."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    cells = ["splits", "fixed", "shift", "stream", "speed"]
+    cells = ["splits", "fixed", "first", "shift", "stream", "speed"]
     parser.add_argument("--cells", default=",".join(cells))
     cache = Path(tempfile.gettempdir()) / "torchattacks_ext_monitor"
     parser.add_argument("--cache", type=Path, default=cache)
@@ -302,9 +307,11 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", ReliabilityWarning)
     store, asked = Store(args.cache), args.cells.split(",")
+    drawn = np.random.default_rng(10**6).permutation(10_000)
     tasks: dict[str, Any] = {
-        "splits": lambda: splits(store, False),
-        "fixed": lambda: splits(store, True),
+        "splits": lambda: splits(store),
+        "fixed": lambda: splits(store, drawn[:REFERENCE]),
+        "first": lambda: splits(store, np.arange(REFERENCE)),
         **{f"shift {m}": lambda m=m: shift(store, m) for m in CIFAR},
         **{f"stream {m}": lambda m=m: stream(m) for m in (CIFAR[0], MNIST)},
         **{

@@ -32,6 +32,7 @@ from readme_hpm import hpm_table
 from readme_lipschitz import lipschitz_tightness
 from readme_masking import masking
 from readme_models import fast_models, models_table
+from readme_monitor import monitor
 from readme_msa import msa_anchor, msa_cost, msa_masks, msa_parity, msa_truth
 from readme_own import own_curves, own_gates, own_vs_autoattack
 from readme_profiles import profile_three
@@ -63,6 +64,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "budgeted_truth": budgeted_truth,
     "import_time": import_time,
     "models_table": models_table,
+    "monitor": monitor,
     "fast_models": fast_models,
     "ellips_mnist": ellips_mnist,
     "certify": certify,

@@ -38,11 +38,12 @@ def methods(
             }
         )
     elif bibtex:
+        from ..evaluation.monitor.references import CITATION as MONITOR
         from ..evaluation.stages.sets.ood import OODStage
         from ..evaluation.stages.stress import StressStage
 
         cited = [p["citation"] for p in [*probes, *certifiers] if p["citation"]]
-        cited += [StressStage.citation, OODStage.citation]
+        cited += [StressStage.citation, OODStage.citation, MONITOR]
         show("\n\n".join([*cited, TORCHATTACKS_BIBTEX]))
     else:
         show(_text([*probes, *certifiers], attacks))

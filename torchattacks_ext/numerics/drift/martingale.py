@@ -9,11 +9,11 @@ made of them is no such process: by 100 clean batches it alarms in about half of
 % was stated.
 
 The bets are on ranks that are low, high, in both tails, or in the middle; a share of the capital
-is moved between them at each step, as in the "simple jumper" (Vovk 2021, arXiv:2102.11594). Of the
-capital 1 / (k (k + 1)) waits, and is staked from the k-th number on: a long clean stream cannot
-lose it, so that a late change is found about as soon as an early one. Numbers are rounded to a
-grid that is fixed beforehand, and ties are broken at random, so that the ranks stay uniform and
-memory does not grow with the stream.
+is moved between them at each step, as in the "simple jumper" (Vovk et al. 2021,
+arXiv:2102.10439). Of the capital 1 / (k (k + 1)) waits, and is staked from the k-th number on: a
+long clean stream cannot lose it, so that a late change is found about as soon as an early one.
+Numbers are rounded to a grid that is fixed beforehand, and ties are broken at random, so that the
+ranks stay uniform and memory does not grow with the stream.
 """
 
 from __future__ import annotations
