@@ -114,7 +114,7 @@ class Square:
         return max(1, min(MOST_AHEAD, most, worth, self.steps - int(age.max())))
 
     def _new(self, state: State, points: Tensor, age: Array) -> Tensor:
-        """(a, n) bool: which of the points (a, n, ...) are not where the slots stand, or unknown."""
+        """(a, n) bool: which of the points (a, n, ...) are not where slots stand, or unknown."""
         if not _on_host(points):  # it would wait for what is picked
             return torch.ones(points.shape[:2], dtype=torch.bool, device=points.device)
         first = torch.from_numpy(age == 0)
