@@ -247,7 +247,8 @@ def test_no_line_costs_more_than_it_says(run_own: RunOwn, line: AttackSpec) -> N
     before = engine.meter.forward
     engine.run("target", line, ledger)
     spent = engine.meter.forward - before
-    assert line.steps * 3 <= spent <= 3 * passes_of_own(line, engine.n_classes, False)
+    least = line.steps * 3 * (line.kind != "square")  # not every square is asked
+    assert least <= spent <= 3 * passes_of_own(line, engine.n_classes, False)
 
 
 # ---------------------------------------------------------------- a model that answers at random

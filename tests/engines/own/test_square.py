@@ -21,15 +21,17 @@ LINE = AttackSpec("square", on="target", steps=QUERIES)
 STREAM = f"own/target/square-{QUERIES}"
 
 
-def square_naive(net: Any, image: Tensor, number: int, eps: float) -> list[Tensor]:
-    """All queries of one image, as long as it is right; loops over pixels."""
+def square_naive(
+    net: Any, image: Tensor, number: int, eps: float
+) -> tuple[list[Tensor], int]:
+    """All queries of one image, as long as it is right; loops over pixels. How many moved one."""
     c, h, w = image.shape
     ids, label = torch.tensor([number]), net(image[None]).argmax(1)
 
     def edge(number: float, pixel: float) -> float:
         return min(max(pixel + (-eps if number < 0.5 else eps), 0.0), 1.0)
 
-    best, least, asked = image.clone(), float("inf"), []
+    best, least, asked, moved = image.clone(), float("inf"), [], 0
     for query in range(QUERIES + 1):
         new = best.clone()
         if query == 0:
@@ -49,27 +51,50 @@ def square_naive(net: Any, image: Tensor, number: int, eps: float) -> list[Tenso
                             float(numbers[2 + i]), float(image[i, k, j])
                         )
         asked.append(new)
+        moved += query == 0 or not torch.equal(new, best)
         margin = float(margins(net(new[None]), label))
         if margin < least:
             best, least = new, margin
         if margin < 0:
             break
-    return asked
+    return asked, moved
 
 
 def test_square_naive_asks_the_same(run_own: RunOwn) -> None:
     net, images = balanced_net(shape=SHAPE).double(), example_images(8, SHAPE).double()
     labels = net(images).argmax(1)
     ledger, engine = run_own(net, images, [LINE], 0.03)
-    fallen, passes = 0, 0
+    fallen, passes, queries = 0, 0, 0
     for row, image in enumerate(images):
-        asked = torch.stack(square_naive(net, image, row, 0.03))
+        points, moved = square_naive(net, image, row, 0.03)
+        asked = torch.stack(points)
         margin = margins(net(asked), labels[row].expand(len(asked)))
         clean = torch.as_tensor(ledger.clean_margin[row])
         assert abs(float(margin.min().clamp_max(clean)) - ledger.margin[row]) < 1e-9
-        fallen, passes = fallen + bool(margin.min() < 0), passes + len(asked)
+        fallen, passes = fallen + bool(margin.min() < 0), passes + moved
+        queries += len(points)
     assert 0 < fallen < 8
-    assert engine.meter.forward >= passes + 8
+    assert passes + 16 <= engine.meter.forward <= 1.15 * queries + 16
+
+
+def test_a_square_that_moves_no_pixel_is_not_asked(run_own: RunOwn) -> None:
+    """With one channel at least half of the squares of one pixel, here of all but a few."""
+    net, images = balanced_net().double(), example_images(3).double()
+    line = AttackSpec("square", on="target", steps=2000)
+    sides = windows(2000, 8, 8)
+    ledger, engine = run_own(net, images, [line], 1e-6)
+    assert (sides == 1).sum() > 1000 and ledger.alive.all()
+    assert engine.meter.forward < 3 * (2000 - 0.4 * (sides == 1).sum())
+
+
+def test_any_batch_is_asked_alike(run_own: RunOwn) -> None:
+    net, images = balanced_net().double(), example_images(12).double()
+    line = AttackSpec("square", on="target", steps=60)
+    whole, _ = run_own(net, images, [line], 0.05)
+    for size in (1, 5):
+        parts, _ = run_own(net, images, [line], 0.05, size=size)
+        assert torch.equal(parts.best, whole.best)
+        assert 0 < (parts.breaker >= 0).sum() < 12
 
 
 def test_windows_halve_and_stay_inside() -> None:
