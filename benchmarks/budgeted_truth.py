@@ -34,6 +34,13 @@ from torchattacks_ext.results.base.facts import versions
 LEVEL, HALF, MANY = 0.95, 0.01, 10_000
 LUCK = 1e-3
 """Chance that an exact interval of level 95 % falls below the lowest coverage that is let pass."""
+WAYS: dict[str, dict[str, Any]] = {
+    "one stratum": {},
+    "two, joint": {"strata": 2},
+    "four, split": {"strata": 4, "combine": "split"},
+    "four, product": {"strata": 4, "combine": "product"},
+}
+"""Exact intervals of strata by score, planned as for one."""
 TEXTBOOK = ("normal, prediction-powered", "normal, stratified", "exact")
 
 
@@ -121,6 +128,52 @@ def textbook(truth: Truth, runs: int, replays: int) -> dict[str, Any]:
     return {"runs": runs, "intervals": found}
 
 
+def ways(truth: Truth, replays: int) -> dict[str, Any]:
+    """Mean half width of exact intervals of several strata, from the same number of attacks."""
+    scores, ids = torch.from_numpy(truth.margin), torch.arange(len(truth.margin))
+    found = {}
+    for words, chosen in WAYS.items():
+        rows = []
+        for seed in range(replays):
+            settings = SpendSettings(
+                half_width=HALF, confidence=LEVEL, seed=seed, **chosen
+            )
+            spent = spend(scores, ids, truth.n, lambda at: truth.broken[at], settings)
+            rows.append((spent.looked.sum(), spent.upper - spent.lower))
+        runs, length = np.array(rows, dtype=float).mean(0)
+        found[words] = {"runs": runs, "half_width": length / 2 / truth.n}
+    return found
+
+
+def floor(truth: Truth) -> dict[str, Any]:
+    """Attacks that strata by score can save at best, whose shares p_h of broken rows are told.
+
+    In H strata of equal size M_h the best draws are as M_h s_h, s_h^2 = p_h (1 - p_h), and the
+    variance of the total is (sum M_h s_h)^2 / n - sum M_h s_h^2 (Neyman 1934). "normal": the least
+    n for an interval of 1.96 of its roots. "exact": the mean length of any interval of level 1 - a
+    is the sum over all other totals of their chance to be covered (Pratt 1961), and that is at
+    least 1 - power of the best test of level a: z Phi(z) + phi(z) = 1.67 roots each side, z the
+    quantile of 1 - a.
+    """
+    ordered, room = truth.broken[truth.margin.argsort()], HALF * truth.n
+    z = stats.norm.ppf(LEVEL)
+    sides = {
+        "normal": float(stats.norm.ppf((1 + LEVEL) / 2)),
+        "exact": float(z * LEVEL + stats.norm.pdf(z)),
+    }
+    found: dict[str, Any] = {}
+    for number in (1, 2, 4, 8, 16):
+        cuts = np.array_split(ordered, number)
+        sizes = np.array([len(cut) for cut in cuts])
+        variance = np.array([cut.var() for cut in cuts])
+        spread, within = (sizes * variance**0.5).sum(), (sizes * variance).sum()
+        found[str(number)] = {
+            words: float(spread**2 / ((room / roots) ** 2 + within))
+            for words, roots in sides.items()
+        }
+    return found
+
+
 def main() -> None:
     """Replay every model that has its truth, and write the record."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -158,6 +211,8 @@ def main() -> None:
         cells[f"textbook; {MANY:,}"] = partial(textbook, large, 300, replays // 4)
         cells[f"useless; {MANY:,}"] = partial(replay, large.blind(), few)
         cells[f"PGD, any time; {MANY:,}"] = partial(replay, large, few // 10, "anytime")
+        cells[f"strata; {MANY:,}"] = partial(ways, large, max(replays // 100, 1))
+        cells[f"floor; {MANY:,}"] = partial(floor, large)
         for what, cell in cells.items():
             if what not in own:
                 own[what] = cell()

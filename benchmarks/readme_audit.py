@@ -86,7 +86,7 @@ def budgeted_accuracy(data: dict[str, Any]) -> str:
 
 def budgeted_truth(data: dict[str, Any]) -> str:
     """Coverage, half width and cost against flags of AutoAttack; textbook intervals beside."""
-    rows, others = [], []
+    rows, others, told, least = [], [], [], []
     for name, cells in data["models"].items():
         for what, one in cells.items():
             if not isinstance(one, dict):
@@ -99,15 +99,29 @@ def budgeted_truth(data: dict[str, Any]) -> str:
                     for i in one["intervals"].values()
                 ]
                 others.append([f"`{name}`", what, str(one["runs"]), *found])
+            elif what.startswith("strata"):
+                wide = [f"±{100 * way['half_width']:.2f}" for way in one.values()]
+                told.append([f"`{name}`", f"{one['one stratum']['runs']:,.0f}", *wide])
+            elif what.startswith("floor"):
+                ends = [f"{n['normal']:,.0f}; {n['exact']:,.0f}" for n in one.values()]
+                least.append([f"`{name}`", *ends])
     head = ["model", "cheap attack; images", "survivors", "of these broken", "covers"]
     head += ["lowest let pass", "half width, points", "full attacks", "simple sampling"]
     known = next(iter(data["models"].values()))
     names = list(known["textbook"]["intervals"])
+    last = next(reversed(data["models"].values()))
+    ways = next(v for k, v in last.items() if k.startswith("strata"))
+    counts = next(v for k, v in last.items() if k.startswith("floor"))
     return (
         f"{table([*head, 'ratio', 'replays'], rows)}\nIntervals of nominally "
         f"{100 * data['confidence']:g} % from a number of attacks after PGD (share of replays that "
         f"hold, mean half width in points):\n\n"
-        f"{table(['model', 'images', 'full attacks', *names], others)}{origin(data)}"
+        f"{table(['model', 'images', 'full attacks', *names], others)}\nStrata by PGD's margin, of "
+        f"10,000 images: half widths of exact intervals from the same number of attacks (split "
+        f'where the tables of "joint" are too large).\n\n'
+        f"{table(['model', 'full attacks', *ways], told)}\nFloor: attacks for ±1 point if the "
+        f"shares of so many strata were known, by a normal interval; by any exact one.\n\n"
+        f"{table(['model', *[f'{n} strata' for n in counts]], least)}{origin(data)}"
     )
 
 

@@ -71,6 +71,9 @@ def test_sound_data_end_with_0(run: Run, archive: Path) -> None:
         (["--data", "npz:none.npz"], "is not a file"),
         (["--test", "npz:{}", "--near", "2"], "near=2.0 is not in"),
         (["--test", "digits", "--n", "0"], "--n=0 must be"),
+        (["--test", "digits", "--resize", "0"], "--resize=0 must be"),
+        (["--data", "npz:a.npz", "--download"], "are for splits by name"),
+        (["--test", "torchvision:CIFAR10", "--data-root", "no"], "--download"),
         (["--data", "npz:a.npz", "--resize", "8"], "--resize is for"),
     ],
 )

@@ -165,8 +165,18 @@ def test_a_plan_file_and_flags(run: Run, workshop: Path) -> None:
         (["--sampler", "gausian"], "did you mean 'gaussian'"),
         (["--sampler", "gaussian"], "needs 'sigma'"),
         (["--sampler", "{"], "--sampler { is not JSON"),
-        (["--n", "0"], "--data: n=0"),
-        (["--batch-size", "0"], "batch_size=0"),
+        (["--n", "0"], "--n=0 must be a whole number >= 1"),
+        (["--batch-size", "0"], "batch_size=0: must be a whole number >= 1"),
+        (["--seed", "-1"], "seed=-1: must be a whole number in 0 .. 2^63 - 1"),
+        (["--max-minutes", "-1"], "max_minutes=-1.0 must be a number > 0"),
+        (["--max-queries", "0"], "max_queries=0 must be an integer >= 1"),
+        (["--images", "png"], "images='png' is not one of"),
+        (
+            ["--budget", "FGSM", "--half-width", "0"],
+            "half_width=0.0 must be in (0, 0.5]",
+        ),
+        (["--resize", "0"], "--resize '0' is neither"),
+        (["--look", "-1"], "--look=-1 must be a whole number >= 0"),
         (["--data", "npz:nowhere.npz"], "--data: nowhere.npz is not a file"),
         (["--data", "digitz"], "did you mean 'digits'"),
         (["--resize", "9"], "imagefolder"),
@@ -187,6 +197,11 @@ def test_what_cannot_work_is_refused_in_one_line(
     lines = [x for x in done.err.splitlines() if x != "a factory that prints"]
     assert (done.code, done.out, len(lines)) == (2, "", 1), done
     assert lines[0].startswith("error: ") and said in lines[0]
+
+
+def test_a_look_without_a_dry_run_is_refused(run: Run) -> None:
+    done = run(*DIGITS, "--look", "5")
+    assert done.code == 2 and "--look=5 is of a dry run" in done.err
 
 
 def test_a_model_that_does_not_fit_the_images_is_an_error(run: Run) -> None:

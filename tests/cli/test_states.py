@@ -58,6 +58,10 @@ def test_shards_of_one_line_are_merged_into_its_report(
     assert (tmp_path / "whole" / "report.html").is_file()
     lost = run("merge", state / "shard-2-of-2")
     assert lost.code == 2 and "missing: 1/2" in lost.err
+    part = [*own, "--plan", plan, "--shard", "7/7", "--state", tmp_path / "seven"]
+    none = run(*part, "--out", tmp_path / "none")
+    assert none.code == 0 and "shard 7/7 has no row" in none.err
+    assert (tmp_path / "none" / "shard-7-of-7" / "report.html").is_file()
 
 
 @pytest.mark.usefixtures("interruptible")

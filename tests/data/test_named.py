@@ -154,7 +154,10 @@ def test_every_layout_gives_the_same_images(
     found = []
     for layout in ((0, 1, 2, 3), (0, 2, 3, 1)):
         spec = archive(tmp_path / "a.npz", images=raw.transpose(layout), labels=[0, 1])
-        found.append(tensors(load_data(spec))[0])
+        data = load_data(spec)
+        found.append(tensors(data)[0])
+        said = any("images turned from (N, 5, 6" in note for note in data.notes)
+        assert said == (layout != (0, 1, 2, 3))
     assert torch.equal(*found) and found[0].dtype == torch.float32
     assert torch.allclose(found[0] * 255, torch.tensor(values).float(), atol=0.1)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import ConfigError
+from ..numerics.arguments import parse_whole
 from . import common
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ def data_audit(
         str | None, typer.Option(help="npz:PATH of an archive with its splits.")
     ] = None,
     train: Annotated[
-        str | None, typer.Option(help="digits, npz:PATH or imagefolder:PATH.")
+        str | None, typer.Option(help="As --data of evaluate, without factories.")
     ] = None,
     val: Annotated[str | None, typer.Option(help="Likewise.")] = None,
     test: Annotated[str | None, typer.Option(help="Likewise.")] = None,
@@ -34,6 +36,12 @@ def data_audit(
     resize: Annotated[
         int | None, typer.Option(help="Squares of so many pixels (imagefolder).")
     ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder of downloaded data. [the source's]")
+    ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Allow the network.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for data_audit.json and .md.")
     ] = None,
@@ -49,7 +57,10 @@ def data_audit(
     common.check_folder(out)
     given = {"train": train, "val": val, "test": test}
     with common.clean_stdout():
-        audit, told = _audit(data, given, near, n, resize)
+        n = None if n is None else parse_whole(n, "--n", 1)
+        resize = None if resize is None else parse_whole(resize, "--resize", 1)
+        asked = {"n": n, "root": data_root, "download": download}
+        audit, told = _audit(data, given, near, asked, resize)
     _show(audit, told, out, json_)
     return 0 if audit.sound else 1
 
@@ -58,12 +69,11 @@ def _audit(
     data: str | None,
     given: dict[str, str | None],
     near: str | None,
-    n: int | None,
+    asked: Mapping[str, Any],
     resize: int | None,
 ) -> tuple[DataAudit, str]:
     """The audit, and where the images of each split were taken from."""
     from ..data.audit.audit import data_audit as audit
-    from ..numerics.arguments import parse_whole
     from ..numerics.likeness.pairs import THRESHOLD
 
     named = {name: spec for name, spec in given.items() if spec is not None}
@@ -72,11 +82,10 @@ def _audit(
             "give either --data npz:PATH, an archive with its splits, or --train, --val "
             "and --test, at least one of them"
         )
-    n = None if n is None else parse_whole(n, "--n", 1)
     threshold: float | None = THRESHOLD
     if near is not None:
         threshold = None if near == "none" else common.number(near, "--near")
-    splits = _archive(data, n, resize) if data else _named(named, n, resize)
+    splits = _archive(data, asked, resize) if data else _named(named, asked, resize)
     sources = ", ".join(f"{name} from {source}" for name, (_, source) in splits.items())
     if data:
         sources = f"{', '.join(splits)} from {data}"
@@ -85,7 +94,7 @@ def _audit(
 
 
 def _archive(
-    spec: str, n: int | None, resize: int | None
+    spec: str, asked: Mapping[str, Any], resize: int | None
 ) -> dict[str, tuple[Any, str]]:
     from ..data.loaders.npz import npz_splits
 
@@ -94,6 +103,12 @@ def _archive(
         raise ConfigError(f"--data {spec!r} must be npz:PATH; else name the splits")
     if resize is not None:
         raise ConfigError("--resize is for imagefolder:PATH only")
+    if asked["root"] is not None or asked["download"]:
+        raise ConfigError(
+            "--data-root and --download are for splits by name (--train, --val, --test); --data "
+            "is a file that is there"
+        )
+    n = asked["n"]
     found = npz_splits(Path(path))
     return {
         split: ((images[:n], labels[:n]), spec)
@@ -102,14 +117,14 @@ def _archive(
 
 
 def _named(
-    specs: dict[str, str], n: int | None, resize: int | None
+    specs: dict[str, str], asked: Mapping[str, Any], resize: int | None
 ) -> dict[str, tuple[Any, str]]:
     from ..data.named import RESIZED, load_data
 
     found = {}
     for split, spec in specs.items():
         files = spec.partition(":")[0] in RESIZED
-        named = load_data(spec, n, resize=resize if files else None)
+        named = load_data(spec, resize=resize if files else None, **asked)
         found[split] = named.loader(batch_size=512), spec
     return found
 

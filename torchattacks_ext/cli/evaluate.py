@@ -16,7 +16,7 @@ from ..numerics.arguments import parse_whole
 from . import common
 from .loaders.inputs import Given, on_device, read_data
 from .loaders.loading import load_model
-from .plans.dry import Origin, Task, dry_facts, dry_text
+from .plans.dry import Origin, Task, dry_facts, dry_text, looks_of
 from .plans.planning import Wanted, budget_of, build_plan, read_sampler, replaced
 
 if TYPE_CHECKING:
@@ -184,8 +184,14 @@ def evaluate(
 
     Exit 1 if a stage failed, 2 if the model raised.
     """
+    from ..evaluation.limits import Limits
+    from ..evaluation.rows.kept import check_form
+
     common.check_folder(out)
-    part = read_shard(shard)
+    part, looks = read_shard(shard), looks_of(look, dry_run)
+    check_form(images, state is not None)
+    Limits(max_minutes, max_queries)  # a dry run checks everything
+    n = None if n is None else parse_whole(n, "--n", 1)
     how: dict[str, Any] = {"max_minutes": max_minutes, "max_queries": max_queries}
     how |= {
         "state": _state(state, resume, part),
@@ -227,7 +233,7 @@ def evaluate(
             common.warn(f"{flag.code}: {flag.message}")
         origin = Origin(loaded.facts(), loaded.flags)
         task = Task(loaded.name, loaded.model, named, checked, lost, origin)
-        facts = dry_facts(task, parse_whole(look, "--look", 0) if dry_run else 0)
+        facts = dry_facts(task, looks)
         if not dry_run:
             report = run_task(task, **how)
             folder = out if out is None or part is None else out / part.folder
@@ -236,6 +242,10 @@ def evaluate(
         common.show_json(facts) if json_ else common.show(dry_text(facts))
         return 0
     common.show(text)
+    if not report.data["n"]:
+        common.warn(
+            f"shard {part} has no row; `merge` takes its report with the others"
+        )
     return common.ending(report)
 
 

@@ -125,7 +125,7 @@ _MOST_SHAPES = 8
 
 def _common(shapes: list[list[int]]) -> list[int | None]:
     """One shape for all, None at sides that differ; empty where they have not as many sides."""
-    if len({len(shape) for shape in shapes}) > 1:
+    if len({len(shape) for shape in shapes}) != 1:
         return []
     sides = zip(*shapes, strict=True)
     return [one[0] if len(set(one)) == 1 else None for one in sides]
@@ -152,20 +152,18 @@ class DataFacts:
         return sum(map(len, self._ids))
 
     def describe(self, shard: Shard | None = None) -> dict[str, Any]:
-        """n, shape, class_counts, sha256, in JSON types. Raises InputError for no rows at all.
+        """n, shape, class_counts, sha256, in JSON types. Raises InputError for no rows at all, but
+        of a shard, which may have none.
 
         Images of unequal sizes: `shape` has None where they differ (it is empty where even the
         number of sides does), and `shapes` holds the first few of all.
         """
-        if not self._ids and shard is not None and shard.n > 1:
-            raise InputError(
-                f"shard {shard} has no row: the data have fewer groups; use fewer shards"
-            )
-        if not self._ids:
+        none = torch.zeros(0, dtype=torch.int64)
+        if not self._ids and (shard is None or shard.n == 1):
             raise InputError(
                 "the data are empty: nothing to evaluate; give at least one image"
             )
-        ids = torch.cat(self._ids).sort().values
+        ids = torch.cat(self._ids or [none]).sort().values
         counts = torch.cat(self._labels).bincount().tolist() if self._labels else []
         shapes = [list(shape) for shape in self._shapes]
         return {

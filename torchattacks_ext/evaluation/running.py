@@ -95,9 +95,9 @@ class Running:
     # ------------------------------------------------------------------ the work
     def take(self, lot: Lot, shared: Shared, gallery: Gallery, save: Save) -> None:
         """The rows of one lot. Where the model raises they are FAILED; else the stage ends."""
-        shape = tuple(lot.batch.images.shape[1:])
         if not self.ended:  # a reason stays, whatever the next images are
-            self.not_applicable = self.stage.unfit(shared.n_classes, shape)
+            here = shared.n_classes, tuple(lot.batch.images.shape[1:])
+            self.not_applicable = self.stage.cannot(shared.view.model, *here)
         waiting = list(lot.split(self.most))
         while waiting and not self.ended:
             part = waiting.pop(0)
@@ -259,7 +259,8 @@ class Running:
                 whole = None if whole is None else whole.with_flags(doubts)
             except TorchattacksExtError as error:
                 self._end(error)
-        stage = self.stage
+        stage, anything = self.stage, self.parts or self.ended
+        none = None if anything else "this shard has no row"
         return StageReport(
             name=stage.label,
             kind=stage.kind,
@@ -269,7 +270,7 @@ class Running:
             | {"guarantee": stage.guarantee, "unit": stage.unit},
             notes=stage.notes,
             cost=self.cost,
-            not_applicable=self.not_applicable,
+            not_applicable=self.not_applicable or none,
         )
 
     def _joined(self) -> Result | None:

@@ -74,6 +74,16 @@ def refuse_untouched(model: object) -> None:
             )
 
 
+def scores_only(model: object) -> bool:
+    """Whether a part of the model says that no gradient passes it, by an attribute `scores_only`.
+
+    >>> scores_only(nn.Linear(2, 2))
+    False
+    """
+    parts = model.modules() if isinstance(model, nn.Module) else (model,)
+    return any(getattr(part, "scores_only", False) is True for part in parts)
+
+
 def inference_tensors(model: object) -> tuple[str, ...]:
     """Names of the parameters and buffers that were made under torch.inference_mode().
 

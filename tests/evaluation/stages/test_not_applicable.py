@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from torch import Tensor, nn
 
 from torchattacks_ext import EvaluationReport, evaluate
 from torchattacks_ext.evaluation.zoo.catalogue import TABLE, attack_info, unfit
@@ -51,6 +52,34 @@ def test_what_is_known_beforehand(info: Any) -> None:
     said = [unfit(info, {}, n, (3, 8, 8)) is None for n in (2, 3, 4, 10)]
     assert said == [n >= info.min_classes for n in (2, 3, 4, 10)]
     assert (unfit(info, {}, 10, (5,)) is None) == (not info.spatial)
+
+
+class ScoresOnly(nn.Module):
+    """A net behind a runtime without gradients, as that of ONNX."""
+
+    scores_only = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = small_net(n_classes=3).eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net(images).detach()
+
+
+def test_a_gradient_attack_on_a_model_of_scores_only_did_not_fail() -> None:
+    net, images = ScoresOnly(), example_images(4)
+    sweep = {"name": "sweep", "attack": "FGSM", "radii": [0.1]}
+    stages = ["FGSM", sweep, "fim", {"name": "Square", "n_queries": 5}, "GN"]
+    plan = {"eps": 0.1, "stages": stages}
+    report = evaluate(net, (images, net(images).argmax(1)), plan)
+    assert report.failed == ()
+    unfit = {stage.name: stage for stage in report.not_applicable}
+    assert set(unfit) == {"FGSM", "sweep", "fim"}
+    for stage in unfit.values():
+        assert "model gives scores only" in str(stage.not_applicable)
+        assert stage.cost.backward == 0
+    assert len(report["Square"].result or ()) == len(report["GN"].result or ()) == 4
 
 
 def test_a_loss_that_needs_three_classes() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,32 @@ def test_batches_are_counted_together(data: Any) -> None:
     plan = {"eps": 0.1, "stages": ["FGSM"], "batch_size": 7}
     found = zero(evaluate(Small(2000.0), data, plan))
     assert found["FGSM"].count == len(data[0])
+
+
+class Idler:
+    """An attack that hands its input back; every second time on `half` of them."""
+
+    def __init__(self, model: nn.Module, eps: float = 0.1, half: bool = False) -> None:
+        self.model, self.eps, self.half = model, eps, half
+
+    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
+        moved = (images + self.eps / 2).clamp(0, 1)
+        return torch.cat([images[:1], moved[1:]]) if self.half else images.clone()
+
+
+def test_an_attack_that_gives_every_image_back_is_a_doubt(
+    data: Any, monkeypatch: Any
+) -> None:
+    module = types.ModuleType("idlers")
+    module.Idler = Idler  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "idlers", module)
+    stage = {"name": "attack", "attack": "idlers:Idler"}
+    stages = [stage, stage | {"half": True, "label": "half"}, "VANILA"]
+    report = evaluate(Small(), data, {"eps": 0.1, "group_size": 7, "stages": stages})
+    found = [flag for flag in report.flags if flag.code == "unchanged_images"]
+    assert [flag.details["stage"] for flag in found] == [report.stages[1].name]
+    assert f"gave all {len(data[0])} correct images back" in found[0].message
+    assert found[0].count == len(data[0])
 
 
 QUICK = {

@@ -18,6 +18,7 @@ from torchattacks_ext import (
 )
 from torchattacks_ext.evaluation import merge
 from torchattacks_ext.evaluation.state.shards import Shard, read_shard
+from torchattacks_ext.reports import render_markdown
 
 Finished = tuple[Path, EvaluationReport]
 
@@ -94,12 +95,29 @@ def test_runs_on_disjoint_data_are_joined_in_their_order(
         merge([runs[0], runs[0]])
 
 
-def test_a_shard_without_a_row_says_so(
-    waves: Any, images: Tensor, labels: Tensor
+def test_a_shard_without_a_row_leaves_a_report_that_merge_takes(
+    waves: Any, images: Tensor, labels: Tensor, tmp_path: Path
 ) -> None:
-    plan = {"eps": 0.03, "stages": [], "group_size": 20}
-    with pytest.raises(InputError, match="shard 3/3 has no row"):
-        evaluate(waves(), (images, labels), plan, shard="3/3")
+    plan = {"eps": 0.03, "stages": ["FGSM"], "group_size": 20}
+    parts = [
+        evaluate(waves(), (images, labels), plan, shard=f"{i}/4", state=tmp_path)
+        for i in (1, 2, 3, 4)
+    ]
+    none = parts[3]
+    assert none.data["n"] == 0 and none.cost.forward <= 65 and not none.failed
+    assert [stage.not_applicable for stage in none.stages] == [
+        "this shard has no row"
+    ] * 2
+    assert "this shard has no row" in render_markdown(none)
+    whole = evaluate(waves(), (images, labels), plan)
+    for joined in (merge(parts), merge(parts[::-1]), merge([tmp_path])):
+        assert joined.data == whole.data and not joined.not_applicable
+        for stage in whole.stages:
+            assert joined[stage.name].result.digest() == stage.result.digest()
+    again = evaluate(waves(), (images, labels), plan, shard="4/4", state=tmp_path)
+    assert again.data == none.data
+    with pytest.raises(InputError, match="data are empty"):
+        evaluate(waves(), (images[:0], labels[:0]), plan, shard="4/4")
 
 
 def test_which_shard_a_process_is(monkeypatch: Any) -> None:

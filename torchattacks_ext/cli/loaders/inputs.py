@@ -112,9 +112,9 @@ def _resize(text: str | None, loaded: Loaded) -> Any:
                 f"--resize {OWN}: {loaded.name} has no transform of its own; give a number"
             )
         return own_pixels(known)
-    if not text.removeprefix("-").isdigit():
+    if not text.isdigit() or not int(text):
         raise ConfigError(
-            f"--resize {text!r} is neither a number of pixels nor {OWN!r}"
+            f"--resize {text!r} is neither a number of pixels >= 1 nor {OWN!r}"
         )
     return int(text)
 

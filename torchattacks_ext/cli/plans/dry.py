@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ...errors import ConfigError
+from ...numerics.arguments import parse_whole
 from .. import common
 
 if TYPE_CHECKING:
@@ -149,3 +151,14 @@ def dry_text(facts: dict[str, Any]) -> str:
             *notes,
         ]
     )
+
+
+def looks_of(look: int, dry_run: bool) -> int:
+    """Images of --look. Raises ConfigError for less than none, and for a run that measures."""
+    looks = parse_whole(look, "--look", 0)
+    if looks and not dry_run:
+        raise ConfigError(
+            f"--look={looks} is of a dry run, which guesses from so many images; give --dry-run "
+            "with it, or leave it out"
+        )
+    return looks

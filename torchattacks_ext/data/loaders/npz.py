@@ -48,7 +48,11 @@ def load_npz(ask: Ask) -> NamedData:
         n=len(images),
         n_total=total,
         source=path.name,
-        notes=(f"arrays {taken.names[0]!r} and {taken.names[1]!r}", *taken.left),
+        notes=(
+            f"arrays {taken.names[0]!r} and {taken.names[1]!r}",
+            *turned(taken.arrays[0]),
+            *taken.left,
+        ),
     )
 
 
@@ -105,6 +109,19 @@ def channels_last(shape: tuple[int, ...]) -> bool:
     (True, False, False)
     """
     return shape[3] in _CHANNELS and shape[1] not in _CHANNELS
+
+
+def turned(images: np.ndarray[Any, Any]) -> tuple[str, ...]:
+    """What is said of images (N, H, W, C), as which (N, C, H, W) are read; nothing of others.
+
+    >>> turned(np.zeros((2, 8, 8, 1)))
+    ('images turned from (N, 8, 8, 1) to (N, 1, 8, 8)',)
+    """
+    if images.ndim != 4 or not channels_last(images.shape):
+        return ()
+    height, width, colours = images.shape[1:]
+    now = f"(N, {colours}, {height}, {width})"
+    return (f"images turned from (N, {height}, {width}, {colours}) to {now}",)
 
 
 @dataclass(frozen=True, eq=False)

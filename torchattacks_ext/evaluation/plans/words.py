@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -35,7 +36,8 @@ def mistakes(
         elif problem["type"] == "missing":
             said = f"{where!r} is missing" + _REMEDIES.get(where, "")
         else:
-            said = problem["msg"].removeprefix("Value error, ")
+            said = _SAY.get(where, "") if problem["type"] != "value_error" else ""
+            said = said or plain_words(problem)
             got = repr(problem.get("input"))[:60]
             if steps and not said.startswith(where):
                 said = f"{where}={got}: {said}"
@@ -44,4 +46,43 @@ def mistakes(
     return "; ".join(parts)
 
 
+def plain_words(problem: Mapping[str, Any]) -> str:
+    """What is expected, of one mistake as pydantic lists them.
+
+    >>> plain_words({"type": "greater_than_equal", "ctx": {"ge": 1}, "msg": ""})
+    'must be a number >= 1'
+    """
+    kind, limits = str(problem["type"]), problem.get("ctx") or {}
+    for word, sign in _LIMITS.items():
+        if word in limits and kind in _ORDERS:
+            return f"must be a number {sign} {limits[word]}"
+    for start, said in _KINDS.items():
+        if kind.startswith(start):
+            return said
+    if kind == "literal_error":
+        return f"must be {limits['expected']}"
+    return str(problem["msg"]).removeprefix("Value error, ")
+
+
+_ORDERS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
+_LIMITS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+_KINDS = {
+    "int": "must be a whole number",
+    "float": "must be a number",
+    "finite": "must be a finite number",
+    "bool": "must be true or false",
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "tuple": "must be a list",
+    "list": "must be a list",
+    "dict": "must be a mapping of keys to values",
+    "model": "must be a mapping of keys to values",
+}
+_SAY = {
+    "seed": "must be a whole number in 0 .. 2^63 - 1; leave it out for 0",
+    "batch_size": "must be a whole number >= 1, the rows of one pass; leave it out for 256",
+    "group_size": "must be a whole number >= 1, the rows an attack of torchattacks gets at once; "
+    "leave it out for 100",
+    "bounds": "must be a list (low, high), say [0, 1], or null where the data have no range",
+}
 _REMEDIES = {"eps": "; give the radius, say 8/255, or a threat_model"}

@@ -19,6 +19,7 @@ from pydantic import (
 
 from ...errors import ConfigError, InputError
 from ...numerics.arguments import parse_number
+from ..plans.words import plain_words
 from .measured import METRICS
 
 Metric = Literal[
@@ -151,7 +152,7 @@ def _words(error: ValidationError) -> str:
     parts = []
     for problem in error.errors():
         where = ".".join(str(step) for step in problem["loc"]) or "policy"
-        said = problem["msg"].removeprefix("Value error, ")
+        said = plain_words(problem)
         if problem["type"] == "missing":
             parts.append(f"{where!r} is missing")
             continue

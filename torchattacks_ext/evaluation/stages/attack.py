@@ -95,6 +95,7 @@ class AttackStage(RowStage):
         self._eps = self._unit.radius(plan.eps)
         self.arguments, self._scaled = self._read(arguments)
         self.settings = {"attack": self.info.name} | self.arguments
+        self.needs_gradient = self.info.access == "white-box"
         self._notes = tuple(self._caveats())
 
     def _known(self, name: str) -> AttackInfo:
@@ -157,7 +158,7 @@ class AttackStage(RowStage):
         result = replace(result, provenance=facts)
         if not self.plan.eps:  # nothing could be moved
             return result
-        idle = sum((Idle(t["left"], t["still"]) for t in tallies), Idle())
+        idle = sum((known_fields(Idle, t) for t in tallies), Idle())
         doubts = *idle.flags(self.label), *raised(self.info, result, self.label)
         return result.with_flags(doubts)
 

@@ -14,6 +14,7 @@ from ...data.stream import Batch, Stream
 from ...engines.judge.active import Judge, Judged
 from ...errors import InputError, ModelContractError
 from ...models.checks import ModelTraits
+from ...models.gradients import scores_only
 from ...models.logits import LogitsView
 from ...results.base.columns import Rows
 from ...results.base.result import Result
@@ -99,6 +100,8 @@ class RowStage(ABC):
     closes: ClassVar[bool] = False
     """Whether :meth:`close` has work to do."""
     unit: Unit = "row"
+    needs_gradient: bool = False
+    """Whether the stage is nothing without a gradient of the scores."""
 
     def __init__(self, label: str, plan: Plan, settings: Mapping[str, Any]) -> None:
         self.label, self.plan = label, plan
@@ -132,6 +135,15 @@ class RowStage(ABC):
         the stage is then not applicable, which is no failure. By default None.
         """
         return None
+
+    def cannot(self, model: Any, n_classes: int, shape: tuple[int, ...]) -> str | None:
+        """:meth:`unfit`, or that the method follows gradients where the model has none."""
+        if self.needs_gradient and scores_only(model):
+            return (
+                "it follows gradients, and the model gives scores only; attacks that ask for "
+                "scores: Square, SPSA, OnePixel, Pixle"
+            )
+        return self.unfit(n_classes, shape)
 
     @abstractmethod
     def rows(self, batch: Batch, shared: Shared) -> StageRows:

@@ -54,6 +54,7 @@ class FIMStage(RowStage):
         refuse_unknown("fim", settings, ARGUMENTS)
         self._probe = build_score(plan, settings)
         self.settings = {"estimator": self._probe.method} | self.settings
+        self.needs_gradient = self._probe.method != "blackbox"
         self._origin: Mapping[str, Any] = {}
 
     @property

@@ -36,6 +36,7 @@ class ForeignStage(AttackStage):
         self._found = find_attack(str(settings.get("attack")))
         super().__init__(label, plan, settings)
         self.settings = {**self.settings, "origin": self._found.origin}
+        self.needs_gradient = False  # nothing is known of it
 
     def _known(self, name: str) -> AttackInfo:
         radius = self._found.radius

@@ -19,13 +19,17 @@ ROUNDING = 1e-4
 """Part of the mean size of clean margins by which two means of one model may differ."""
 FEWEST = 10
 """Correct images below which nothing is said of a mean margin."""
+CONTROL = "VANILA"
+"""Gives every image back, by design."""
 RETURNS_CLEAN = ("APGD", "APGDT")
 """Of those families, attacks that give the clean image back where they do not fool the model."""
 
 
 @dataclass(frozen=True)
 class Idle:
-    """Counts of correct images that an attack left unbroken: all of them, and those not moved.
+    """Counts of correct images: those that an attack left unbroken, and of these those not moved;
+    all that an attack was given of which nobody knows that it gives back what it does not break,
+    and those that came back as they were.
 
     >>> [flag.message[:30] for flag in (Idle(20, 20) + Idle(20, 10)).flags("FGSM")]
     ['FGSM moved 10 of the 40 images']
@@ -33,13 +37,22 @@ class Idle:
 
     left: int = 0
     still: int = 0
+    tried: int = 0
+    same: int = 0
 
     def __add__(self, other: Idle) -> Idle:
-        return Idle(self.left + other.left, self.still + other.still)
+        return Idle(*(a + b for a, b in zip(self.counts, other.counts)))
+
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """All four."""
+        return self.left, self.still, self.tried, self.same
 
     def flags(self, stage: str) -> Iterator[Flag]:
         """The doubt, where more than a few were not moved; stage: its label."""
         if self.still <= max(FEW, SHARE * self.left):
+            if self.tried > FEW and self.same == self.tried:
+                yield _unchanged(stage, self.tried)
             return
         moved = self.left - self.still
         text = (
@@ -51,6 +64,14 @@ class Idle:
         yield Flag("zero_gradient", text, self.still, numbers)
 
 
+def _unchanged(stage: str, n: int) -> Flag:
+    text = (
+        f"{stage} gave all {n} correct images back as they were: it found nothing to change, or "
+        "does nothing on this model, and what it leaves is the clean accuracy"
+    )
+    return Flag("unchanged_images", text, n, {"stage": stage})
+
+
 def tally(info: AttackInfo, seen: Judged, length: Array, unguided: Array) -> Idle:
     """The counts of one batch of correct images.
 
@@ -60,7 +81,9 @@ def tally(info: AttackInfo, seen: Judged, length: Array, unguided: Array) -> Idl
     left = ~seen.failed & seen.finite
     moves = info.family in MOVING and info.name not in RETURNS_CLEAN
     still = unguided | (moves & (length == 0))
-    return Idle(int(left.sum()), int((left & still).sum()))
+    asked = info.family in ("foreign", "noise") and info.name != CONTROL
+    tried, same = len(length) * asked, int((length == 0).sum())
+    return Idle(int(left.sum()), int((left & still).sum()), tried, same)
 
 
 def raised(info: AttackInfo, result: Result, stage: str) -> Iterator[Flag]:

@@ -86,6 +86,7 @@ class SweepStage(RowStage):
                 self.method = attack_info(name).name
             said = arguments if "attack" in settings else {"steps": 20} | arguments
             self._stages = [self._stage(eps, said) for eps in self.radii]
+        self.needs_gradient = any(stage.needs_gradient for stage in self._stages)
         self.settings = {"attack": self.method, "radii": list(self.radii), **said}
 
     def _stage(self, eps: float, arguments: Mapping[str, Any]) -> AttackStage:

@@ -58,11 +58,12 @@ def merge(parts: Iterable[Source]) -> EvaluationReport:
         numbers = [shard.i for shard in shards]
         order = sorted(range(len(shards)), key=numbers.__getitem__)
         reports, shards = [reports[k] for k in order], [shards[k] for k in order]
-    first = reports[0]
-    places = _places(reports, shards)
-    built = _built(first.plan)
+    first, built = reports[0], _built(reports[0].plan)
+    # where there are fewer groups than shards the last ones have no row
+    held = [report for report in reports if report.data["n"]]
+    places = _places(held, shards)
     stages = tuple(
-        _stage([report.stages[k] for report in reports], reports, places, built)
+        _stage([report.stages[k] for report in held], held, places, built)
         for k in range(len(first.stages))
     )
     return EvaluationReport(
@@ -157,7 +158,7 @@ def _places(
         return None
     size = int(reports[0].plan["group_size"])
     counts = [int(report.data["n"]) for report in reports]
-    return [shard.positions(n, size) for shard, n in zip(shards, counts, strict=True)]
+    return [shard.positions(n, size) for shard, n in zip(shards, counts)]
 
 
 def _built(plan: Mapping[str, Any]) -> dict[str, RowStage]:

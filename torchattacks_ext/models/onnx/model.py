@@ -36,6 +36,9 @@ class OnnxModel(nn.Module):
     input that holds no floats, and files outside the folder.
     """
 
+    scores_only = True
+    """No gradient comes out of the runtime."""
+
     def __init__(self, path: str | Path) -> None:
         super().__init__()
         self.path = Path(path).resolve()

@@ -78,10 +78,14 @@ class SpendSettings:
             object.__setattr__(self, name, whole)
         object.__setattr__(self, "seed", parse_seed(self.seed))
         check_confidence(self.confidence)
-        if not 0 < self.half_width <= 0.5 or not 0 <= self.exhaustive <= 1:
+        if not 0 < self.half_width <= 0.5:
             raise ConfigError(
-                f"half_width={self.half_width!r} must be in (0, 0.5] and exhaustive="
-                f"{self.exhaustive!r} in [0, 1]"
+                f"half_width={self.half_width!r} must be in (0, 0.5], a share of all images: 0.01 "
+                "is one point"
+            )
+        if not 0 <= self.exhaustive <= 1:
+            raise ConfigError(
+                f"exhaustive={self.exhaustive!r} must be in [0, 1], a share of the rows"
             )
         for name, known in (("method", METHODS), ("combine", COMBINATIONS)):
             if getattr(self, name) not in known:
