@@ -1,10 +1,10 @@
 """Does any attack contradict a certificate, and how near do attacks come to the radii?
 
 The nets of certify_nets.py, three certifiers on three data sets, audited by DeepFool, CW, PGDL2
-and MSA in L2 and by random points of each ball. Of `Ellips` the victim is the net: not one change
-inside a radius is allowed. Of `RandomizedSmoothing` and `SmoothedEllips` it is the smoothed classifier:
-attacks climb the mean of 8 noisy copies, `predict` with 10,000 draws judges, and the binomial 99.9 %
-quantile of the level is allowed. Beside it stand two counts that show that the audit could fail:
+and MSA in L2 and by random points of each ball. Of `Ellips` the victim is the net: no change inside
+a radius is allowed. Of `RandomizedSmoothing` and `SmoothedEllips` it is the smoothed classifier:
+attacks climb the mean of 8 noisy copies, `predict` with 10,000 draws judges, and the binomial
+99.9 % quantile of the level is allowed. Two counts beside it show that the audit could fail:
 
 * `planted`: radii multiplied by 1.5, attacked by DeepFool and CW;
 * `base_net`: images of which DeepFool changes the answer of the *net without noise* inside a

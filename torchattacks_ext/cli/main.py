@@ -1,7 +1,8 @@
 """What does `torchattacks-ext` run, and with which exit code does it end?
 
 0 pass; 1 finding (a stage failed, a conflict was found); 2 any error, with one line on
-stderr (where the model raised on some images only, beside the report of the others);
+stderr (beside the report where the model raised on some images only, or an attack broke
+a certificate);
 130 Ctrl-C, 143 SIGTERM while a run keeps a state.
 Nothing that goes wrong ends with 0 or 1, so that a script may trust both.
 """
@@ -28,6 +29,7 @@ from .evaluate import evaluate
 from .merge import merge
 from .methods import methods
 from .plans.command import plan
+from .runs.bracket import bracket
 from .runs.compare import compare
 from .runs.gate import gate
 
@@ -45,7 +47,17 @@ app = typer.Typer(
     # The same text at any width of the terminal.
     context_settings={"help_option_names": ["-h", "--help"], "terminal_width": 80},
 )
-for _command in (demo, evaluate, merge, compare, gate, data_audit, methods, doctor):
+for _command in (
+    demo,
+    evaluate,
+    merge,
+    compare,
+    gate,
+    bracket,
+    data_audit,
+    methods,
+    doctor,
+):
     app.command()(_command)
 app.add_typer(plan)
 
