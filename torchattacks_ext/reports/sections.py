@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..results.evaluation import EvaluationReport
+from .certified.side import sides_told
 from .classes import parts_told
 from .sweep import sweep_told
 from .told import Section as Section
@@ -14,4 +15,8 @@ def sections(report: EvaluationReport, confidence: float = 0.95) -> list[Section
     >>> sections(EvaluationReport("net", {}, {}, {"n": 0}, stages=()))
     []
     """
-    return [*sweep_told(report, confidence), *parts_told(report, confidence)]
+    return [
+        *sides_told(report, confidence),
+        *sweep_told(report, confidence),
+        *parts_told(report, confidence),
+    ]

@@ -107,6 +107,16 @@ def test_early_stopping_gives_that_radius_or_none_for_far_less(model, images):
     assert list(found.summary()["certified_accuracy"]) == ["0.2"]
 
 
+def test_images_exactly_at_the_radius_get_it_no_more_often_than_the_level(model):
+    # 400 images whose distance is eps: each radius given is false. False alarm: <= 1e-6
+    eps, level, n = 0.2, 0.05, 400
+    images = torch.full((n, 1, 1, 2), 0.5 + eps)
+    asked = certifier(model, n=400, eps=eps, significance=level, batch_size=4096)
+    found = asked.certify(images, ids=list(range(n)))
+    given = int((found.radius > 0).sum())
+    assert 0 < given <= stats.binom.ppf(1 - 1e-6, n, level)
+
+
 def test_abstention_is_a_value(model):
     edge = torch.full((3, 1, 2, 2), 0.5)
     found = certifier(model, n=200).certify(edge, [0, 1, 0], ids=[1, 2, 3])

@@ -29,6 +29,9 @@ def test_mardia_accepts_gaussians_and_refuses_normalised_ones():
     sphere = rng.normal(size=(1000, 16))
     sphere /= np.linalg.norm(sphere, axis=1, keepdims=True)
     assert mardia(sphere).kurtosis_p < 1e-20
+    wide = rng.normal(size=(1000, 128))
+    wide /= np.linalg.norm(wide, axis=1, keepdims=True)
+    assert mardia(wide).kurtosis_p < 1e-85
 
 
 def test_mardia_is_its_definition_and_moves_with_no_linear_map():
@@ -53,6 +56,13 @@ def test_the_cost_of_a_fit_is_the_wishart_value():
     assert pooled_divergence(128, 5000, 50_000) == pytest.approx(0.095, abs=5e-4)
     assert pooled_divergence(128, 1300, 1_300_000) == pytest.approx(0.053, abs=1e-3)
     assert fit_divergence(4, 6) == np.inf
+    # what Pinsker leaves of a share is less by that much: more than all of it
+    costs = fit_divergence(128, 1300), fit_divergence(128, 5000)
+    costs += pooled_divergence(128, 5000, 50_000), pooled_divergence(
+        128, 1300, 1_300_000
+    )
+    losses = [np.sqrt(cost / 2) for cost in costs]
+    assert losses == pytest.approx([1.38, 0.66, 0.22, 0.16], abs=5e-3)
 
 
 def test_the_cost_of_a_fit_is_what_fits_cost():
@@ -79,6 +89,7 @@ def test_localisation_reference_values():
 def test_the_share_of_another_class_is_never_too_small():
     eye, far = np.eye(2), [4.0, 0.0]
     # the published formula, 0.1259, lies below both truths
+    assert stats.ncx2.cdf(9, 2, 16) == pytest.approx(0.1259, abs=5e-5)
     assert overlap_bound(far, 4 * eye, [0, 0], eye, 3.0) == pytest.approx(
         0.209232, abs=1e-6
     )

@@ -37,6 +37,12 @@ def test_more_reference_values():
     )
 
 
+def test_what_is_left_is_never_below_0():
+    found = kl_transfer(0.9, 2.0)
+    assert found[:2] == (0, 0) and found.inversion > 0
+    assert kl_transfer(0.0, 0.1) == (0, 0, 0)
+
+
 def test_the_inversion_dominates_and_is_attained():
     for q in (0.0, 0.2, 0.9, 1.0):
         for eps in (0.0, 1e-6, 0.05, 0.7, 5.0):
@@ -62,6 +68,21 @@ def test_a_classifier_of_two_samples():
     assert kl_from_classifier(510, 1000) == 0
     sure = kl_from_classifier(1000, 1000)
     assert 1.9 < sure <= 2.0
+    a = stats.beta.ppf(0.05, 900, 101)
+    assert kl_from_classifier(900, 1000) == pytest.approx(2 * (2 * a - 1) ** 2)
+
+
+def test_the_bound_of_a_classifier_covers():
+    # N(0, 1) and N(1, 1): KL = 1/2; the best classifier. False alarm of this test: <= 1e-6
+    runs, level, n = 4000, 0.05, 300
+    hits = np.random.default_rng(0).binomial(n, stats.norm.cdf(0.5), runs)
+    known = {int(k): kl_from_classifier(int(k), n, level) for k in set(hits.tolist())}
+    tight = (
+        2 * (2 * stats.norm.cdf(0.5) - 1) ** 2
+    )  # by Pinsker no more than this is reached
+    assert tight < 0.5
+    wrong = sum(known[k] > tight for k in hits.tolist())
+    assert 0 < wrong <= stats.binom.ppf(1 - 1e-6, runs, level)
 
 
 def test_domains():

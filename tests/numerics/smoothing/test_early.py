@@ -30,7 +30,8 @@ def walk(table, p_fail, seed):
 @pytest.mark.parametrize("eps, sigma", [(0.5, 0.5), (0.25, 0.25), (1.0, 0.5)])
 def test_a_false_radius_is_given_with_at_most_the_level_exactly(eps, sigma):
     table = radius_test(eps, sigma, LEVEL, 5000)
-    for p_fail in (table.tolerance, table.tolerance * 1.05, 0.5):
+    edge = float(special.ndtr(-eps / sigma))  # p exactly on the boundary
+    for p_fail in (table.tolerance, edge, edge * 1.05, 0.5):
         assert operating(table, p_fail)[0] <= LEVEL
     assert operating(table, table.tolerance / 2)[0] > 0.95
 

@@ -29,6 +29,34 @@ def test_reference_values():
     assert mean_distance(10_000, 0.001) == pytest.approx(0.0472, abs=5e-5)
 
 
+def test_the_linear_form_is_attained_by_a_sign_and_never_the_larger_radius():
+    # B sign(x): its mean B (2 Phi(x / sigma) - 1) has the slope B sqrt(2 / pi) / sigma at 0
+    for sigma, bound in ((0.25, 1.0), (0.5, 3.0)):
+        step = 1e-6
+        slope = bound * (2 * special.ndtr(step / sigma) - 1) / step
+        assert slope == pytest.approx(smoothed_lipschitz(sigma, bound), rel=1e-9)
+        rho = np.linspace(0.01, 2, 50) * bound
+        linear = rho / smoothed_lipschitz(sigma, bound)
+        assert (vector_radius(rho, sigma, bound) >= linear * (1 - 1e-9)).all()
+    assert vector_radius([2.0, 2.5, 0.0], 0.25).tolist() == [np.inf, np.inf, 0.0]
+
+
+def test_the_mean_of_latents_is_as_near_as_it_says():
+    # false alarm of this test: <= 1e-6
+    n, level, runs, d = 50, 0.05, 4000, 6
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(runs, n, d))
+    z /= np.linalg.norm(
+        z, axis=2, keepdims=True
+    )  # E f = 0, |f| = B: the widest there is
+    wrong = int((np.linalg.norm(z.mean(1), axis=1) > mean_distance(n, level)).sum())
+    assert wrong <= stats.binom.ppf(1 - 1e-6, runs, level)
+    # nearer than the form of Pinelis, 2 B sqrt(2 ln(2 / a) / n)
+    pinelis = 2 * np.sqrt(2 * np.log(2 / 0.001) / 10_000)
+    assert pinelis == pytest.approx(0.0780, abs=5e-5)
+    assert mean_distance(10_000, 0.001) < pinelis
+
+
 def test_a_half_space_attains_the_functional_radius():
     # u = +-1 by the sign of the first pixel: E u(x) = 2 Phi(x / sigma) - 1, exactly
     sigma, x, tau = 0.5, np.array([0.1, 0.4, 0.9]), 0.2

@@ -72,6 +72,13 @@ def test_far_and_infinite_radii_are_counted_beyond_the_end() -> None:
     assert share_at(page, RIGHT) == pytest.approx(2 / 402, abs=1e-3)
 
 
+def test_radii_without_end_are_certified() -> None:
+    """Of all images, whatever the axis."""
+    page = certified_curve([np.inf, np.inf, -1.0])
+    assert share_at(page, RIGHT) == pytest.approx(2 / 3, abs=1e-3)
+    assert "2 images beyond the right end" in page
+
+
 @pytest.mark.parametrize("radii", [[], [-1.0, -1.0], [0.0]])
 def test_without_a_certified_image_it_says_so(radii: list[float]) -> None:
     """No drawing, and no failure."""

@@ -58,12 +58,13 @@ def certified_curve(
         (True, 1)
     """
     found = np.sort(numbers("radii", radii))
-    end = _end(found, marks)
+    end = end_of(found, marks)
     if not len(found) or end <= 0:
         return figure(title, "", [], "No image is certified: there is no curve.")
     x, y = Axis(0.0, end, _LEFT, _RIGHT), Axis(0.0, 1.0, _BASE, _TOP)
     parts = frame(x, y, "L2 radius in pixel units", "share of images")
-    parts += _band(found, x, y, confidence) + _steps(found, x, y)
+    parts += _band(found, x, y, confidence)
+    parts.append(f'<path class="curve" d="{step_path(found, x, y)}"/>')
     for eps in marks:
         if 0 <= eps <= end:
             parts += _mark(found, eps, x, y)
@@ -80,10 +81,16 @@ def certified_curve(
     return figure(title, drawing(title, said, _HEIGHT, parts), [], caption)
 
 
-def _end(found: FloatArray, marks: Sequence[float]) -> float:
-    """The radius at which the axis ends."""
+def end_of(found: FloatArray, marks: Sequence[float]) -> float:
+    """The radius at which the axis of sorted radii ends; 0 where none is above 0.
+
+    >>> end_of(np.array([-1.0, 0.5, 1.0]), [])
+    1.02
+    """
     finite = found[np.isfinite(found) & (found > 0)]
     most = float(np.quantile(finite, _SHARE)) if len(finite) else 0.0
+    if not len(finite) and bool((found > 0).any()):
+        most = 1.0  # all are infinite: any axis shows them
     if len(finite) and finite[-1] <= 1.25 * most:
         most = float(finite[-1])
     return max(most * 1.02, *(1.02 * m for m in marks), 0.0)
@@ -95,7 +102,8 @@ def _shares(found: FloatArray, at: FloatArray) -> FloatArray:
     return above
 
 
-def _steps(found: FloatArray, x: Axis, y: Axis) -> list[str]:
+def step_path(found: FloatArray, x: Axis, y: Axis) -> str:
+    """The path of the share of sorted radii above each value of the axis."""
     inside = found[(found > 0) & (found <= x.high)]
     if len(inside) > _POINTS:
         inside = inside[np.linspace(0, len(inside) - 1, _POINTS).round().astype(int)]
@@ -104,7 +112,7 @@ def _steps(found: FloatArray, x: Axis, y: Axis) -> list[str]:
     for value in np.unique(inside):
         share = float(_shares(found, np.array([value]))[0])
         path += f"H{x.place(float(value))}V{y.place(share)}"
-    return [f'<path class="curve" d="{path}H{x.place(x.high)}"/>']
+    return f"{path}H{x.place(x.high)}"
 
 
 def _band(found: FloatArray, x: Axis, y: Axis, confidence: float) -> list[str]:
