@@ -18,6 +18,7 @@ import record
 from readme_audit import budgeted_accuracy, budgeted_truth, data_audit
 from readme_bounds import fisher_bounds
 from readme_certify import certify, smoothing_logs
+from readme_crossings import bracket, certify_audit
 from readme_ellips import ellips_mnist
 from readme_engine import (
     own_easy,
@@ -67,7 +68,9 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "monitor": monitor,
     "fast_models": fast_models,
     "ellips_mnist": ellips_mnist,
+    "bracket": bracket,
     "certify": certify,
+    "certify_audit": certify_audit,
     "smoothing_logs": smoothing_logs,
     "fim_blackbox": fim_blackbox,
     "fim_cost": fim_cost,

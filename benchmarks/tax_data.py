@@ -106,7 +106,7 @@ def verified_rows(verdict: str) -> list[dict[str, Any]]:
     """Rows with a formal verdict ("robust", "falsified", "unknown"): image, label, eps, model, row.
 
     eps is rounded down to 1e-6, so that float noise of the recorded radius cannot leave the
-    proved ball.
+    proved ball; `proved` is that radius as it was recorded.
     """
     rows = []
     for dataset in ("cifar10", "mnist"):
@@ -127,6 +127,7 @@ def verified_rows(verdict: str) -> list[dict[str, Any]]:
                             "model": entry["model"],
                             "label": int(entry["label"]),
                             "eps": math.floor(float(entry["eps"]) * 1e6) / 1e6,
+                            "proved": float(entry["eps"]),
                             "image": images[number],
                         }
                     )

@@ -12,7 +12,9 @@ from .audit import Bracket as Bracket
 from .audit import audit as audit
 from .audit import bracket as bracket
 from .audit import foreign_certificates as foreign_certificates
+from .audit import lirpa_certificates as lirpa_certificates
 from .audit import read_verdicts as read_verdicts
+from .audit import verdict_certificates as verdict_certificates
 from .bounds import Estimate as Estimate
 from .bounds import LipschitzBound as LipschitzBound
 from .distribution import DistributionReport as DistributionReport

@@ -185,14 +185,15 @@ def write_report(report: EvaluationReport, out: Path | None, as_json: bool) -> s
 def ending(report: EvaluationReport) -> int:
     """The exit code; doubts that nobody may overlook are repeated on stderr.
 
-    2: the model raised on images that the report therefore lacks. 1: a stage failed.
+    2: the model raised on images that the report therefore lacks, or an attack broke a certificate,
+    so that one of the two is wrong. 1: a stage failed.
     """
     from ..results.base.facts import LOUD
 
     loud = [flag for flag in report.flags if flag.code in LOUD]
     for flag in loud:
         warn(f"{flag.code}: {flag.message}")
-    if any(flag.code == "model_raised" for flag in loud):
+    if any(flag.code in ("model_raised", "broken_certificate") for flag in loud):
         return 2
     raised = any(flag.code == "attack_raised" for flag in loud)
     return 1 if report.failed or raised else 0

@@ -182,7 +182,7 @@ def evaluate(
 ) -> int:
     """Measure a model: accuracy, attacks, PRTest.
 
-    Exit 1 if a stage failed, 2 if the model raised.
+    Exit 1 if a stage failed, 2 if the model raised or a certificate broke.
     """
     from ..evaluation.limits import Limits
     from ..evaluation.rows.kept import check_form

@@ -1,7 +1,8 @@
 """What does `torchattacks-ext` run, and with which exit code does it end?
 
 0 pass; 1 finding (a stage failed, a conflict was found, images have changed); 2 any error, with
-one line on stderr (where the model raised on some images only, beside the report of the others);
+one line on stderr (beside the report where the model raised on some images only, or an attack
+broke a certificate);
 130 Ctrl-C, 143 SIGTERM while a run keeps a state.
 Nothing that goes wrong ends with 0 or 1, so that a script may trust both.
 """
@@ -29,6 +30,7 @@ from .merge import merge
 from .methods import methods
 from .monitor.command import monitor
 from .plans.command import plan
+from .runs.bracket import bracket
 from .runs.card import card
 from .runs.compare import compare
 from .runs.gate import gate
@@ -48,7 +50,7 @@ app = typer.Typer(
     # The same text at any width of the terminal.
     context_settings={"help_option_names": ["-h", "--help"], "terminal_width": 80},
 )
-_RUNS = (report, compare, gate, card)
+_RUNS = (report, compare, gate, bracket, card)
 for _command in (demo, evaluate, merge, *_RUNS, data_audit, methods, doctor):
     app.command()(_command)
 app.add_typer(plan)

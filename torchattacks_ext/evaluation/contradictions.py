@@ -10,10 +10,10 @@ import torch
 from .._typing import NORMS, Verdict
 from ..results.attack import AttackResult
 from ..results.base.facts import Flag
-from ..results.certificates import Certificates
+from ..results.certificates import TIERS, Certificates
 from ..results.evaluation import StageReport
 
-CODE = "broken_certificate"
+CODE, CONFIDENT = "broken_certificate", TIERS[1]
 FLOAT32 = 1 + 1e-5
 """Sizes of changes may have been measured in float32."""
 
@@ -22,7 +22,8 @@ def contradictions(stages: Iterable[StageReport]) -> Iterator[Flag]:
     """A doubt for each pair of stages of which one breaks what the other certifies.
 
     Compared are the sizes of the judged changes with the radii, converted to the norm of the
-    attack. Of radii that rest on an assumed Lipschitz constant this refutes the assumption.
+    attack. Of radii that rest on an assumed Lipschitz constant this refutes the assumption. Radii
+    of a smoothed classifier are left out: attacks of a run are on the model under it.
 
     >>> list(contradictions([]))
     []
@@ -32,6 +33,8 @@ def contradictions(stages: Iterable[StageReport]) -> Iterator[Flag]:
         for other in known:
             table, attack = mine.result, other.result
             if not isinstance(table, Certificates) or table.norm != "L2":
+                continue
+            if table.tier == CONFIDENT:
                 continue
             if not isinstance(attack, AttackResult):
                 continue

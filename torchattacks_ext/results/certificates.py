@@ -137,6 +137,14 @@ class Certificates(Sample):
         found: float | None = self.settings.get("fixed_radius")
         return found
 
+    @property
+    def closed(self) -> bool:
+        """Whether the edges of the balls belong to the claim.
+
+        They do where one radius was asked for, and for verdicts of a verifier on closed balls.
+        """
+        return self.fixed_radius is not None or bool(self.settings.get("closed"))
+
     def converted(self, norm: Norm) -> Certificates:
         """The same claims in another norm, weaker and labelled "converted"; from L2 only.
 
@@ -193,7 +201,7 @@ class Certificates(Sample):
                 "certified accuracy needs labels; pass certify(images, labels)"
             )
         # what was asked for is proved where p exceeds what it needs: for the closed ball
-        far = self.radius > eps if only is None else self.radius >= eps
+        far = self.radius >= eps if self.closed else self.radius > eps
         return (self.clean_correct == 1) & far & (self.label >= 0)
 
     def certified_accuracy(

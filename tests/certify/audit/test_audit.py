@@ -15,8 +15,9 @@ from torchattacks_ext.certify import (
     audit,
     foreign_certificates,
     read_verdicts,
+    verdict_certificates,
 )
-from torchattacks_ext.certify.audit.foreign import of_verdicts
+from torchattacks_ext.certify.audit.victims import EllipsVictim
 from torchattacks_ext.errors import ConfigError, InputError, ReliabilityWarning
 
 
@@ -157,7 +158,7 @@ def test_verdicts_of_a_verifier_in_linf(net, images, tmp_path):
     path = tmp_path / "verdicts.csv"
     path.write_text("\n".join(lines))
     rows = read_verdicts(path)
-    claim = of_verdicts(rows, labels, eps, norm="Linf")
+    claim = verdict_certificates(rows, labels, eps, norm="Linf")
     found = audit(net, images, labels, certificates=claim, attacks=["PGD"])
     assert found.sound and found.n == int((gap > eps).sum()) and found.norm == "Linf"
 
@@ -168,11 +169,36 @@ def test_bad_input_is_named(net, images, tmp_path):
         audit(
             RandomizedSmoothing(net, 0.25, n=100), images, labels, attacks=["Nothing"]
         )
-    path = tmp_path / "bad.csv"
-    path.write_text("id,verdict\n1,\n")
-    with pytest.raises(InputError, match="line 2: 'verdict' is missing"):
-        read_verdicts(path)
     with pytest.raises(InputError, match="no file"):
         read_verdicts(tmp_path / "none.csv")
     with pytest.raises(InputError, match="1 ids, 2 radii"):
         foreign_certificates([1], [0.1, 0.2], [1, 2], norm="L2", verifier="v")
+
+
+def test_rounding_of_the_encoder_at_the_edge_is_told_apart(images):
+    """A change 1e-7 below the radius is float32's; with encoder_slack none is there."""
+    torch.manual_seed(0)
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(4, 4)).requires_grad_(False)
+    weight = torch.linalg.qr(torch.randn(4, 4))[0]
+    encoder[1].weight.copy_(weight)
+    encoder[1].bias.copy_(torch.tensor([300.0, 0, 0, 0]))  # coarse latents
+    means = encoder(torch.stack([torch.zeros(4), torch.full((4,), 0.6)])).tolist()
+    head = EllipsHead.from_parameters(means, 1.0)
+    plain = Ellips(encoder, head, LipschitzBound(1.001)).eval()
+    labels = plain(images).argmax(1)
+    radius = plain.certify(images).radius
+    edge = EllipsVictim(plain, 4).edge(images, torch.full((6,), 1.001))
+    assert bool((edge > 1e-6).all()) and bool((edge < 0.01).all())
+
+    def beyond(share):
+        wrong = replace(plain.certify(images), radius=radius * 1.001 + share * edge)
+        return audit(
+            plain, images, labels, certificates=wrong, attacks=["DeepFool"], n_random=0
+        )
+
+    near, far = beyond(0.5), beyond(5)
+    assert near.flips and near.sound and all(flip.rounding for flip in near.flips)
+    assert "encoder's rounding" in str(near) and near.broken == ()
+    assert not far.sound and "BROKEN" in str(far)
+    covered = Ellips(encoder, head, LipschitzBound(1.001), encoder_slack=1e-3).eval()
+    assert not EllipsVictim(covered, 4).edge(images, torch.ones(6)).any()

@@ -15,16 +15,20 @@ from ...numerics.arguments import check_confidence, parse_number
 from ...numerics.rates.binomial import clopper_pearson
 from ...results.attack import AttackResult
 from ...results.base import codec
-from ...results.certificates import Certificates
+from ...results.certificates import TIERS, Certificates
 from ...results.prob_robustness import ProbRobustness
+
+
+CONFIDENT = TIERS[1]
 
 
 @dataclass(frozen=True)
 class Line:
     """One line: who says it, what it is worth, the share, its interval, and its price.
 
-    side: "at least" (certified), "at most" (attacked) or "random draws" (PRTest, a claim of its
-    own: it says nothing of the worst case).
+    side: "at least" (certified), "at most" (attacked), "random draws" (PRTest, a claim of its own:
+    it says nothing of the worst case) or "smoothed classifier" (radii of that, not of the model
+    that the attacks are on).
     """
 
     name: str
@@ -77,9 +81,10 @@ def bracket(
     """Certified <= robust <= attacked at one radius, image by image.
 
     All results are of the same images (by id; the order may differ). Certificates in another norm
-    are converted from L2, and their line says so; attacks and tests of another eps or norm are
-    refused. An image is certified where any certificate that is right reaches eps, broken where any
-    attack has a witness.
+    are converted from L2, and their line says so; attacks and tests of another eps, norm or model
+    are refused. An image is certified where any certificate that is right reaches eps, broken where
+    any attack has a witness. Radii of a smoothed classifier stand beside attacks on the model under
+    it, and count only where the attacks are on another model: the smoothed classifier.
 
     Raises StateError, naming image and both sides, where an image is certified and broken: one of
     them is wrong, and no number stands. A certificate with confidence is wrong with its stated
@@ -93,6 +98,7 @@ def bracket(
     ids = (sides or attacks)[0].ids
     for one in (*attacks, *probes):
         _same_ball(one, eps, norm)
+        _same_model(sides, one)
     lines, proved = [], torch.zeros(len(ids), dtype=torch.bool)
     broken = torch.zeros(len(ids), dtype=torch.bool)
     right = torch.ones(len(ids), dtype=torch.bool)
@@ -102,9 +108,12 @@ def bracket(
         held = moved.certified(eps)[_places(moved, ids)]
         who = str(table.settings.get("certifier", "certifier"))
         more = " (converted from L2)" if moved is not table else ""
-        lines.append(_line(who, table.tier + more, "at least", held, table, confidence))
-        said[f"{who} ({table.tier}{more})"] = held
-        proved |= held
+        other = table.tier == CONFIDENT and not _is_victim(table, attacks)
+        side = "smoothed classifier" if other else "at least"
+        lines.append(_line(who, table.tier + more, side, held, table, confidence))
+        if not other:
+            said[f"{who} ({table.tier}{more})"] = held
+            proved |= held
     for result in attacks:
         place = _places(result, ids)
         verdict = result.verdict[place]
@@ -168,6 +177,29 @@ def _same_ball(result: Any, eps: float, norm: str) -> None:
             f"{type(result).__name__} is of {own[1]} eps {own[0]}, the bracket of {norm} eps "
             f"{eps:g}; all lines share one ball"
         )
+
+
+def _model_of(result: Any) -> str | None:
+    """The hash of the weights that a result is about, where it is known."""
+    found: str | None = (result.provenance.get("model") or {}).get("sha256")
+    return found
+
+
+def _is_victim(table: Certificates, attacks: Iterable[AttackResult]) -> bool:
+    """Whether attacks may be on the smoothed classifier: none is on the model under it."""
+    own, hit = _model_of(table), [_model_of(one) for one in attacks]
+    return all(one is not None and one != own for one in hit)
+
+
+def _same_model(tables: Iterable[Certificates], result: Any) -> None:
+    """Raises InputError where a proved table and a result are known to be of different weights."""
+    for table in tables:
+        pair = _model_of(table), _model_of(result)
+        if table.tier != CONFIDENT and None not in pair and pair[0] != pair[1]:
+            raise InputError(
+                f"{type(result).__name__} is of other weights than the certificates of "
+                f"{table.settings.get('certifier')}; measure the model that was certified"
+            )
 
 
 def _refuse_crossing(

@@ -11,9 +11,14 @@ from torch import Tensor, nn
 from ...errors import ConfigError
 from ...models.logits import LogitsView
 from ...models.session import session
+from ..ellips.certifier import Ellips
+from ..ellips.reach import rounding_estimate
 from ..smoothing.certifier import SmoothedCertifier
 from ..smoothing.latent import SmoothedEllips
 from ..smoothing.noise import Noise
+
+FIRST = 500
+"""Draws after which a candidate that is surely answered as before is let go."""
 
 
 class Victim(ABC):
@@ -30,6 +35,10 @@ class Victim(ABC):
     @abstractmethod
     def flipped(self, images: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
         """(N,) bool: candidates that are answered otherwise than labels; abstaining is not."""
+
+    def edge(self, images: Tensor, lipschitz: Tensor) -> Tensor:
+        """(N,) float64: how far below a radius a change may be by rounding that it leaves out."""
+        return torch.zeros(len(images), dtype=torch.float64)
 
 
 class NetVictim(Victim):
@@ -58,6 +67,33 @@ class NetVictim(Victim):
         return (logits.argmax(1) != labels.cpu()) | odd
 
 
+class EllipsVictim(NetVictim):
+    """An Ellips, whose radii are of the encoder in real arithmetic.
+
+    >>> from torchattacks_ext.certify import EllipsHead, LipschitzBound
+    >>> head = EllipsHead.from_parameters([[0.0], [1.0]], 1.0)
+    >>> model = Ellips(nn.Flatten(), head, LipschitzBound(1.0)).eval()
+    >>> EllipsVictim(model, 8).edge(torch.rand(2, 1), torch.ones(2)).tolist()
+    [0.0, 0.0]
+    """
+
+    model: Ellips
+
+    def edge(self, images: Tensor, lipschitz: Tensor) -> Tensor:
+        """That of latents at the image and at its change, by :func:`.rounding_estimate`.
+
+        0 where `encoder_slack` takes it off the radius already.
+        """
+        if self.model.encoder_slack > 0 or not len(images):
+            return super().edge(images, lipschitz)
+        device, worst = self.model.head.means.device, 0.0
+        with session(self.model):
+            for part in torch.split(images, self._batch_size):
+                found = rounding_estimate(self.model.encoder, part.to(device))
+                worst = max(worst, found.value)
+        return torch.nan_to_num(2 * worst / lipschitz.double(), nan=0.0)
+
+
 class MeanOfDraws(nn.Module):
     """The log of mean probabilities over m fixed noises: what attacks climb (EOT).
 
@@ -83,7 +119,8 @@ class SmoothedVictim(Victim):
     """The smoothed classifier: candidates by EOT gradients, judged by `predict`.
 
     n_draws: of each judgement. level: chance of one wrong judgement among all candidates of the
-    audit, of which there are `n_candidates`.
+    audit, of which there are `n_candidates`. A candidate whose first few draws already answer as
+    before, at that level, is asked no further: that can only lose a change, never invent one.
     """
 
     cheap = False
@@ -97,6 +134,7 @@ class SmoothedVictim(Victim):
         eot: int = 8,
     ) -> None:
         self.name = f"smoothed {type(certifier.model).__name__}"
+        self._first = FIRST if n_draws >= 2 * FIRST else 0
         self.certifier, self._n = certifier, n_draws
         self._level = level / max(1, n_candidates)
         base: nn.Module = LogitsView(certifier.model)
@@ -107,10 +145,20 @@ class SmoothedVictim(Victim):
 
     def flipped(self, images: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
         """By the smoothed classifier's own test, at the level of one candidate."""
+        labels, open_ = labels.cpu(), torch.ones(len(images), dtype=torch.bool)
+        if self._first:
+            open_ = self._said(images, ids, self._first) != labels
+        found = torch.zeros(len(images), dtype=torch.bool)
+        if bool(open_.any()):
+            said = self._said(images[open_], ids[open_], self._n)
+            found[open_] = (said >= 0) & (said != labels[open_])
+        return found
+
+    def _said(self, images: Tensor, ids: Tensor, n: int) -> Tensor:
         said = self.certifier.predict(
-            images.clamp(0, 1), ids=ids, n=self._n, significance=self._level
+            images.clamp(0, 1), ids=ids, n=n, significance=self._level
         )
-        return (said.label >= 0) & (said.label != labels.cpu())
+        return said.label
 
 
 def victim_of(
@@ -124,4 +172,5 @@ def victim_of(
             f"certifier is {type(certifier).__name__}, expected an Ellips, a smoothed certifier, "
             "or the model that foreign certificates are about"
         )
-    return NetVictim(certifier, batch_size)
+    kind = EllipsVictim if isinstance(certifier, Ellips) else NetVictim
+    return kind(certifier, batch_size)

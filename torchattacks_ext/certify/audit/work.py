@@ -15,8 +15,8 @@ from .victims import Victim
 
 FACTORS = (1.0, 2.0, 4.0)
 """Radii at which an attack that takes one is run, as multiples of the least of a group."""
-GROUPS = 4
-"""Images are attacked in so many groups of like radii."""
+GROUPS, LEAST = 4, 10
+"""Images are attacked in so many groups of like radii, at most, each of so many at least."""
 HALVINGS = 15
 RANDOM = "random points"
 
@@ -26,19 +26,22 @@ class Flip:
     """One answer that changed within its certified radius.
 
     image: its sample id. attack: who found it. length, radius: of the change, and of the claim.
+    rounding: whether it is so near the edge that the rounding of the encoder, which the radius does
+    not cover, may have changed it.
     """
 
     image: int
     attack: str
     length: float
     radius: float
+    rounding: bool = False
 
 
 @dataclass(frozen=True)
 class Tightness:
     """One attack: rows tried, changed anywhere, changed inside, and length / radius of those found.
 
-    least, median: of the rows that changed; nan where none did.
+    least, median, quartiles: of the rows that changed; nan where none did.
     """
 
     attack: str
@@ -47,10 +50,15 @@ class Tightness:
     inside: int
     least: float
     median: float
+    quartiles: tuple[float, float] = (math.nan, math.nan)
 
 
 class Work:
-    """The rows at work: their claims, the least length at which each attack changed them."""
+    """The rows at work: their claims, the least length at which each attack changed them.
+
+    closed: whether the edge of a ball belongs to its claim. edge (N,): how far below its radius a
+    change may be by rounding alone.
+    """
 
     def __init__(
         self,
@@ -61,7 +69,11 @@ class Work:
         radius: Tensor,
         norm: Norm,
         seed: int,
+        closed: bool = False,
+        edge: Tensor | None = None,
     ) -> None:
+        self.closed = closed
+        self.edge = torch.zeros_like(radius) if edge is None else edge
         self.victim, self.images, self.labels, self.ids = victim, images, labels, ids
         self.radius, self.norm, self.seed = radius, norm, seed
         self.least: dict[str, Tensor] = {}
@@ -79,7 +91,7 @@ class Work:
         if not attacker.ranged:
             self._try(attacker, order, 0.0)
             return
-        for group in order.chunk(GROUPS):
+        for group in order.chunk(max(1, min(GROUPS, len(order) // LEAST))):
             least = float(self.radius[group].min())
             widest = _widest(self.images, self.norm)
             for eps in dict.fromkeys(min(least * f, widest) for f in FACTORS):
@@ -92,17 +104,23 @@ class Work:
         self._judge(attacker.name, rows, found)
 
     def _judge(self, name: str, rows: Tensor, found: Tensor) -> None:
-        """Ask about candidates as they are, and moved into their balls; note what changed."""
+        """Ask about candidates moved into their balls, and as they are where that is beyond."""
         images, radius = self.images[rows], self.radius[rows]
         inside, length = shortened(images, found, radius, self.norm)
+        self._ask(name, rows, inside, length)
         whole, far = shortened(
             images, found, torch.full_like(radius, math.inf), self.norm
         )
-        for candidate, size in ((inside, length), (whole, far)):
-            flipped = self._flipped(candidate, rows)
-            if self.victim.cheap and bool(flipped.any()):
-                candidate, size = self._pulled(candidate, rows, flipped)
-            self._note(name, rows[flipped], size[flipped])
+        beyond = far >= radius
+        if bool(beyond.any()):
+            self._ask(name, rows[beyond], whole[beyond], far[beyond])
+
+    def _ask(self, name: str, rows: Tensor, found: Tensor, length: Tensor) -> None:
+        """Note what changed, pulled as near as it still does where asking is cheap."""
+        flipped = self._flipped(found, rows)
+        if self.victim.cheap and bool(flipped.any()):
+            found, length = self._pulled(found, rows, flipped)
+        self._note(name, rows[flipped], length[flipped])
 
     def _flipped(self, found: Tensor, rows: Tensor) -> Tensor:
         return self.victim.flipped(found, self.labels[rows], self.ids[rows])
@@ -129,15 +147,18 @@ class Work:
         )
 
     def _note(self, name: str, rows: Tensor, length: Tensor) -> None:
+        """Changes of the images `rows`, of these lengths."""
         held = self.least.setdefault(
             name, torch.full((len(self.ids),), math.inf).double()
         )
         held[rows] = torch.minimum(held[rows], length)
-        for row, size in zip(rows.tolist(), length.tolist()):
-            # an open ball: on its edge the answer may change
-            if size < float(self.radius[row]):
-                found = Flip(int(self.ids[row]), name, size, float(self.radius[row]))
-                self.flips.append(found)
+        radius = self.radius[rows]
+        inside = length <= radius if self.closed else length < radius
+        for row, size in zip(rows[inside].tolist(), length[inside].tolist()):
+            radius = float(self.radius[row])
+            edge = float(self.edge[row])
+            rounded = edge > 0 and size >= radius - edge
+            self.flips.append(Flip(int(self.ids[row]), name, size, radius, rounded))
 
     def told(self) -> Iterable[Tightness]:
         """A line an attack, and one over all."""
@@ -159,6 +180,7 @@ def _tightness(name: str, length: Tensor, radius: Tensor) -> Tightness:
     n, inside = int(length.isfinite().sum()), int((length < radius).sum())
     if not len(ratio):
         return Tightness(name, len(length), n, inside, math.nan, math.nan)
-    return Tightness(
-        name, len(length), n, inside, float(ratio.min()), float(ratio.median())
-    )
+    quarters = torch.tensor([0.25, 0.5, 0.75], dtype=ratio.dtype)
+    low, middle, high = ratio.quantile(quarters).tolist()
+    least = float(ratio.min())
+    return Tightness(name, len(length), n, inside, least, middle, (low, high))

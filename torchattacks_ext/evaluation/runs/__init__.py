@@ -1,9 +1,10 @@
 """What changed between runs, and may a release pass? `compare`, `gate`, tables of many runs.
 
 `measured`: what a stage says of each image; `paired`: two runs; `table`: many; `policy` and `gate`:
-rules on lower bounds, which fail closed.
+rules on lower bounds, which fail closed. `bracketed`: certified <= robust <= attacked.
 """
 
+from .bracketed import bracket_run as bracket_run
 from .gate import GateResult as GateResult
 from .gate import gate as gate
 from .paired import PairedComparison as PairedComparison
