@@ -90,7 +90,11 @@ def fit(
         how: dict[str, Any] = {"score": score, "features": features, "method": method}
         how |= {"outputs": outputs, "batch_size": batch_size, "tag": tag}
         found = fit_reference(
-            seen.model, seen.batches(batch_size), prepared=seen.prepared, **how
+            seen.model,
+            seen.batches(batch_size),
+            prepared=seen.prepared,
+            progress=True,
+            **how,
         )
         found.save(reference)
     if json_:
@@ -149,6 +153,7 @@ def check(
             batch_size=batch_size,
             tag=tag,
             prepared=seen.prepared,
+            progress=True,
         )
     return tell(found, out, json_)
 
@@ -209,6 +214,7 @@ def stream(
             batch_size=batch_size,
             tag=tag,
             prepared=seen.prepared,
+            progress=True,
             **how,
         )
     return tell(found, out, json_)
