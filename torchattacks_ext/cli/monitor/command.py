@@ -70,9 +70,9 @@ def fit(
     ] = False,
     json_: Json = False,
 ) -> int:
-    """Measure clean images, and write features and a score of each.
+    """Write a reference: features and a score of clean images.
 
-    100 to 4,000 images of the kind that will come. No pixels are kept.
+    100 to 4,000, drawn at random from what will come. No pixels are kept.
     """
     from ...evaluation.monitor import fit_reference
     from ...reports.monitor import render_reference
@@ -128,9 +128,10 @@ def check(
     out: Out = None,
     json_: Json = False,
 ) -> int:
-    """Hold one batch against a reference: three tests, one chance of a false alarm.
+    """Hold one batch of images against a reference.
 
-    Exit 0: no alarm. 1: alarm. 2: error, and nothing is said of the images.
+    Three tests, one chance of a false alarm. Exit 0: no alarm. 1: alarm. 2: error,
+    and nothing is said of the images.
     """
     from ...evaluation.monitor import check_batch
     from ...results.monitor import Reference
@@ -187,10 +188,10 @@ def stream(
     out: Out = None,
     json_: Json = False,
 ) -> int:
-    """Take one more look at a stream of images; valid however often one looks.
+    """Take one more look at a stream of images.
 
-    Exit 0: no alarm so far. 1: alarm, now or at an earlier look. 2: error, and
-    nothing was counted.
+    The chance of a false alarm is that of all looks together. Exit 0: no alarm so
+    far. 1: alarm, now or at an earlier look. 2: error, and nothing was counted.
     """
     from ...evaluation.monitor import look_at_stream
     from ...results.monitor import Reference
