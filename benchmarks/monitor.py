@@ -10,8 +10,8 @@ Features, scores and hashes are measured once an image and kept in --cache. Cell
 - shift: a reference of 800 lossless CIFAR-10 test images, batches of 200 JPEG copies of other
   images, 100 draws; "clean": the same with the 200 of the remaining 217 lossless ones;
 - stream: one real stream of 200 looks, end to end through files: lossless images, then JPEG
-  copies (on MNIST those of Pillow, made here at quality 5); and 100 replays of the process on
-  scores that are kept, each in another order;
+  copies; on MNIST images of the first half of the file, then of the second. And 100 replays of the
+  process on scores that are kept, each in another order;
 - speed: minima of 20 on one thread, 1,000 and 200 rows of 512 features.
 
 Run: nice python benchmarks/monitor.py [--cells splits,fixed,first,shift,stream,speed] [--cache DIR]
@@ -24,7 +24,6 @@ import math
 import tempfile
 import time
 import warnings
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,7 @@ MNIST = "mnist_convsmall_std"
 CIFAR = ("cifar10_resnet20_std", "cifar10_resnet2b_at2", "cifar10_wide_std")
 SPLITS, REFERENCE, BATCH, LEVELS = 500, 1000, 200, (0.05, 0.01)
 LOSSLESS, KNOWN, JPEGS, DRAWS = 1017, 800, 2500, 100
-QUALITY, LOOKS, REPLAYS, LEVEL = 5, 200, 100, 0.01
+LOOKS, REPLAYS, LEVEL, HALF = 200, 100, 0.01, 5000
 
 
 # ---------------------------------------------------------------- what images measure, once
@@ -177,26 +176,15 @@ def _cifar(store: Store, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return plain, jpeg
 
 
-def mnist_jpeg(images: Tensor) -> Tensor:
-    """JPEG copies of pictures (N, 1, 28, 28) by Pillow."""
-    from PIL import Image
-
-    copies = []
-    for image in (255 * images[:, 0]).round().byte().numpy():
-        buffer = BytesIO()
-        Image.fromarray(image).save(buffer, "JPEG", quality=QUALITY)
-        copies.append(np.asarray(Image.open(buffer)))
-    return tax_data.pixels(np.stack(copies))
-
-
 def stream(name: str) -> dict[str, Any]:
     """200 looks, end to end, through a reference and a state on disk."""
     net = tax_data.model(name)
     if name == MNIST:
         images, size, clean = tax_data.test_images("mnist", 10_000)[0], 20, 100
-        images = images[np.random.default_rng(0).permutation(10_000)]
-        known, rest = images[:REFERENCE], images[REFERENCE:]
-        later = mnist_jpeg(rest[clean * size : LOOKS * size])
+        rng = np.random.default_rng(0)
+        first = images[rng.permutation(HALF)]
+        known, rest = first[:REFERENCE], first[REFERENCE:]
+        later = images[HALF + rng.permutation(HALF)[: (LOOKS - clean) * size]]
     else:
         images, size, clean = tax_data.test_images("cifar10", LOSSLESS)[0], 10, 21
         images = images[np.random.default_rng(0).permutation(LOSSLESS)]
@@ -232,12 +220,9 @@ def replays(store: Store, name: str) -> dict[str, Any]:
     """The process alone on kept scores, in 100 orders: false alarms and delays."""
     if name == MNIST:
         images = lambda: tax_data.test_images("mnist", 10_000)[0]  # noqa: E731
-        plain = store.of("mnist", name, images)
-        order = np.random.default_rng(1).permutation(10_000)
-        rest = order[-3000:]
-        jpeg = store.of("mnist_jpeg", name, lambda: mnist_jpeg(images()[rest]))
-        known, clean = REFERENCE, 4000
-        plain = {"scores": plain["scores"][order[:-3000]]}
+        scores = store.of("mnist", name, images)["scores"]
+        plain, jpeg = {"scores": scores[:HALF]}, {"scores": scores[HALF:]}
+        known, clean = REFERENCE, HALF - REFERENCE
     else:
         plain, jpeg = _cifar(store, name)
         known, clean = KNOWN, LOSSLESS - KNOWN

@@ -41,6 +41,11 @@ def fitted(images: Path, run: Any) -> Path:
 
 
 def test_check_ends_with_0_and_1(fitted: Path, run: Any) -> None:
+    with np.load("new.npz") as data:
+        np.savez("bare.npz", images=data["images"])
+    bare = run("monitor", "check", "ref.pt", *LINE, "npz:bare.npz", "--json")
+    done = run("monitor", "check", "ref.pt", *LINE, "npz:new.npz", "--json")
+    assert json.loads(bare.out)["tests"] == json.loads(done.out)["tests"]
     done = run("monitor", "check", "ref.pt", *LINE, "npz:new.npz")
     assert done.code == 0 and done.out.startswith("no alarm: 80 images")
     line = ["monitor", "check", "ref.pt", *LINE, "npz:dark.npz", "--out", "out"]

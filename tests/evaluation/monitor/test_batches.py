@@ -210,3 +210,18 @@ def test_a_model_without_gradients_is_told_what_to_give(scene: Any) -> None:
     found = fit_reference(deaf, scene.known, score="max_softmax")
     assert found.settings["place"] == "penultimate:net.7"
     assert check_batch(found, deaf, scene.new / 3).alarm
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        torch.nn.DataParallel,
+        pytest.param(torch.compile, marks=pytest.mark.slow),  # 5 s to import dynamo
+    ],
+)
+def test_a_wrapped_model_is_the_model_of_the_reference(scene: Any, wrap: Any) -> None:
+    plain = check_batch(scene.reference, scene.net, scene.new[:40])
+    found = check_batch(scene.reference, wrap(scene.net), scene.new[:40])
+    assert [t.statistic for t in found.tests] == pytest.approx(
+        [t.statistic for t in plain.tests], rel=1e-4
+    )

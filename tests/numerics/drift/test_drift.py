@@ -59,7 +59,9 @@ def test_ks_by_feature_names_the_feature():
     y[:, 3] *= 4
     found = ks_by_feature(x, y)
     assert np.flatnonzero(found.adjusted < 1e-3).tolist() == [3]
-    assert found.p_value[0] == stats.ks_2samp(x[:, 0], y[:, 0]).pvalue
+    plain = [stats.ks_2samp(x[:, j], y[:, j]) for j in range(5)]
+    assert found.p_value.tolist() == [one.pvalue for one in plain]
+    assert np.allclose(found.distance, [one.statistic for one in plain], atol=1e-12)
     assert (found.adjusted >= found.p_value).all()
 
 

@@ -70,9 +70,9 @@ def fit(
     ] = False,
     json_: Json = False,
 ) -> int:
-    """Measure clean images, and write features and a score of each.
+    """Write a reference: features and a score of clean images.
 
-    100 to 4,000 images of the kind that will come. No pixels are kept.
+    100 to 4,000, drawn at random from what will come. No pixels are kept.
     """
     from ...evaluation.monitor import fit_reference
     from ...reports.monitor import render_reference
@@ -90,7 +90,11 @@ def fit(
         how: dict[str, Any] = {"score": score, "features": features, "method": method}
         how |= {"outputs": outputs, "batch_size": batch_size, "tag": tag}
         found = fit_reference(
-            seen.model, seen.batches(batch_size), prepared=seen.prepared, **how
+            seen.model,
+            seen.batches(batch_size),
+            prepared=seen.prepared,
+            progress=True,
+            **how,
         )
         found.save(reference)
     if json_:
@@ -124,9 +128,10 @@ def check(
     out: Out = None,
     json_: Json = False,
 ) -> int:
-    """Hold one batch against a reference: three tests, one chance of a false alarm.
+    """Hold one batch of images against a reference.
 
-    Exit 0: no alarm. 1: alarm. 2: error, and nothing is said of the images.
+    Three tests, one chance of a false alarm. Exit 0: no alarm. 1: alarm. 2: error,
+    and nothing is said of the images.
     """
     from ...evaluation.monitor import check_batch
     from ...results.monitor import Reference
@@ -149,6 +154,7 @@ def check(
             batch_size=batch_size,
             tag=tag,
             prepared=seen.prepared,
+            progress=True,
         )
     return tell(found, out, json_)
 
@@ -182,10 +188,10 @@ def stream(
     out: Out = None,
     json_: Json = False,
 ) -> int:
-    """Take one more look at a stream of images; valid however often one looks.
+    """Take one more look at a stream of images.
 
-    Exit 0: no alarm so far. 1: alarm, now or at an earlier look. 2: error, and
-    nothing was counted.
+    The chance of a false alarm is that of all looks together. Exit 0: no alarm so
+    far. 1: alarm, now or at an earlier look. 2: error, and nothing was counted.
     """
     from ...evaluation.monitor import look_at_stream
     from ...results.monitor import Reference
@@ -209,6 +215,7 @@ def stream(
             batch_size=batch_size,
             tag=tag,
             prepared=seen.prepared,
+            progress=True,
             **how,
         )
     return tell(found, out, json_)

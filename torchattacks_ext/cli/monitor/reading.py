@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import InputError
+from ...data.loaders.ask import Ask, split_spec
+from ...errors import ConfigError, InputError
+from ...numerics.arguments import parse_whole
 from .. import common
 from ..loaders.inputs import Given, on_device, read_data
 from ..loaders.loading import load_model
@@ -14,6 +16,7 @@ from ..loaders.loading import load_model
 if TYPE_CHECKING:
     from ...data.loaders.labelled import NamedData
     from ...results.monitor.alert import Alert
+    from ..loaders.loaded import Loaded
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,7 @@ def read(options: Options) -> Read:
     loaded = load_model(
         options.model, options.arch, options.weights, download=options.download
     )
-    # classes are not looked at: labels need not be those of the model
-    given = Given(
-        options.n, options.resize, options.data_root, "as-is", options.download
-    )
-    data = read_data(options.data, given, loaded)
+    data = _images(options, loaded)
     loaded = on_device(loaded, options.mean, options.std, options.device, data)
     for flag in loaded.flags:
         common.warn(f"{flag.code}: {flag.message}")
@@ -68,6 +67,23 @@ def read(options: Options) -> Read:
         prepared["mean"] = common.numbers(options.mean, "--mean")
         prepared["std"] = common.numbers(options.std, "--std")
     return Read(loaded.model, data, prepared)
+
+
+def _images(options: Options, loaded: Loaded) -> NamedData:
+    """The images; labels are not looked at, and an archive need not have any."""
+    if options.data.startswith("npz:") and options.resize is None:
+        from ...data.loaders.npz import load_unlabelled
+        from ...data.named import OPTIONS
+
+        try:
+            kind, path, more = split_spec(options.data, OPTIONS)
+            n = None if options.n is None else parse_whole(options.n, "n", 1)
+            return load_unlabelled(Ask(kind, path, more, n, None, None, False))
+        except (ConfigError, InputError) as error:
+            raise type(error)(f"--data: {error}") from error
+    root = options.data_root
+    given = Given(options.n, options.resize, root, "as-is", options.download)
+    return read_data(options.data, given, loaded)
 
 
 def check_new_file(path: Path, option: str) -> None:

@@ -56,6 +56,31 @@ def load_npz(ask: Ask) -> NamedData:
     )
 
 
+def load_unlabelled(ask: Ask) -> NamedData:
+    """As :func:`load_npz`, for those who look at images alone: labels that are missing are 0.
+
+    Raises InputError as it does.
+    """
+    path = Path(ask.name)
+    split = ask.option("split", ("", *SPLITS), "")
+    with _opened(path) as archive:
+        found = next((p for p in _names(split) if p[0] in archive), None)
+        bare = found is not None and found[1] not in archive
+        raw = archive[found[0]] if found is not None and bare else None
+    if found is None or raw is None:
+        return load_npz(ask)
+    none = np.zeros(raw.shape[:1] or 1, dtype=np.int64)
+    images, labels, total = checked_arrays(path, (raw, none), ask)
+    return NamedData(
+        name=path.stem,
+        dataset=TensorDataset(images, labels),
+        n=len(images),
+        n_total=total,
+        source=path.name,
+        notes=(f"array {found[0]!r}, no labels",),
+    )
+
+
 def checked_arrays(path: Path, arrays: Arrays, ask: Ask) -> tuple[Tensor, Tensor, int]:
     """Images (n, C, H, W), labels (n,) of the first n rows, and the number of all.
 
@@ -140,7 +165,7 @@ def _arrays(path: Path) -> Arrays:
 
 def _taken(path: Path, split: str) -> _Taken:
     """Images and labels of a split; of "" the first pair of :data:`NPZ_KEYS`."""
-    pairs = _pairs(split) if split else NPZ_KEYS
+    pairs = _names(split)
     with _opened(path) as archive:
         keys = sorted(archive)
         for pair in pairs:
@@ -151,6 +176,11 @@ def _taken(path: Path, split: str) -> _Taken:
     raise InputError(
         f"{path} holds the arrays {keys}; expected {pairs[0][0]!r} and {pairs[0][1]!r}"
     )
+
+
+def _names(split: str) -> tuple[tuple[str, str], ...]:
+    """How images and labels may be called, the preferred ones first; "" is no split."""
+    return _pairs(split) if split else NPZ_KEYS
 
 
 def _pairs(split: str) -> tuple[tuple[str, str], ...]:

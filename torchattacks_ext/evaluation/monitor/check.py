@@ -38,6 +38,7 @@ def check_batch(
     batch_size: int = 64,
     tag: str | None = None,
     prepared: Mapping[str, Any] | None = None,
+    progress: bool = False,
 ) -> Alert:
     """Holds one batch of images against a reference.
 
@@ -58,6 +59,7 @@ def check_batch(
             Holm multiplies by three: refused where that could never alarm.
         seed: of the relabellings.
         batch_size: rows of one forward pass.
+        progress: show a bar.
         tag, prepared: as they were for the fit.
 
     Returns:
@@ -90,7 +92,8 @@ def check_batch(
         )
     how = How.of(reference.settings, dict(prepared or {}), batch_size)
     refuse_other_model(reference, model, tag)
-    seen = measure(model, data, how, n=n, like=reference.settings)
+    like = reference.settings
+    seen = measure(model, data, how, n=n, like=like, progress=progress)
     refuse_other_features(reference, seen)
     if not LEAST <= len(seen) <= MOST_ROWS:
         raise InputError(

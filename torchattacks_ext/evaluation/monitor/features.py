@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ConfigError, ModelContractError
+from ...models.gradients import uncompiled
 from ...models.logits import LogitsView
 
 LOGITS, PENULTIMATE = "logits", "penultimate"
@@ -28,7 +29,7 @@ def find_place(view: LogitsView, images: Tensor, wanted: str) -> str:
     if wanted == LOGITS:
         return LOGITS
     calls: list[tuple[str, Tensor, Tensor]] = []
-    with _heard(view.model, calls), torch.no_grad():
+    with _heard(view.model, calls), torch.no_grad(), uncompiled():
         logits = view(images)
     for name, given, out in reversed(calls):
         if given.dim() == 2 and len(given) == len(images):
@@ -56,7 +57,7 @@ def features_and_logits(
         if not place.startswith(PENULTIMATE):
             logits = view(images).cpu()
             return logits.float(), logits
-        with _heard(view.model, calls, name):
+        with _heard(view.model, calls, name), uncompiled():
             logits = view(images)
     taken = [given for _, given, _ in calls if len(given) == len(images)]
     if not taken or taken[-1].dim() != 2:
@@ -74,7 +75,8 @@ def _heard(
     """Every Linear that runs inside notes its name, its input and its output."""
     hooks = []
     modules = dict(model.named_modules()) if isinstance(model, nn.Module) else {}
-    for name, module in modules.items():
+    for place, module in modules.items():
+        name = _bare(place)
         if not isinstance(module, nn.Linear) or only not in (None, name):
             continue
 
@@ -90,3 +92,9 @@ def _heard(
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _bare(name: str) -> str:
+    """Without the prefixes of torch.compile and DataParallel: the same model inside and outside."""
+    parts = [part for part in name.split(".") if part not in ("_orig_mod", "module")]
+    return ".".join(parts)

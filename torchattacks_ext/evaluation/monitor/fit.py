@@ -31,6 +31,7 @@ def fit_reference(
     output_key: Key = None,
     tag: str | None = None,
     prepared: Mapping[str, Any] | None = None,
+    progress: bool = False,
 ) -> Reference:
     """Features, a score and a hash of each clean image, by one model.
 
@@ -46,6 +47,7 @@ def fit_reference(
         method: of FIMScore; "blackbox" asks for scores only.
         batch_size, bounds, outputs, output_key: as everywhere.
         tag: a name of the model, needed where its weights have no hash.
+        progress: show a bar.
         prepared: how images were prepared, in JSON types, say {"resize": 224}; a later check must
             say the same.
 
@@ -75,7 +77,7 @@ def fit_reference(
         prepared=dict(prepared or {}),
     )
     whose = known_as(model, tag)  # refused before any pass
-    seen = measure(model, data, how, n=n)
+    seen = measure(model, data, how, n=n, progress=progress)
     _refuse_flat(seen, score)
     settings = how.facts() | {"place": seen.place, "shape": list(seen.shape)}
     found = Reference(

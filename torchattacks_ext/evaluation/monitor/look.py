@@ -37,6 +37,7 @@ def look_at_stream(
     batch_size: int = 64,
     tag: str | None = None,
     prepared: Mapping[str, Any] | None = None,
+    progress: bool = False,
 ) -> Alert:
     """Takes further images of a stream, and says whether it has ever left its reference.
 
@@ -51,8 +52,8 @@ def look_at_stream(
         state: a JSON file that keeps the process between looks; made by the first one. It is
             replaced in one step, so that a look that is killed was no look. Its size does not grow
             with the images.
-        reference, model, data, n, batch_size, tag, prepared: as for :func:`~.check.check_batch`;
-            one image is enough.
+        reference, model, data, n, batch_size, tag, prepared, progress: as for
+            :func:`~.check.check_batch`; one image is enough.
         process, significance, seed: of the first look ("martingale", .01, 0); later ones take them
             from the state, and refuse others.
 
@@ -81,7 +82,8 @@ def look_at_stream(
     _agreed(path, asked, process, significance, seed)  # before any pass
     how = How.of(reference.settings, dict(prepared or {}), batch_size)
     refuse_other_model(reference, model, tag)
-    seen = measure(model, data, how, n=n, like=reference.settings)
+    like = reference.settings
+    seen = measure(model, data, how, n=n, like=like, progress=progress)
     refuse_other_features(reference, seen)
     doubts = merge_flags([reference.flags, seen.flags, repeated(reference, seen)])
     with held_alone(path):

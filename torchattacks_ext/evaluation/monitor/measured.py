@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...attacks.base.measuring import bar
 from ...data.door import check_images
 from ...data.stream import Batch, Stream
 from ...errors import BackendError, InputError
@@ -61,14 +62,15 @@ def measure(
     *,
     n: int | None = None,
     like: Mapping[str, Any] | None = None,
+    progress: bool = False,
 ) -> Measured:
     """Features and scores of at most `n` images; labels are not looked at.
 
     data: images, (images, labels), Dataset, DataLoader or iterable of batches. like: settings of a
     reference, whose place of the features and shape of images are taken; None looks for them.
     Raises InputError for data that cannot be read, images of several shapes or another one, and for
-    images without finite features or a score: none is left out unsaid. Cost: a forward row-pass an
-    image and those of the score; at most 108 to look at the model.
+    images without finite features or a score: none is left out unsaid. progress: show a bar. Cost:
+    a forward row-pass an image and those of the score; at most 108 to look at the model.
     """
     left = None if n is None else parse_whole(n, "n", 1)
     started = time.perf_counter()
@@ -76,13 +78,16 @@ def measure(
         view = LogitsView(model, how.outputs, key=how.output_key)
         work = _Pass(view, how, like or {})
         stream = _opened(view, data, how)
-        for batch in stream:
-            whole = batch if left is None or len(batch) <= left else cut(batch, left)
-            with session(model):
-                work.take(whole)
-            left = None if left is None else left - len(whole)
-            if left == 0:
-                break
+        total = stream.total if left is None else left
+        with bar(total, "monitor", progress) as shown:
+            for batch in stream:
+                whole = batch if left is None else cut(batch, left)
+                with session(model):
+                    work.take(whole)
+                shown.update(len(whole))
+                left = None if left is None else left - len(whole)
+                if left == 0:
+                    break
     if len(stream.shapes) > 1:
         raise InputError(
             f"images have the shapes {sorted(stream.shapes)[:3]}; give images of one"
