@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from ...errors import InputError
 from ...numerics.arguments import check_probabilities
@@ -31,7 +34,8 @@ class Line:
     old, new: shares. lost, gained: images that were right and are wrong, and the reverse. drop:
     (lost - gained) / n with its exact interval. p_value: one-sided, of "it did not fall"; adjusted:
     by Holm over all lines. detectable: the smallest drop that would have been found with
-    probability .95 at this number of changed images; nan for none.
+    probability .95 at this number of changed images, whatever the other lines say (at the
+    significance of the family divided by their number); nan for none.
     """
 
     stage: str
@@ -134,7 +138,10 @@ def compare_runs(
             **line,
             adjusted=float(p),
             detectable=smallest_drop(
-                line["lost"] + line["gained"], line["n"], significance, POWER
+                line["lost"] + line["gained"],
+                line["n"],
+                significance / len(found),
+                POWER,
             ).share,
         )
         for line, p in zip(found, adjusted)
@@ -183,13 +190,13 @@ def _counts(one: Measured, other: Measured) -> dict[str, Any]:
     }
 
 
-def _common(one: Measured, other: Measured) -> tuple[Sequence[int], Sequence[int]]:
-    """Row numbers, in both, of the images that both know."""
-    place = {int(key): i for i, key in enumerate(other.ids.tolist())}
-    rows, there = [], []
-    for i, key in enumerate(one.ids.tolist()):
-        j = place.get(int(key), -1)
-        if j >= 0 and bool(one.known[i]) and bool(other.known[j]):
-            rows.append(i)
-            there.append(j)
-    return rows, there
+def _common(one: Measured, other: Measured) -> tuple[Tensor, Tensor]:
+    """Row numbers (M,), in both, of the images that both know."""
+    rows = torch.arange(len(one))
+    if not len(other):
+        return rows[:0], rows[:0]
+    order = other.ids.argsort()
+    place = torch.searchsorted(other.ids[order], one.ids).clamp(max=len(other) - 1)
+    there = order[place]
+    both = (other.ids[there] == one.ids) & one.known & other.known[there]
+    return rows[both], there[both]
