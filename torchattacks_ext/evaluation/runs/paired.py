@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -61,7 +61,8 @@ class PairedComparison:
     """What :func:`compare_runs` found.
 
     names: of the two runs, the older first. significance: the chance of one false regression among
-    all lines. lines: a stage each. skipped: (stage, why it has no line).
+    all lines. lines: a stage each. skipped: (stage, why it has no line). missing: (stage, what one
+    of the runs did not measure of it); "no regression" beside any of these is no clean bill.
 
     >>> found = PairedComparison(("a", "b"), 0.05, (), (("PGD", "only in a"),))
     >>> found.regressions, found.to_dict()["skipped"]
@@ -72,6 +73,7 @@ class PairedComparison:
     significance: float
     lines: tuple[Line, ...]
     skipped: tuple[tuple[str, str], ...]
+    missing: tuple[tuple[str, str], ...] = ()
 
     @property
     def regressions(self) -> tuple[Line, ...]:
@@ -110,8 +112,10 @@ def compare_runs(
     """
     check_probabilities(significance=significance)
     pairs, skipped = [], []
-    theirs = {one.name: one for one in _all(new, eps)}
-    for one in _all(old, eps):
+    mine, other_ones = list(_all(old, eps)), list(_all(new, eps))
+    missing = [*_missing(old, mine), *_missing(new, other_ones)]
+    theirs = {one.name: one for one in other_ones}
+    for one in mine:
         other = theirs.pop(one.name, None)
         why = _unlike(one, other, new.name)
         if why:
@@ -146,7 +150,19 @@ def compare_runs(
         )
         for line, p in zip(found, adjusted)
     )
-    return PairedComparison((old.name, new.name), significance, lines, tuple(skipped))
+    names = old.name, new.name
+    return PairedComparison(names, significance, lines, tuple(skipped), tuple(missing))
+
+
+def _missing(
+    run: EvaluationReport, found: Sequence[Measured]
+) -> Iterator[tuple[str, str]]:
+    """What the run did not measure: stages that raised, rows of others."""
+    for stage in run.failed:
+        yield stage.name, f"{run.name}: it raised"
+    for one in found:
+        if one.lacks:
+            yield one.name, f"{run.name}: {one.lacks}"
 
 
 def _all(report: EvaluationReport, eps: float | None) -> Iterator[Measured]:
