@@ -1,4 +1,4 @@
-"""Do the installed commands end with the exit codes that scripts trust? In processes of their own."""
+"""Do the installed commands end with the exit codes that scripts trust? Each in its own process."""
 
 from __future__ import annotations
 

@@ -85,4 +85,4 @@ def test_correlations_that_are_not_known_are_not_told(fake: Any) -> None:
         for right, left in ((180, 80), (170, 90), (160, 70))
     ]
     text = render_runs(runs_table(three))
-    assert "Spearman clean / PGD: 0.5 over 3 runs" in text
+    assert "Spearman clean / PGD: 0.5 over 3 runs, mean difference +45.0 points" in text

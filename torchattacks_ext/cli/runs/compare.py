@@ -42,8 +42,9 @@ def compare(
 ) -> int:
     """Hold runs against each other: the older first, then the newer.
 
-    Two reports: image by image, exit 1 where a stage fell. More: a table with
-    intervals, rank correlations and, with --seeds, the spread between training seeds.
+    Two reports: image by image, exit 1 where a stage fell, else 2 where a run did not
+    measure all. More: a table with intervals, rank correlations and, with --seeds, the
+    spread between training seeds.
     """
     from ...evaluation.runs import compare_runs, runs_table
     from ...reports.runs import render_compared, render_runs
@@ -66,7 +67,7 @@ def compare(
     pair = compare_runs(found[0], found[1], significance=level, eps=radius)
     said = render_compared(pair, form == "markdown")
     common.show(common.as_json(pair.to_dict()) if json_ else said)
-    return 1 if pair.regressions else 0
+    return 1 if pair.regressions else 2 if pair.missing else 0
 
 
 def _named(found: list[EvaluationReport], paths: list[Path]) -> list[EvaluationReport]:

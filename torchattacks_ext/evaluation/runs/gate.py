@@ -13,12 +13,18 @@ from ...numerics.rates.binomial import lower_bound
 from ...results.base import codec
 from ...results.evaluation import EvaluationReport
 from .measured import WORST_CASE, Measured, measured, worst_case
-from .paired import Line, compare_runs
+from .paired import PairedComparison, compare_runs
 from .policy import Policy, Rule, check_policy
 
 State = Literal["pass", "warn", "fail", "error"]
 ORDER: tuple[State, ...] = ("pass", "warn", "fail", "error")
-BROKEN = ("model_raised", "broken_certificate")
+BROKEN = (
+    "model_raised",
+    "attack_raised",
+    "not_reached",
+    "non_finite",
+    "broken_certificate",
+)
 """Flags of a report that no rule may overlook."""
 CODES = {"pass": 0, "warn": 0, "fail": 1, "error": 2}
 """Exit codes; an error is never a pass."""
@@ -80,9 +86,9 @@ def gate(
 
     Each rule is about the exact one-sided lower bound (Clopper & Pearson 1934) of a share of
     images; that of `attacked_accuracy` bounds an upper bound of the robust accuracy. Fails closed:
-    any stage that raised, one of a rule that is missing or was not run, zero images, fewer than the
-    policy asks for, images that were not measured, a NaN, or a missing baseline make "error", never
-    a pass.
+    any stage that raised or was not run, an attack that raised on some images, images that were not
+    reached or gave NaN scores, a stage of a rule that is missing, zero images, fewer than the policy
+    asks for, or a missing baseline make "error", never a pass.
     baseline: for rules with `drop`: an exact paired test finds no fall, all such rules at the
     policy's significance together. Raises ConfigError for a policy that is none.
     """
@@ -108,11 +114,15 @@ def _raised(report: EvaluationReport) -> Iterator[Outcome]:
     """What went wrong in the run itself: no rule is needed to see that."""
     for stage in report.failed:
         yield Outcome(f"run {stage.name}", "error", f"the stage raised: {stage.error}")
+    for stage in report.not_applicable:
+        why = f"was not run: {stage.not_applicable}; leave it out of the plan, or of no gate"
+        yield Outcome(f"run {stage.name}", "error", why)
     if not report.stages:
         yield Outcome("run", "error", "the report has no stage")
     for flag in report.flags:
         if flag.code in BROKEN:
-            yield Outcome(f"run {flag.code}", "error", flag.message)
+            of = "" if flag.count is None else f" ({flag.count} images)"
+            yield Outcome(f"run {flag.code}", "error", flag.message + of)
 
 
 def _demands(report: EvaluationReport, policy: Policy) -> Iterator[Outcome]:
@@ -206,31 +216,31 @@ def _find(rule: Rule, report: EvaluationReport) -> Measured | str:
 
 def _falls(
     report: EvaluationReport, policy: Policy, baseline: EvaluationReport | None
-) -> dict[str, Line] | str:
-    """Lines of the paired comparison by stage, or why there are none."""
+) -> PairedComparison | str:
+    """The paired comparison with the baseline, or why there is none."""
     if not any(rule.drop for rule in policy.rules):
-        return {}
+        return "no rule asks for one"
     if baseline is None:
         return "no baseline was given, which a rule with drop needs"
     eps = next((rule.eps for rule in policy.rules if rule.drop and rule.eps), None)
     try:
-        found = compare_runs(
+        return compare_runs(
             baseline, report, significance=policy.significance, eps=eps
         )
     except TorchattacksExtError as error:
         return str(error)
-    return {line.stage: line for line in found.lines}
 
 
-def _fallen(rule: Rule, falls: dict[str, Line] | str, policy: Policy) -> Outcome:
+def _fallen(rule: Rule, falls: PairedComparison | str, policy: Policy) -> Outcome:
     name = f"{rule.name}, drop"
     if isinstance(falls, str):
         return Outcome(name, "error", falls)
-    line = falls.get(rule.stage)
-    if line is None or line.metric != rule.metric:
-        return Outcome(
-            name, "error", f"{rule.stage!r} cannot be compared to the baseline"
-        )
+    line = next((one for one in falls.lines if one.stage == rule.stage), None)
+    why = next((why for stage, why in falls.missing if stage == rule.stage), "")
+    if line is None or line.metric != rule.metric or why:
+        found = dict(falls.skipped).get(rule.stage, "no such numbers in both")
+        said = f"{rule.stage!r} cannot be compared to the baseline ({why or found})"
+        return Outcome(name, "error", said)
     if line.n < policy.n:
         return Outcome(
             name, "error", f"{line.n} common images, asked {policy.n}", n=line.n

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..._typing import Status, Verdict
@@ -13,6 +12,7 @@ from ...results.accuracy import Accuracy
 from ...results.attack import AttackResult
 from ...results.base.result import Result
 from ...results.certificates import Certificates
+from ...results.datasets.shift import Shift
 from ...results.evaluation import EvaluationReport, StageReport
 from ...results.prob_robustness import ProbRobustness
 
@@ -56,7 +56,8 @@ class Measured:
 def measured(stage: StageReport, eps: float | None = None) -> Measured | None:
     """What a stage with a result says; None for one that says nothing of single images.
 
-    eps: radius of certified accuracy, in the norm of the radii; others need none.
+    eps: radius of certified accuracy, in the norm of the radii; others need none. Of a stage
+    `shift` it is the accuracy on its second test set.
     """
     result = stage.result
     if result is None:
@@ -71,6 +72,10 @@ def measured(stage: StageReport, eps: float | None = None) -> Measured | None:
         late = (int(Status.NOT_REACHED), int(Status.FAILED))
         known = (result.status != late[0]) & (result.status != late[1])
         return _made(stage, result, "probabilistic_robustness", right, known)
+    if isinstance(result, Shift) and result.other is not None:
+        there = result.other
+        known = there.clean_correct >= 0
+        return _made(stage, there, "clean_accuracy", there.clean_correct == 1, known)
     if isinstance(result, Certificates) and eps is not None:
         right = result.certified(eps)
         return _made(stage, result, "certified_accuracy", right, result.answered)
@@ -85,12 +90,14 @@ def worst_case(report: EvaluationReport) -> Measured | None:
     if alive is None or not isinstance(clean, Accuracy):
         return None
     known = clean.clean_correct >= 0
-    for stage in report.stages:
-        if isinstance(stage.result, AttackResult):
-            rows = stage.result.find(clean.ids)
-            known &= ~stage.result.unknown[rows]
     counted, _ = report.worst_stages()
-    lacks = ", ".join(stage.name for stage in report.failed)
+    for name in counted:
+        result = report[name].result
+        if isinstance(result, (AttackResult, ProbRobustness)):
+            known &= ~result.unknown[result.find(clean.ids)]
+    failed = ", ".join(stage.name for stage in report.failed)
+    lacks = [f"stages that failed: {failed}"] if failed else []
+    lacks += [_late(known)] if not bool(known.all()) else []
     return Measured(
         WORST_CASE,
         "attacked_accuracy",
@@ -98,16 +105,20 @@ def worst_case(report: EvaluationReport) -> Measured | None:
         alive,
         known,
         {"stages": counted},
-        f"stages that failed: {lacks}" if lacks else "",
+        "; ".join(lacks),
     )
+
+
+def _late(known: Tensor) -> str:
+    return f"{int((~known).sum())} of {len(known)} images were not measured"
 
 
 def _made(
     stage: StageReport, result: Result, metric: str, right: Tensor, known: Tensor
 ) -> Measured:
-    late = int((~known).sum())
-    odd = int(torch.isnan(right.double()).sum())
-    lacks = f"{late} of {len(known)} images were not measured" if late or odd else ""
+    lacks = [_late(known)] if not bool(known.all()) else []
+    odd = int((getattr(result, "status") == int(Status.NON_FINITE)).sum())
+    lacks += [f"{odd} images gave NaN or infinite scores"] if odd else []
     return Measured(
         stage.name,
         metric,
@@ -115,5 +126,5 @@ def _made(
         right & known,
         known,
         dict(result.settings),
-        lacks,
+        "; ".join(lacks),
     )

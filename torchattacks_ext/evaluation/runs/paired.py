@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ...errors import InputError
 from ...numerics.arguments import check_probabilities
 from ...numerics.populations.multiplicity import adjust
@@ -31,7 +34,8 @@ class Line:
     old, new: shares. lost, gained: images that were right and are wrong, and the reverse. drop:
     (lost - gained) / n with its exact interval. p_value: one-sided, of "it did not fall"; adjusted:
     by Holm over all lines. detectable: the smallest drop that would have been found with
-    probability .95 at this number of changed images; nan for none.
+    probability .95 at this number of changed images, whatever the other lines say (at the
+    significance of the family divided by their number); nan for none.
     """
 
     stage: str
@@ -57,7 +61,8 @@ class PairedComparison:
     """What :func:`compare_runs` found.
 
     names: of the two runs, the older first. significance: the chance of one false regression among
-    all lines. lines: a stage each. skipped: (stage, why it has no line).
+    all lines. lines: a stage each. skipped: (stage, why it has no line). missing: (stage, what one
+    of the runs did not measure of it); "no regression" beside any of these is no clean bill.
 
     >>> found = PairedComparison(("a", "b"), 0.05, (), (("PGD", "only in a"),))
     >>> found.regressions, found.to_dict()["skipped"]
@@ -68,6 +73,7 @@ class PairedComparison:
     significance: float
     lines: tuple[Line, ...]
     skipped: tuple[tuple[str, str], ...]
+    missing: tuple[tuple[str, str], ...] = ()
 
     @property
     def regressions(self) -> tuple[Line, ...]:
@@ -106,8 +112,10 @@ def compare_runs(
     """
     check_probabilities(significance=significance)
     pairs, skipped = [], []
-    theirs = {one.name: one for one in _all(new, eps)}
-    for one in _all(old, eps):
+    mine, other_ones = list(_all(old, eps)), list(_all(new, eps))
+    missing = [*_missing(old, mine), *_missing(new, other_ones)]
+    theirs = {one.name: one for one in other_ones}
+    for one in mine:
         other = theirs.pop(one.name, None)
         why = _unlike(one, other, new.name)
         if why:
@@ -134,12 +142,27 @@ def compare_runs(
             **line,
             adjusted=float(p),
             detectable=smallest_drop(
-                line["lost"] + line["gained"], line["n"], significance, POWER
+                line["lost"] + line["gained"],
+                line["n"],
+                significance / len(found),
+                POWER,
             ).share,
         )
         for line, p in zip(found, adjusted)
     )
-    return PairedComparison((old.name, new.name), significance, lines, tuple(skipped))
+    names = old.name, new.name
+    return PairedComparison(names, significance, lines, tuple(skipped), tuple(missing))
+
+
+def _missing(
+    run: EvaluationReport, found: Sequence[Measured]
+) -> Iterator[tuple[str, str]]:
+    """What the run did not measure: stages that raised, rows of others."""
+    for stage in run.failed:
+        yield stage.name, f"{run.name}: it raised"
+    for one in found:
+        if one.lacks:
+            yield one.name, f"{run.name}: {one.lacks}"
 
 
 def _all(report: EvaluationReport, eps: float | None) -> Iterator[Measured]:
@@ -183,13 +206,13 @@ def _counts(one: Measured, other: Measured) -> dict[str, Any]:
     }
 
 
-def _common(one: Measured, other: Measured) -> tuple[Sequence[int], Sequence[int]]:
-    """Row numbers, in both, of the images that both know."""
-    place = {int(key): i for i, key in enumerate(other.ids.tolist())}
-    rows, there = [], []
-    for i, key in enumerate(one.ids.tolist()):
-        j = place.get(int(key), -1)
-        if j >= 0 and bool(one.known[i]) and bool(other.known[j]):
-            rows.append(i)
-            there.append(j)
-    return rows, there
+def _common(one: Measured, other: Measured) -> tuple[Tensor, Tensor]:
+    """Row numbers (M,), in both, of the images that both know."""
+    rows = torch.arange(len(one))
+    if not len(other):
+        return rows[:0], rows[:0]
+    order = other.ids.argsort()
+    place = torch.searchsorted(other.ids[order], one.ids).clamp(max=len(other) - 1)
+    there = order[place]
+    both = (other.ids[there] == one.ids) & one.known & other.known[there]
+    return rows[both], there[both]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -49,21 +49,33 @@ class Spread:
     high: float
 
 
+class Rank(NamedTuple):
+    """Two columns: Spearman's correlation over the runs that have both, and how far one lies lower.
+
+    drop: mean of the first column's share less the second's, over the same runs.
+    """
+
+    one: str
+    other: str
+    correlation: float
+    runs: int
+    drop: float
+
+
 @dataclass(frozen=True)
 class RunsTable:
     """What :func:`runs_table` found.
 
     names: of the runs. columns: (stage, metric). cells: a row a run, None where it has no such
     stage. spreads: group name -> one :class:`Spread` a column, None where it is not known. ranks:
-    (column, column) -> Spearman's correlation over runs that have both, and how many those are.
-    worst: the run with the least share in each column. cautions: what may not be compared.
+    one :class:`Rank` a pair of columns. worst: the run with the least share in each column. cautions: what may not be compared.
     """
 
     names: tuple[str, ...]
     columns: tuple[tuple[str, str], ...]
     cells: tuple[tuple[Cell | None, ...], ...]
     spreads: Mapping[str, tuple[Spread | None, ...]]
-    ranks: tuple[tuple[str, str, float, int], ...]
+    ranks: tuple[Rank, ...]
     worst: tuple[str, ...]
     confidence: float
     cautions: tuple[str, ...]
@@ -190,7 +202,7 @@ def _spreads(
 
 def _ranks(
     columns: Sequence[tuple[str, str]], cells: Sequence[Sequence[Cell | None]]
-) -> Iterable[tuple[str, str, float, int]]:
+) -> Iterable[Rank]:
     for i in range(len(columns)):
         for j in range(i + 1, len(columns)):
             pairs = [
@@ -198,8 +210,10 @@ def _ranks(
                 for one, other in ((row[i], row[j]) for row in cells)
                 if one is not None and other is not None
             ]
-            value = rank_correlation([a for a, _ in pairs], [b for _, b in pairs])
-            yield columns[i][0], columns[j][0], value, len(pairs)
+            first, second = [a for a, _ in pairs], [b for _, b in pairs]
+            drop = float(np.mean(first) - np.mean(second)) if pairs else math.nan
+            names, value = (columns[i][0], columns[j][0]), rank_correlation(first, second)
+            yield Rank(*names, value, len(pairs), drop)
 
 
 def _worst(

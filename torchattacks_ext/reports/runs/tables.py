@@ -49,8 +49,9 @@ def render_runs(found: RunsTable, form: Form = "text") -> str:
     if form == "latex":
         return _latex(head, rows, found)
     notes = [
-        f"Spearman {one_line(a)} / {one_line(b)}: {number(value)} over {n} runs"
-        for a, b, value, n in found.ranks
+        f"Spearman {one_line(a)} / {one_line(b)}: {number(value)} over {n} runs, mean difference "
+        f"{100 * drop:+.1f} points"
+        for a, b, value, n, drop in found.ranks
         if not math.isnan(value)  # fewer than three runs, or equal ones
     ]
     notes += [one_line(text, 200) for text in found.cautions]

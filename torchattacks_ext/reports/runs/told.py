@@ -47,7 +47,12 @@ def render_compared(found: PairedComparison, markdown: bool = False) -> str:
         "p (Holm)",
         "smallest detectable",
     )
+    head += "; NOT ALL WAS MEASURED" if found.missing else ""
     notes = [
+        f"not measured: {one_line(name)} ({one_line(why, 120)})"
+        for name, why in found.missing
+    ]
+    notes += [
         f"not compared: {one_line(name)} ({one_line(why, 120)})"
         for name, why in found.skipped
     ]
