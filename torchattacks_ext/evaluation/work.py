@@ -14,6 +14,7 @@ from ..engines.judge.active import Judge, Judged
 from ..errors import ModelContractError
 from ..models.broken import models_own
 from ..models.logits import LogitsView
+from ..models.memory import give_back, too_short
 from ..models.meter import Budget
 from ..results.accuracy import Accuracy
 from ..results.base.facts import Cost
@@ -21,7 +22,6 @@ from .gallery import Gallery, Picture
 from .plan import Plan
 from .rows.kept import Images
 from .rows.lots import Grouping, Lot, with_answers
-from .rows.memory import give_back, too_short
 from .rows.pieces import Piece
 from .running import Running
 from .stages.base import Shared, StageRows

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import torch
 from torch import Tensor
 
+from ....models.memory import give_back, too_short
 from ....results.attack import AttackResult
 from ....results.base.facts import Flag
-from ...rows.memory import give_back, too_short
 from ..base import StageRows
 
 
@@ -23,7 +24,7 @@ def in_parts(
     Where memory is too short for a part, `shrink` is told of half of it, and its rows are split
     again. Raises what `attack` raised for one row, for want of memory or not.
     """
-    waiting = list(rows.split(size()))
+    waiting = list(torch.split(rows, size()))
     while waiting:
         part = waiting.pop(0)
         found = _tried(part, attack)
@@ -33,7 +34,7 @@ def in_parts(
             continue
         shrink(max(1, min(size(), len(part)) // 2))
         give_back()
-        waiting = [*part.split(size()), *waiting]
+        waiting = [*torch.split(part, size()), *waiting]
 
 
 def _tried(part: Tensor, attack: Callable[[Tensor], StageRows]) -> StageRows | None:
