@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from torchattacks_ext import ConfigError, ReliabilityWarning, Status, Verdict, evaluate
-from torchattacks_ext.evaluation.rows.memory import too_short
+from torchattacks_ext.models.memory import too_short
 from torchattacks_ext.reports import render_text
 
 TEST = {"name": "prtest", "tolerance": 0.2, "significance": 0.1, "n_max": 60}

@@ -135,7 +135,7 @@ class Gallery:
         worst = rows.worst(place).detach()
         if rows.prediction is not None:  # nobody asks the model again
             worst = self._bytes(worst)
-        worst, clean = worst.cpu(), self._bytes(batch.images[place])
+        worst, image = worst.cpu(), self._bytes(batch.images[place])
         names = to_hex(result.ids[order])
         return [
             Picture(
@@ -147,7 +147,7 @@ class Gallery:
                 ),
                 p_fail=float(rate[row]),
                 margin=float(margin[row]),
-                clean=clean[k].clone(),
+                clean=image[k].clone(),
                 worst=worst[k].clone(),
             )
             for k, row in enumerate(order)

@@ -16,11 +16,11 @@ from ..errors import InputError
 from ..models.checks import ModelTraits, inspect_model
 from ..models.checks.traits import N_ROWS
 from ..models.logits import LogitsView, working_dtype
+from ..models.memory import give_back, too_short
 from ..models.session import first_tensor, session
 from ..numerics.arguments import is_whole
 from ..numerics.ids import content_hashes
 from .rows.lots import Lot
-from .rows.memory import give_back, too_short
 from .state.shards import Shard
 
 if TYPE_CHECKING:

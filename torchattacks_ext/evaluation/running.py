@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..attacks.base.finished import failed_flag
 from ..errors import BackendError, ModelContractError, TorchattacksExtError
 from ..models.broken import is_models_own
+from ..models.memory import give_back, too_short
 from ..results.base.facts import Cost, Flag
 from ..results.base.origin import groups_hash
 from ..results.base.result import Result
@@ -18,7 +19,6 @@ from ..results.evaluation import StageReport
 from .gallery import Gallery, Picture
 from .rows.before import Before
 from .rows.lots import Lot
-from .rows.memory import give_back, too_short
 from .rows.pieces import (
     Gap,
     Piece,

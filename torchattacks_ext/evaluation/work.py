@@ -14,6 +14,7 @@ from ..engines.judge.active import Judge, Judged
 from ..errors import ModelContractError
 from ..models.broken import models_own
 from ..models.logits import LogitsView
+from ..models.memory import give_back, too_short
 from ..models.meter import Budget
 from ..results.accuracy import Accuracy
 from ..results.base.facts import Cost
@@ -21,7 +22,6 @@ from .gallery import Gallery, Picture
 from .plan import Plan
 from .rows.kept import Images
 from .rows.lots import Grouping, Lot, with_answers
-from .rows.memory import give_back, too_short
 from .rows.pieces import Piece
 from .running import Running
 from .stages.base import Shared, StageRows
@@ -72,7 +72,6 @@ class Work:
         self.size = self.plan.batch_size
         self._groups = Grouping(self.plan.group_size)
         self._last: Lot | None = None
-        self._known: tuple[Any, dict[str, torch.Tensor]] = (None, {})
 
     def take(self, lot: Lot) -> None:
         """Every stage on one lot; the clean answers are computed once and booked on the first."""
@@ -131,14 +130,12 @@ class Work:
         run.take(lot, self._shared(lot), self.gallery, save)
 
     def _shared(self, lot: Lot) -> Shared:
-        """What stages may use; logits that one of them asked for stay known for the lot."""
+        """What stages may use."""
         traits, clean = self.stream.traits, lot.clean
         assert traits is not None and clean is not None  # asked by the stream, and here
-        if self._known[0] != (lot.start, lot.stop):
-            self._known = (lot.start, lot.stop), {}
         k, judge = traits.n_classes, judge_of(self.view, self.size)
         facts = self.view, judge, clean, k, traits, self.whose, self.n_looked
-        return Shared(*facts, known=self._known[1])
+        return Shared(*facts)
 
     # ------------------------------------------------------------------ clean answers
     def _before(self, lot: Lot) -> Judged:

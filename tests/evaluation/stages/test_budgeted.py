@@ -218,3 +218,34 @@ def test_a_second_cheap_attack_gets_what_the_first_left(data: Any) -> None:
     assert torch.equal(result_of(one).verdict, result_of(report).verdict)
     both = result_of(one).stratum >= 0
     assert torch.allclose(result_of(one).margin[both], result_of(report).margin[both])
+
+
+class Narrow(Halves):
+    """Memory for `most` rows with a gradient, after so many row-passes have gone by."""
+
+    def __init__(self, most: int, after: int) -> None:
+        super().__init__()
+        self.most, self.left = most, after
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.left -= len(x)
+        if self.left < 0 and x.requires_grad and len(x) > self.most:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return super().forward(x)
+
+
+@pytest.mark.filterwarnings("ignore::torchattacks_ext.ReliabilityWarning")
+def test_short_memory_in_the_full_attack_halves_its_rows(
+    report: EvaluationReport, data: Any
+) -> None:
+    budget = {"attack": FULL, "cheap": CHEAP, "half_width": 0.02, "pilot": 30}
+    plan = {"eps": EPS, "budget": budget, "batch_size": 64}
+    net = Narrow(5, after=2 * N + 500)  # clean answers and the cheap attack are through
+    again = evaluate(net, data, plan)
+    assert net.left < 0 and again["budgeted"].error is None
+    found = result_of(again)
+    assert torch.equal(found.verdict, result_of(report).verdict)
+    assert torch.equal(found.attacked, result_of(report).attacked)
+    assert "group_cut" in [flag.code for flag in found.flags]
+    none = evaluate(Narrow(0, after=2 * N + 500), data, plan)["budgeted"]
+    assert "out of memory" in str(none.error)

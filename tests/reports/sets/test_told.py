@@ -103,7 +103,9 @@ def test_the_scorecard_and_the_summary_speak_of_each(report: EvaluationReport) -
     assert rows["data-audit"].value == "findings"
     assert all(rows[name].guarantee for name in ("ood", "shift", "data-audit"))
     told = " ".join(plain_summary(report))
-    assert "Images from elsewhere (<b>moon| (far)) were held against" in told
+    assert (
+        "Images from elsewhere (<b>moon| (far)) were shown to the model as well" in told
+    )
     assert "fewer than on the measured one" in told
     assert "images from a third source" in told and "another source" not in told
 

@@ -44,22 +44,19 @@ class Shared:
     traits: ModelTraits | None = None
     model: Mapping[str, Any] | None = None
     n_looked: int = 2
-    known: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def logits(self, batch: Batch) -> Tensor:
-        """Clean logits (N, K) of the batch, without a gradient; whoever asks first pays for them.
+        """Clean logits (N, K) of the batch, without a gradient: a forward row-pass a row.
 
-        A forward row-pass a row, once a batch.
+        Two stages that ask both pay, so that neither costs more in a run that goes on.
         """
-        if "logits" not in self.known:
-            with torch.no_grad():
-                parts = torch.split(batch.images, self.judge.batch_size)
-                self.known["logits"] = torch.cat([self.view(part) for part in parts])
-        return self.known["logits"]
+        with torch.no_grad():
+            parts = torch.split(batch.images, self.judge.batch_size)
+            return torch.cat([self.view(part) for part in parts])
 
     def on(self, clean: Judged) -> Shared:
-        """The same for other rows, with their answers; logits of these rows are none of theirs."""
-        return replace(self, clean=clean, known={})
+        """The same for other rows, with their answers."""
+        return replace(self, clean=clean)
 
 
 @dataclass(frozen=True, eq=False)

@@ -153,7 +153,7 @@ def ood_sentence(result: OODScores) -> str:
             f"Images from elsewhere ({sets}) were tried, but the model gave no score."
         )
     return (
-        f"Images from elsewhere ({sets}) were held against the measured ones: where its score "
-        f"“{score_name(name)}” lets 95 % of the measured images pass, it also lets "
+        f"Images from elsewhere ({sets}) were shown to the model as well: a threshold on its score "
+        f"“{score_name(name)}” that lets 95 % of the evaluated images pass also lets "
         f"{listing(cells)} pass."
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
-from functools import lru_cache
 from typing import Any, Literal
 
 import torch
@@ -54,14 +53,18 @@ def column(
     return field(default=None, metadata=meta)
 
 
-@lru_cache(maxsize=None)
+_SPECS: dict[type[Any], tuple[ColumnSpec, ...]] = {}
+
+
 def column_specs(cls: type[Any]) -> tuple[ColumnSpec, ...]:
     """The declared columns of a result class, in the order of declaration."""
-    return tuple(
-        ColumnSpec(f.name, *f.metadata["column"])
-        for f in fields(cls)
-        if "column" in f.metadata
-    )
+    if cls not in _SPECS:
+        _SPECS[cls] = tuple(
+            ColumnSpec(f.name, *f.metadata["column"])
+            for f in fields(cls)
+            if "column" in f.metadata
+        )
+    return _SPECS[cls]
 
 
 def present(result: Any) -> list[ColumnSpec]:

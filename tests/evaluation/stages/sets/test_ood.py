@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from torchattacks_ext import ConfigError, EvaluationReport, FIMScore
+from torchattacks_ext import ConfigError, EvaluationReport, FIMScore, evaluate
 from torchattacks_ext.errors import TorchattacksExtError
 from torchattacks_ext.evaluation.plan import check_plan
 from torchattacks_ext.evaluation.stages import SetStage, build_stages
@@ -86,9 +87,25 @@ def test_its_cost_is_what_it_says(
     plan = check_plan({"eps": 0, "stages": [stage]})
     (built,) = [s for s in build_stages(plan) if isinstance(s, SetStage)]
     assert built.cost_per_image == 1 and built.cost_once == 5 + 5
-    # the second stage takes the clean logits that the first asked for: 1 of 1 + 1 + 4
-    twice = report["twice"].cost
-    assert (twice.forward, twice.backward) == (30 + 2 * 30, 60 * 4)
+    twice = report["twice"].cost  # 1 for the logits, 1 + 4 for the FIM score
+    assert (twice.forward, twice.backward) == (2 * 30 + 2 * 30, 60 * 4)
+
+
+def test_two_of_them_book_the_same_passes_when_a_run_goes_on(
+    run: Run, waves: Any, images: Tensor, labels: Tensor, tmp_path: Path
+) -> None:
+    stages = [ood(scores=["energy"]), {**ood(scores=["energy"]), "label": "twice"}]
+    whole = run(waves(), (images, labels), *stages, batch_size=8)
+    plan = {"eps": 0, "batch_size": 8, "stages": stages}
+    evaluate(waves(), (images, labels), plan, state=tmp_path)
+    rows = tmp_path / "rows.jsonl"
+    lines = rows.read_bytes().splitlines(keepends=True)
+    lost = [line for line in lines if b'"stage":"twice"' not in line]
+    assert len(lost) < len(lines)
+    rows.write_bytes(b"".join(lost))
+    again = evaluate(waves(), (images, labels), plan, state=tmp_path)
+    for name in ("ood", "twice"):
+        assert again[name].cost.forward == whole[name].cost.forward == 60
 
 
 def test_grey_pictures_are_brought_to_colour_only_when_asked(

@@ -20,17 +20,15 @@ from ....results.base.columns import Rows, Table
 from ....results.base.result import Result
 from ....results.datasets.budgeted import NONE, Budgeted
 from ...plan import Plan
-from ...zoo.catalogue import attack_info
-from ..attack import AttackStage
 from ..base import RowStage, Shared, StageRows, Unit
 from ..clean import labels_of
-from ..msa.stage import AutoAttackStage, MSAStage
 from ..probing import origin_of, refuse_unknown
+from .named import facts, inner, usual
+from .parts import in_parts, short_flag
 from .pool import Pool
 
 SPENDING = tuple(f.name for f in fields(SpendSettings) if f.name != "seed")
 ARGUMENTS = ("attack", "cheap", *SPENDING)
-_MIXED: dict[str, type[RowStage]] = {"msa": MSAStage, "autoattack": AutoAttackStage}
 _LOW = 2**53 - 1
 
 
@@ -61,25 +59,25 @@ class BudgetedStage(RowStage):
         refuse_unknown("budgeted", settings, ARGUMENTS)
         chosen = {k: v for k, v in settings.items() if k in SPENDING}
         self._spending = SpendSettings(seed=plan.seed, **chosen)
-        given = settings.get("cheap", _usual(plan))
+        given = settings.get("cheap", usual(plan))
         listed = list(given) if isinstance(given, (list, tuple)) else [given]
         if not listed:
             raise ConfigError("budgeted: cheap=[] must name at least one attack")
-        self._cheap = [_inner(f"{label}: cheap", one, plan) for one in listed]
-        self._full = _inner(
-            f"{label}: full", settings.get("attack", "autoattack"), plan
-        )
+        self._cheap = [inner(f"{label}: cheap", one, plan) for one in listed]
+        self._full = inner(f"{label}: full", settings.get("attack", "autoattack"), plan)
         own = self._spending.facts()
         own.pop("seed")
         self.settings = {
-            "attack": _facts(self._full),
-            "cheap": [_facts(one) for one in self._cheap],
+            "attack": facts(self._full),
+            "cheap": [facts(one) for one in self._cheap],
             **own,
         }
-        self._pool = Pool()
-        inner = {stage.unit for stage in (*self._cheap, self._full)}
+        self._pool, self._cut = Pool(), False
+        units = {stage.unit for stage in (*self._cheap, self._full)}
         mixed: tuple[Unit, ...] = ("batch", "group", "row")
-        self.unit = next(unit for unit in mixed if unit in inner)
+        self.unit = next(unit for unit in mixed if unit in units)
+        every = *self._cheap, self._full
+        self.needs_gradient = any(stage.needs_gradient for stage in every)
 
     @property
     def cheap(self) -> tuple[RowStage, ...]:
@@ -130,12 +128,16 @@ class BudgetedStage(RowStage):
     @property
     def _at_once(self) -> int:
         """Rows that the full attack gets in one call."""
-        by_group = self._full.unit == "group"
-        return self.plan.group_size if by_group else self.plan.batch_size
+        size = self.plan.batch_size
+        if self._full.unit != "group":
+            return size
+        group = self.plan.group_size
+        return min(size, group) if self._cut else group
 
     def shrink(self, size: int) -> None:
         """At most so many rows a pass, in every attack."""
         super().shrink(size)
+        self._cut = True
         for stage in (*self._cheap, self._full):
             stage.shrink(size)
 
@@ -189,15 +191,21 @@ class BudgetedStage(RowStage):
             return result
         ids, broken = result.ids[rows], torch.zeros(len(rows), dtype=torch.bool)
         self._pool.gather()
+        before = self.plan.batch_size
+
+        def attack(part: Tensor) -> StageRows:
+            batch = self._pool.batch(ids[part])
+            answers = _right(result.margin[rows[part]], batch.labels)
+            most = min(self.plan.batch_size, shared.judge.batch_size)
+            judge = replace(shared.judge, batch_size=most)
+            return self._full.rows(batch, replace(shared.on(answers), judge=judge))
 
         def strike(chosen: IntArray) -> Any:
-            for part in torch.split(torch.from_numpy(chosen), self._at_once):
-                batch = self._pool.batch(ids[part])
-                answers = _right(result.margin[rows[part]], batch.labels)
-                found = self._full.rows(batch, shared.on(answers)).result
-                assert isinstance(found, AttackResult)
+            asked = torch.from_numpy(chosen)
+            each = in_parts(asked, lambda: self._at_once, attack, self.shrink)
+            for part, found in each:
                 broken[part] = found.verdict == int(Verdict.NOT_ROBUST)
-            return broken[torch.from_numpy(chosen)].numpy()
+            return broken[asked].numpy()
 
         n = int(result.answered.sum())
         spent = spend(result.margin[rows], ids, n, strike, self._spending)
@@ -209,7 +217,11 @@ class BudgetedStage(RowStage):
         columns["verdict"][rows[broken]] = int(Verdict.NOT_ROBUST)
         columns["stratum"][rows] = _labelled(torch.from_numpy(spent.member), ids)
         self._pool = Pool()
-        return replace(result, **columns)
+        whole = replace(result, **columns)
+        if self.plan.batch_size == before:
+            return whole
+        told = self._at_once, self._full.unit, self.label
+        return whole.with_flags([short_flag(int(spent.looked.sum()), *told)])
 
 
 def _survivors(result: Budgeted) -> Tensor:
@@ -254,34 +266,3 @@ def _labelled(member: Tensor, ids: Tensor) -> Tensor:
         if bool(mine.any()):
             found[mine] = (int(ids[mine].min()) & _LOW) + 1
     return found
-
-
-def _usual(plan: Plan) -> list[dict[str, Any]]:
-    """The cheap attacks where none is named."""
-    name = "PGDL2" if plan.norm == "L2" else "PGD"
-    pgd = {"name": name, "steps": 20, "alpha": plan.eps / 4 or 1e-3}
-    fast = {"name": "msa", "version": "fast", "engine": "own"}
-    return [pgd, fast] if plan.norm == "Linf" else [pgd]
-
-
-def _inner(label: str, given: Any, plan: Plan) -> RowStage:
-    """The stage of an attack that is named, or given as a dict with its arguments."""
-    spec = {"name": given} if isinstance(given, str) else given
-    if not isinstance(spec, Mapping) or not isinstance(spec.get("name"), str):
-        raise ConfigError(
-            f"budgeted: attack={given!r} is neither the name of an attack nor a dict with one, say "
-            '{"name": "msa", "engine": "own"}'
-        )
-    arguments = {key: value for key, value in spec.items() if key != "name"}
-    kind = _MIXED.get(spec["name"].lower())
-    if kind is not None:
-        return kind(label, plan, arguments)
-    info = attack_info(spec["name"])
-    return AttackStage(label, plan, {"attack": info.name} | arguments)
-
-
-def _facts(stage: RowStage) -> dict[str, Any]:
-    """An attack as it stands in the settings of the result."""
-    settings = dict(stage.settings)
-    name = settings.pop("attack", None) or getattr(stage, "name", stage.kind)
-    return {"name": name, **settings}
