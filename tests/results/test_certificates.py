@@ -132,7 +132,7 @@ def test_other_norms_are_converted_and_say_so() -> None:
 def test_what_cannot_be_converted_is_refused() -> None:
     with pytest.raises(ConfigError, match="L3"):
         table().converted("L3")  # type: ignore[arg-type]
-    with pytest.raises(StatusError, match="converted already"):
+    with pytest.raises(StatusError, match="only those in L2 can"):
         table().converted("Linf").converted("L2")
     settings = {k: v for k, v in table().settings.items() if k != "n_inputs"}
     with pytest.raises(StatusError, match="n_inputs"):

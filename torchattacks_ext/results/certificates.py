@@ -158,13 +158,16 @@ class Certificates(Sample):
             return self
         if self.norm != "L2":
             raise StatusError(
-                f"radii in {self.norm} are converted already; convert those in L2"
+                f"radii in {self.norm} cannot be converted: only those in L2 can"
             )
         scale = 1.0
         if norm == "Linf":
             n = self.settings.get("n_inputs")
             if not n:
-                raise StatusError("settings['n_inputs'] is not known: certify again")
+                raise StatusError(
+                    "settings['n_inputs'], the numbers an image, is not known: certify again; "
+                    "claims of other tools get it by foreign_certificates(..., n_inputs=)"
+                )
             scale = (1 - 2**-50) / math.sqrt(n)
         settings = {**self.settings, "norm": norm, "converted": "from L2"}
         if self.fixed_radius is not None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..._typing import Norm
 from ...attacks.msa.msa import MSA
 from ...engines.zoo.attack import run_attack
-from ...errors import ConfigError
+from ...errors import BackendError, ConfigError
 from ...numerics.norms import norm_of
 from ...numerics.streams import uniform
 from ...samplers.choose import choose_sampler
@@ -68,7 +68,7 @@ ATTACKERS: Mapping[str, tuple[Attacker, ...]] = {"L2": _L2, "Linf": _LINF}
 def attackers_of(given: Any, norm: Norm) -> tuple[Attacker, ...]:
     """Attackers by name, or as a dict name -> (model, eps) -> attack; None gives those of the norm.
 
-    Raises ConfigError for a name that the norm does not have.
+    Raises ConfigError for a name that the norm does not have, and for attacks in place of names.
 
     >>> [one.name for one in attackers_of(["PGDL2"], "L2")]
     ['PGDL2']
@@ -82,6 +82,14 @@ def attackers_of(given: Any, norm: Norm) -> tuple[Attacker, ...]:
         return tuple(known.values())
     if isinstance(given, Mapping):
         return tuple(Attacker(str(name), build) for name, build in given.items())
+    if isinstance(given, str):
+        raise ConfigError(f"attacks={given!r} is one name; give a list: [{given!r}]")
+    wrong = [type(one).__name__ for one in given if not isinstance(one, str)]
+    if wrong:
+        raise ConfigError(
+            f"attacks has {', '.join(wrong)} in place of names; an attack that is made already is "
+            "of one model and radius: give a dict of name -> f(model, eps) -> attack"
+        )
     odd = [name for name in given if name not in known]
     if odd:
         raise ConfigError(
@@ -104,9 +112,12 @@ def candidates(
         attack: Any = attacker.build(target, eps)
         found = attack(images, labels) if images.numel() else images
     else:
-        found = run_attack(
-            lambda model: attacker.build(model, eps), target, images, labels, seed
-        )
+        try:
+            found = run_attack(
+                lambda model: attacker.build(model, eps), target, images, labels, seed
+            )
+        except BackendError as error:
+            raise BackendError(f"attack {attacker.name!r}: {error}") from error
     found = found.detach().to(images)
     return torch.where(found.isfinite(), found, images).clamp(0, 1)
 

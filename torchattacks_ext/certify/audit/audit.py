@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from scipy import stats
+from torch import Tensor
 
 from ...data.door import as_tensor, check_images, check_labels
-from ...errors import InputError
+from ...errors import ConfigError, InputError, StatusError
 from ...numerics.arguments import check_probabilities, parse_seed, parse_whole
 from ...numerics.ids import IdBook
 from ...results.base import codec
@@ -83,14 +84,16 @@ def audit(
 
     certifier: an Ellips, RandomizedSmoothing or SmoothedEllips, or the model that `certificates` of
     somebody else are about. images (N, ...) in [0, 1], labels (N,). certificates: of these images,
-    in their order; None certifies them first. attacks: names (L2: DeepFool, CW, PGDL2, MSA; Linf:
-    PGD, MSA) or a dict name -> f(model, eps) -> attack; None takes all of the norm. n_random:
-    random points of each ball that are asked as well. Of a smoothed certifier the victim is the
-    smoothed classifier: attacks climb the mean of a few noisy copies, and a candidate counts where
-    `predict` with n_draws answers otherwise at the level `level` / candidates; that it abstains is
-    no flip, and that the model itself flips is none either. seed: of attacks and points.
+    in their order, or found by `ids`; None certifies them first. attacks: names (L2: DeepFool, CW,
+    PGDL2, MSA; Linf: PGD, MSA) or a dict name -> f(model, eps) -> attack; None takes all of the
+    norm. n_random: random points of each ball that are asked as well, beside the image itself. Of a
+    smoothed certifier the victim is the smoothed classifier: attacks climb the mean of a few noisy
+    copies, and a candidate counts where `predict` with n_draws answers otherwise at the level
+    `level` / candidates; that it abstains is no flip, and that the model itself flips is none
+    either. seed: of attacks and points.
 
-    Raises InputError for data that do not fit, ConfigError for attacks that are not known. Cost:
+    Raises InputError for data that do not fit, ConfigError for attacks that are not known or none,
+    and for a model that does not certify. Cost:
     that of the attacks, and 15 forward row-passes a candidate to pull it near (n_draws each where
     the victim is smoothed).
 
@@ -107,27 +110,26 @@ def audit(
     n_random = parse_whole(n_random, "n_random", 0)
     pixels = check_images(as_tensor(images, "images"), BOUNDS, torch.float32)
     wanted = check_labels(labels, len(pixels))
-    keys = IdBook().given(ids) if ids is not None else None
-    if certificates is None:
-        certificates = certifier.certify(pixels, wanted, ids=ids)
-    if len(certificates) != len(pixels):
-        raise InputError(
-            f"{len(certificates)} certificates for {len(pixels)} images; give those of these "
-            "images, in their order"
-        )
-    keys = certificates.ids if keys is None else keys
+    if not len(pixels):
+        raise InputError("there are no images; give at least one")
+    certificates = _claims(certifier, certificates, pixels, wanted, ids)
     # a claim that is not a number claims nothing
     claimed = (certificates.label >= 0) & (certificates.radius > 0)
     rows = claimed.nonzero().flatten()
     norm = certificates.norm
     attackers = attackers_of(attacks, norm)
+    if not attackers and not n_random:
+        raise ConfigError(
+            "attacks is empty and n_random is 0: nothing would be tried, which finds nothing; name "
+            "an attack, or give n_random"
+        )
     tries = len(rows) * (n_random + sum(map(_tries, attackers)) + HALVINGS)
     victim = victim_of(certifier, n_draws, level, tries, batch_size)
     work = Work(
         victim,
         pixels[rows],
         certificates.label[rows],
-        keys[rows],
+        certificates.ids[rows],
         certificates.radius[rows],
         norm,
         seed,
@@ -135,6 +137,7 @@ def audit(
         victim.edge(pixels[rows], certificates.lipschitz[rows]),
     )
     if len(rows):
+        work.clean()
         for draw in range(n_random):
             work.random(draw)
         for attacker in attackers:
@@ -151,6 +154,39 @@ def audit(
     )
 
 
+def _claims(
+    certifier: Any, given: Certificates | None, pixels: Tensor, labels: Tensor, ids: Any
+) -> Certificates:
+    """The certificates of these images, in their order; made where none are given."""
+    if given is None:
+        if not callable(getattr(certifier, "certify", None)):
+            raise ConfigError(
+                f"{type(certifier).__name__} does not certify; give certificates= of these images, "
+                "or an Ellips, RandomizedSmoothing or SmoothedEllips"
+            )
+        made: Certificates = certifier.certify(pixels, labels, ids=ids)
+        return made
+    if not isinstance(given, Certificates):
+        raise StatusError(
+            f"certificates is {type(given).__name__}, expected Certificates; radii of others "
+            "become such by foreign_certificates()"
+        )
+    if len(given) != len(pixels):
+        raise InputError(
+            f"{len(given)} certificates for {len(pixels)} images; give those of these images, in "
+            "their order"
+        )
+    if ids is None:
+        return given
+    keys = IdBook().given(ids)
+    if bool((given.find(keys) < 0).any()):
+        raise InputError(
+            "ids are others than those of the certificates; give the ids with which the images "
+            "were certified, or none where the order is the same"
+        )
+    return given.select(keys)
+
+
 def _tries(attacker: Attacker) -> int:
     return 2 * len(FACTORS) if attacker.ranged else 2
 
@@ -163,7 +199,8 @@ def _allowed(certifier: Any, certificates: Certificates, n: int) -> int:
 
 
 def _lines(found: Audit) -> Iterable[str]:
-    verdict = "sound" if found.sound else "BROKEN"
+    verdict = "sound" if found.n else "nothing claimed"
+    verdict = verdict if found.sound else "BROKEN"
     yield (
         f"{verdict}: {found.n} certificates of {found.claim} ({found.tier}, {found.norm}), about "
         f"{found.victim}; {len(found.broken)} changed inside, {found.allowed} allowed"
@@ -175,11 +212,13 @@ def _lines(found: Audit) -> Iterable[str]:
             "done it, which these radii leave out; encoder_slack= covers that"
         )
     for line in found.table:
-        yield (
-            f"  {line.attack}: {line.changed} of {line.tried} changed, {line.inside} inside; "
-            f"length / radius at least {line.least:.3g}, median {line.median:.3g}, "
-            f"quartiles {line.quartiles[0]:.3g} and {line.quartiles[1]:.3g}"
-        )
+        told = f"  {line.attack}: {line.changed} of {line.tried} changed, {line.inside} inside"
+        if line.least == line.least:  # nan: no change, or no finite radius
+            told += (
+                f"; length / radius at least {line.least:.3g}, median {line.median:.3g}, "
+                f"quartiles {line.quartiles[0]:.3g} and {line.quartiles[1]:.3g}"
+            )
+        yield told
     for flip in found.flips[:10]:
         yield (
             f"  {flip.attack} changed image {flip.image} at {flip.length:.6g}, inside its radius "

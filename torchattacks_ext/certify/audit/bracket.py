@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..._typing import Norm, Verdict
-from ...errors import InputError, StateError
+from ..._typing import NORMS, Norm, Verdict
+from ...errors import ConfigError, InputError, StateError, StatusError
 from ...numerics.arguments import check_confidence, parse_number
 from ...numerics.rates.binomial import clopper_pearson
 from ...results.attack import AttackResult
 from ...results.base import codec
 from ...results.certificates import TIERS, Certificates
 from ...results.prob_robustness import ProbRobustness
-
+from ...results.sample import Sample
 
 CONFIDENT = TIERS[1]
 
@@ -70,12 +70,12 @@ class Bracket:
 
 
 def bracket(
-    certificates: Iterable[Certificates],
-    attacked: Iterable[AttackResult],
+    certificates: Certificates | Iterable[Certificates],
+    attacked: AttackResult | Iterable[AttackResult],
     *,
     eps: float,
     norm: Norm,
-    tests: Iterable[ProbRobustness] = (),
+    tests: ProbRobustness | Iterable[ProbRobustness] = (),
     confidence: float = 0.95,
 ) -> Bracket:
     """Certified <= robust <= attacked at one radius, image by image.
@@ -91,8 +91,10 @@ def bracket(
     probability, which the message says. Raises InputError for results of other images. No row-pass.
     """
     check_confidence(confidence)
-    eps, sides = parse_number(eps, "eps"), list(certificates)
-    attacks, probes = list(attacked), list(tests)
+    if norm not in NORMS:
+        raise ConfigError(f"norm={norm!r} is not one of {NORMS}")
+    eps, sides = parse_number(eps, "eps"), _all(certificates, Certificates)
+    attacks, probes = _all(attacked, AttackResult), _all(tests, ProbRobustness)
     if not sides and not attacks:
         raise InputError("nothing to bracket; give certificates or attacks")
     ids = (sides or attacks)[0].ids
@@ -140,6 +142,18 @@ def bracket(
         open=int((left & ~proved).sum()),
         lines=tuple(lines),
     )
+
+
+def _all(given: Any, kind: type[Any]) -> list[Any]:
+    """One result or several; StatusError for those of another kind."""
+    found = [given] if isinstance(given, Sample) else list(given)
+    odd = sorted({type(one).__name__ for one in found if not isinstance(one, kind)})
+    if odd:
+        raise StatusError(
+            f"{', '.join(odd)} in place of {kind.__name__}; bracket(certificates, attacked, "
+            "tests=...) takes each kind by itself"
+        )
+    return found
 
 
 def _line(

@@ -18,7 +18,7 @@ FACTORS = (1.0, 2.0, 4.0)
 GROUPS, LEAST = 4, 10
 """Images are attacked in so many groups of like radii, at most, each of so many at least."""
 HALVINGS = 15
-RANDOM = "random points"
+RANDOM, CLEAN = "random points", "the images themselves"
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,14 @@ class Work:
         self.radius, self.norm, self.seed = radius, norm, seed
         self.least: dict[str, Tensor] = {}
         self.flips: list[Flip] = []
+
+    def clean(self) -> None:
+        """The images themselves, where asking is cheap: another answer there breaks a claim."""
+        if self.victim.cheap:
+            rows = torch.arange(len(self.ids))
+            wrong = rows[self._flipped(self.images, rows)]
+            if len(wrong):
+                self._note(CLEAN, wrong, torch.zeros(len(wrong), dtype=torch.float64))
 
     def random(self, draw: int) -> None:
         """One random point of each ball."""
