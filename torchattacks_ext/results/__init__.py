@@ -3,7 +3,7 @@
 `base` is what each is made of. A family a file: `accuracy`, `attack`, `prob_robustness` (with
 `claims` about the whole data set), `sensitivity` (with `correlation`), `certificates`, `stress`,
 `sweep`; `datasets`: of a set as a whole; `evaluation` holds one result a stage (`stages`). `heads`
-compares the heads of one trunk.
+compares the heads of one trunk. `monitor`: a reference, and what later images say beside it.
 """
 
 from .accuracy import Accuracy as Accuracy
