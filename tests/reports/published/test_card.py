@@ -73,6 +73,23 @@ def test_two_attacks_of_one_method_and_two_radii_stay_apart(fake: Any) -> None:
     assert found[2] == "strong: PGD, Linf, eps 0.0300001"
 
 
+def test_radii_that_print_alike_stay_apart(fake: Any) -> None:
+    """Words of equal length and radius: one group would mix two numbers."""
+    one = fake()
+    stages = [one.clean()]
+    for eps, left in ((8 / 255, 90), (8 / 255 * (1 + 3e-8), 80)):
+        settings = {"method": "PGD", "norm": "Linf", "eps": eps, "seed": 0}
+        stages.append(one.attack("x" * 70, left, settings=settings))
+    found = [f.condition for f in figures(one.report(*stages))]
+    assert len(set(found)) == 3 + 1 and found[2].endswith("(2)")
+
+
+def test_names_are_no_markup(hub: Any, fake: Any) -> None:
+    text = render_card(fake().full(f"<b>[x](y) {END}"))
+    body = text.split("---\n", 2)[2]
+    assert "<b>" not in body and body.count(END) == 1 and "\\[x\\]" in body
+
+
 def test_an_attack_that_did_not_finish_has_no_number(fake: Any) -> None:
     one = fake()
     report = one.report(one.clean(), one.attack("PGD", 80, failed=3))
@@ -170,6 +187,7 @@ def test_a_page_without_metadata_becomes_a_card(
         ("---\na: [\n---\n", "cannot be read"),
         (f"---\na: 1\n---\n{BEGIN}\n", "once each"),
         (USERS.replace("value: 0.5", "value: 0.5\n      own: 1"), "cannot write back"),
+        ("---\nlanguage: no\n---\n", "put it in quotes"),
         (
             USERS.replace(
                 "---\n\n# My",
@@ -179,7 +197,7 @@ def test_a_page_without_metadata_becomes_a_card(
             "cannot write back",
         ),
     ],
-    ids=["index", "yaml", "marks", "keys", "models"],
+    ids=["index", "yaml", "marks", "keys", "truth", "models"],
 )
 def test_what_would_be_lost_is_refused(
     hub: Any, fake: Any, tmp_path: Path, old: str, words: str

@@ -13,7 +13,7 @@ from .reading import read_report
 
 def card(
     report: Annotated[Path, typer.Argument(help="report.json, or its folder.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The card. [README.md]")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Its file, say README.md.")],
     name: Annotated[
         str | None, typer.Option(help="Of the model. [as in the report]")
     ] = None,

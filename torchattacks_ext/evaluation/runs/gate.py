@@ -87,8 +87,8 @@ def gate(
     Each rule is about the exact one-sided lower bound (Clopper & Pearson 1934) of a share of
     images; that of `attacked_accuracy` bounds an upper bound of the robust accuracy. Fails closed:
     any stage that raised or was not run, an attack that raised on some images, images that were not
-    reached or gave NaN scores, a stage of a rule that is missing, zero images, fewer than the policy
-    asks for, or a missing baseline make "error", never a pass.
+    reached or gave NaN scores, a stage of a rule that is missing, zero images, fewer than the
+    policy asks for, or a missing baseline make "error", never a pass.
     baseline: for rules with `drop`: an exact paired test finds no fall, all such rules at the
     policy's significance together. Raises ConfigError for a policy that is none.
     """
@@ -224,9 +224,7 @@ def _falls(
         return "no baseline was given, which a rule with drop needs"
     eps = next((rule.eps for rule in policy.rules if rule.drop and rule.eps), None)
     try:
-        return compare_runs(
-            baseline, report, significance=policy.significance, eps=eps
-        )
+        return compare_runs(baseline, report, significance=policy.significance, eps=eps)
     except TorchattacksExtError as error:
         return str(error)
 
@@ -248,7 +246,8 @@ def _fallen(rule: Rule, falls: PairedComparison | str, policy: Policy) -> Outcom
     fell = line.adjusted <= policy.significance
     words = (
         f"{line.lost} lost, {line.gained} gained of {line.n}: drop {line.drop:.4f}, p "
-        f"{line.adjusted:.3g} (Holm)"
+        f"{line.adjusted:.3g} (Holm over {len(falls.lines)} stages, level "
+        f"{policy.significance:g})"
     )
     state: State = "fail" if fell else "pass"
     return Outcome(name, state, words, line.drop, line.interval[0], 0.0, line.n)

@@ -68,7 +68,8 @@ class RunsTable:
 
     names: of the runs. columns: (stage, metric). cells: a row a run, None where it has no such
     stage. spreads: group name -> one :class:`Spread` a column, None where it is not known. ranks:
-    one :class:`Rank` a pair of columns. worst: the run with the least share in each column. cautions: what may not be compared.
+    one :class:`Rank` a pair of columns. worst: the run with the least share in each column.
+    cautions: what may not be compared.
     """
 
     names: tuple[str, ...]
@@ -212,7 +213,9 @@ def _ranks(
             ]
             first, second = [a for a, _ in pairs], [b for _, b in pairs]
             drop = float(np.mean(first) - np.mean(second)) if pairs else math.nan
-            names, value = (columns[i][0], columns[j][0]), rank_correlation(first, second)
+            names, value = (columns[i][0], columns[j][0]), rank_correlation(
+                first, second
+            )
             yield Rank(*names, value, len(pairs), drop)
 
 

@@ -56,7 +56,7 @@ def _origin(report: EvaluationReport) -> str:
     name = one_line(data.get("name") or "data without a name", 80)
     n = n_images(report) or 0
     ids = [
-        f"{what} SHA-256 `{one_line(digest, 64)}`"
+        f"{what} SHA-256 `{''.join(filter(str.isalnum, str(digest)))[:64]}`"
         for what, digest in (
             ("weights", model.get("sha256")),
             ("images", data.get("sha256")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...errors import InputError
@@ -75,7 +75,18 @@ def figures(report: EvaluationReport, confidence: float = 0.95) -> list[Figure]:
         if usable(stage) and stage.result is not None and len(stage.result):
             found += _of(stage, stage.result, report.plan, confidence)
     found += _worst(report, confidence)
-    return [one for one in found if math.isfinite(one.value)]
+    return _apart([one for one in found if math.isfinite(one.value)])
+
+
+def _apart(found: list[Figure]) -> list[Figure]:
+    """Conditions that words made equal (long names, radii of one printed value) get a number."""
+    seen: dict[str, int] = {}
+    kept = []
+    for one in found:
+        seen[one.condition] = number = seen.get(one.condition, 0) + 1
+        more = f"{one.condition} ({number})"
+        kept.append(one if number == 1 else replace(one, condition=more))
+    return kept
 
 
 def ball(settings: Mapping[str, Any]) -> str:

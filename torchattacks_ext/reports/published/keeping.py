@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import InputError
+from ..markdown import escape
 from ..words import one_line
 from .body import BEGIN, END
 
@@ -20,7 +21,7 @@ def opened(hub: Any, old: str | None, name: str) -> Any:
     Raises InputError where the old one cannot be read, or would lose results of others.
     """
     if old is None:
-        return hub.ModelCard(f"{_EMPTY}\n# {name}\n")
+        return hub.ModelCard(f"{_EMPTY}\n# {escape(name)}\n")
     card = _parsed(hub, old)
     _refuse_losses(card, _whole(old))
     return card
@@ -101,7 +102,15 @@ def _refuse_losses(card: Any, whole: str) -> None:
     import yaml
 
     head = whole[: len(whole) - len(card.text)].strip()
-    raw = yaml.safe_load(head.removeprefix("---").removesuffix("---")) or {}
+    head = head.removeprefix("---").removesuffix("---")
+    raw = yaml.safe_load(head) or {}
+    for key, text in (yaml.load(head, yaml.BaseLoader) or {}).items():  # texts alone
+        odd = _misread(text, raw.get(key))
+        if odd:
+            raise InputError(
+                f"the card that is there says {key}: {odd}, which YAML takes for a truth value and "
+                "huggingface_hub would write as one; put it in quotes"
+            )
     there = _known(raw.get("model-index") or [])
     if there != _known(card.data.to_dict().get("model-index") or []):
         raise InputError(
@@ -109,6 +118,18 @@ def _refuse_losses(card: Any, whole: str) -> None:
             "is (results of several models, keys of its own, or data sets that differ in their "
             "args alone); mend it, or replace the card with --force (force=True)"
         )
+
+
+def _misread(text: Any, value: Any) -> str:
+    """A word such as `no`, a language, that YAML 1.1 reads as a truth value; "" for none.
+
+    >>> _misread(["en", "no"], ["en", False]), _misread("true", True)
+    ('no', '')
+    """
+    if isinstance(text, list) and isinstance(value, list):
+        return next(filter(None, map(_misread, text, value)), "")
+    odd = isinstance(value, bool) and str(text).lower() not in ("true", "false")
+    return str(text) if odd else ""
 
 
 def _known(value: Any) -> Any:

@@ -36,8 +36,8 @@ def render_rmf(report: EvaluationReport) -> str:
             f"# Evidence for subcategories of the NIST AI RMF: {name}",
             NOTE,
             "\n".join(f"| {' | '.join(row)} |" for row in rows),
-            f"Wording: {SOURCE}. Places are JSON pointers (RFC 6901) into the report.json of this "
-            "evaluation.\n",
+            f"Wording: {SOURCE}. Places are JSON pointers (RFC 6901) into the report.json that "
+            "`evaluate --out` and `report --form json` write.\n",
         ]
     )
 
