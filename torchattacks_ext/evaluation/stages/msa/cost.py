@@ -13,7 +13,8 @@ _FOLLOWED = ("apgd-ce", "apgd-dlr")
 def passes_of(settings: MSASettings, n: int, n_classes: int = 10) -> float:
     """Row-passes of one image, forward and backward, that everything tries in vain.
 
-    n: of surrogates. n_classes: fewer than ten leave fewer to aim at. Lines for rows of which gradients say nothing (gate 0) are not counted.
+    n: of surrogates. n_classes: fewer than ten leave fewer to aim at. Lines for rows of which
+    gradients say nothing (gate 0) are not counted.
 
     >>> passes_of(MSASettings(eps=0.1, norm="Linf", version="quick"), 0)
     600.0
@@ -40,7 +41,9 @@ def _line(name: str, steps: int) -> AttackSpec:
 
 
 def _passes(line: AttackSpec, most: int) -> float:
-    """One line on one model, at most so many targets; a step of FAB-T asks twice forward, one of FAB for ten gradients."""
+    """One line on one model, at `most` so many targets; a step of FAB-T asks twice forward, one of
+    FAB for ten gradients.
+    """
     targets = min(line.targets, most)
     each = {
         "noise": line.steps,
