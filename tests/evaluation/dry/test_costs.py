@@ -47,6 +47,14 @@ def test_of_one_image_that_withstands_everything(
     assert found == pytest.approx(passes) if passes is not None else found is None
 
 
+def test_fewer_classes_leave_fewer_to_aim_at() -> None:
+    _, auto, fim, fool = built("autoattack", "fim", "DeepFool")
+    for stage, ten, two in ((auto, 9780, 5716), (fim, 28.8, 5.76), (fool, 84, 28)):
+        for n_classes, passes in ((10, ten), (2, two)):
+            found = expected_passes(stage, 1, Shares(1.0, 1.0, n_classes))
+            assert found == pytest.approx(passes)
+
+
 def test_what_a_class_of_others_costs_is_unknown_and_no_error() -> None:
     stage = built("torchattacks:FGSM")[-1]
     assert expected_passes(stage, 50) is None and passes_per_image(stage) is None

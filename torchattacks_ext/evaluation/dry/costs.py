@@ -44,6 +44,8 @@ NEAR = 1.25
 """Draws of PRTest beside those of an image that never fails: some lie near the limit."""
 JVP = 1.2
 """Passes of the exact Fisher score beside those of a net whose Jacobian products come for one."""
+TEN = 10
+"""Classes for which a stage says what an image costs."""
 
 
 def expected_passes(stage: RowStage, n: int, seen: Shares = USUAL) -> float | None:
@@ -81,7 +83,7 @@ def _each(stage: RowStage, seen: Shares) -> float | None:
     if isinstance(stage, DiagnosticsStage):
         return seen.right * whole * (0.2 + 0.8 * seen.left)
     if isinstance(stage, FIMStage):
-        return JVP * whole
+        return JVP * whole * min(seen.n_classes, TEN) / TEN
     return whole
 
 
@@ -115,9 +117,9 @@ _COUNTS: Mapping[str, _Count] = {
     "SPSA": lambda a, s: 2.0 * a["nb_iter"] * a["nb_sample"] + 1,
     "PIFGSM": lambda a, s: 2.0 * a["num_iter_set"] + 1,
     "PIFGSMPP": lambda a, s: 2.0 * a["num_iter_set"] + 1,
-    "EADL1": lambda a, s: 1.35 * a["binary_search_steps"] * a["max_iterations"],
-    "EADEN": lambda a, s: 1.35 * a["binary_search_steps"] * a["max_iterations"],
-    "DeepFool": lambda a, s: (s.n_classes + 2.0) * min(a["steps"], 10),
+    "EADL1": lambda a, s: 0.9 * a["binary_search_steps"] * a["max_iterations"],
+    "EADEN": lambda a, s: 0.9 * a["binary_search_steps"] * a["max_iterations"],
+    "DeepFool": lambda a, s: (s.n_classes + 2.0) * min(a["steps"], 7),
     "FAB": lambda a, s: a["n_restarts"] * ((s.n_classes + 2.0) * a["steps"] + 4),
     "Square": _early,
 }
@@ -152,7 +154,7 @@ FIRST = 0.03
 
 def _msa(stage: MSAStage, seen: Shares) -> float | None:
     """Of one image, right or wrong."""
-    whole = stage.cost_per_image
+    whole = stage.cost_of(seen.n_classes)
     if whole is None:
         return None
     version = str(stage.settings.get("version"))

@@ -93,9 +93,14 @@ class MSAStage(RowStage):
     @property
     def cost_per_image(self) -> float | None:
         """Forward and backward row-passes of an image of ten classes that withstands everything."""
+        return self.cost_of(10)
+
+    def cost_of(self, n_classes: int) -> float | None:
+        """The same of an image of so many classes."""
         if self._asks:
             return None
-        return 2.0 + passes_of(self._probe.config, len(self._probe.surrogates))
+        n = len(self._probe.surrogates)
+        return 2.0 + passes_of(self._probe.config, n, n_classes)
 
     @property
     def notes(self) -> tuple[str, ...]:
