@@ -22,6 +22,7 @@ from typing import Annotated, Any
 import typer
 
 from .audit import data_audit
+from .claims import audit
 from .common import ReaderGone, one_line
 from .demo import demo
 from .doctor import doctor
@@ -54,6 +55,7 @@ for _command in (
     compare,
     gate,
     bracket,
+    audit,
     data_audit,
     methods,
     doctor,

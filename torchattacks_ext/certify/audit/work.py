@@ -163,10 +163,9 @@ class Work:
         radius = self.radius[rows]
         inside = length <= radius if self.closed else length < radius
         for row, size in zip(rows[inside].tolist(), length[inside].tolist()):
-            radius = float(self.radius[row])
-            edge = float(self.edge[row])
-            rounded = edge > 0 and size >= radius - edge
-            self.flips.append(Flip(int(self.ids[row]), name, size, radius, rounded))
+            said, edge = float(self.radius[row]), float(self.edge[row])
+            rounded = edge > 0 and size >= said - edge
+            self.flips.append(Flip(int(self.ids[row]), name, size, said, rounded))
 
     def told(self) -> Iterable[Tightness]:
         """A line an attack, and one over all."""
