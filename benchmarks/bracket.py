@@ -6,7 +6,7 @@ MSA leaves (own engine, version "fast"), and PRTest at tolerance .01 beside them
 and radius make one bracket; the shares of a model are those of its brackets together. An image that
 is certified and broken stops the run with exit code 2, both sides named; what was finished is kept.
 
-`--plant` calls the first row robust that the attack breaks, to see that it is caught.
+`--plant` calls a falsified row of the last model robust, to see that it is caught.
 
 Run: TAX_DATA=... python benchmarks/bracket.py [--only mnist_mlp_set] [--plant]
 """
@@ -89,8 +89,8 @@ def one(model: nn.Module, eps: float, rows: list[dict[str, Any]]) -> dict[str, A
 
 
 def planted(groups: dict[str, Any]) -> None:
-    """Call the first falsified row robust."""
-    for per_eps in groups.values():
+    """Call a falsified row of the last model that has one robust."""
+    for per_eps in reversed(list(groups.values())):
         for row in (row for rows in per_eps.values() for row in rows):
             if row["verdict"] == "falsified":
                 row["verdict"] = "robust"

@@ -22,6 +22,7 @@ from typing import Annotated, Any
 import typer
 
 from .audit import data_audit
+from .claims import audit
 from .common import ReaderGone, one_line
 from .demo import demo
 from .doctor import doctor
@@ -51,7 +52,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "terminal_width": 80},
 )
 _RUNS = (report, compare, gate, bracket, card)
-for _command in (demo, evaluate, merge, *_RUNS, data_audit, methods, doctor):
+for _command in (demo, evaluate, merge, *_RUNS, audit, data_audit, methods, doctor):
     app.command()(_command)
 app.add_typer(plan)
 app.add_typer(monitor)

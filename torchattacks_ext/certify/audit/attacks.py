@@ -136,20 +136,18 @@ def sampled(
     return (images + step * radius.to(images).reshape(shape)).clamp(0, 1)
 
 
-def shortened(
-    images: Tensor, found: Tensor, radius: Tensor, norm: Norm
+def along(
+    images: Tensor, found: Tensor, share: Tensor, norm: Norm
 ) -> tuple[Tensor, Tensor]:
-    """Candidates moved along their segments into the balls (N,), and their lengths, float64.
+    """Points at `share` (N,) of the way to candidates, in [0, 1], and their lengths, float64.
 
-    Strictly inside: lengths are a relative 1e-6 below the radius where they were beyond it.
+    >>> start, end = torch.zeros(1, 2), torch.tensor([[0.6, 0.8]])
+    >>> there, length = along(start, end, torch.tensor([0.5]), "L2")
+    >>> length.item() == 0.5, along(start, end, torch.tensor([2.0]), "L2")[0].tolist()
+    (True, [[1.0, 1.0]])
     """
-    step = found.double() - images.double()
-    length = norm_of(step, norm).double()
-    share = torch.where(
-        length > radius, radius * (1 - 1e-6) / length.clamp(min=1e-300), 1.0
-    )
-    share = share.clamp(max=1.0)
     shape = (-1, *[1] * (images.dim() - 1))
-    inside = images.double() + step * share.reshape(shape)
-    moved = inside.to(images.dtype)
+    step = found.double() - images.double()
+    there = images.double() + step * share.double().reshape(shape)
+    moved = there.clamp(0, 1).to(images.dtype)
     return moved, norm_of(moved.double() - images.double(), norm).double()

@@ -20,7 +20,7 @@ from ..ellips.entrance import BOUNDS
 from ..smoothing.certifier import SmoothedCertifier
 from .attacks import Attacker, attackers_of
 from .victims import victim_of
-from .work import FACTORS, HALVINGS, Flip, Tightness, Work
+from .work import ASKS, FACTORS, HALVINGS_OF_DRAWS, Flip, Tightness, Work
 
 
 @dataclass(frozen=True)
@@ -86,16 +86,16 @@ def audit(
     somebody else are about. images (N, ...) in [0, 1], labels (N,). certificates: of these images,
     in their order, or found by `ids`; None certifies them first. attacks: names (L2: DeepFool, CW,
     PGDL2, MSA; Linf: PGD, MSA) or a dict name -> f(model, eps) -> attack; None takes all of the
-    norm. n_random: random points of each ball that are asked as well, beside the image itself. Of a
+    norm. What they find is asked as it is and at the edge of the ball in its direction, and pulled
+    near. n_random: random points of each ball that are asked as well, beside the image itself. Of a
     smoothed certifier the victim is the smoothed classifier: attacks climb the mean of a few noisy
     copies, and a candidate counts where `predict` with n_draws answers otherwise at the level
     `level` / candidates; that it abstains is no flip, and that the model itself flips is none
     either. seed: of attacks and points.
 
     Raises InputError for data that do not fit, ConfigError for attacks that are not known or none,
-    and for a model that does not certify. Cost:
-    that of the attacks, and 15 forward row-passes a candidate to pull it near (n_draws each where
-    the victim is smoothed).
+    and for a model that does not certify. Cost: that of the attacks, and 15 forward row-passes a
+    change to pull it near (4 times n_draws where the victim is smoothed, and n_draws a candidate).
 
     >>> from torchattacks_ext.certify import Ellips, EllipsHead, LipschitzBound
     >>> head = EllipsHead.from_parameters([[0.0], [1.0]], 1.0)
@@ -123,7 +123,8 @@ def audit(
             "attacks is empty and n_random is 0: nothing would be tried, which finds nothing; name "
             "an attack, or give n_random"
         )
-    tries = len(rows) * (n_random + sum(map(_tries, attackers)) + HALVINGS)
+    each = 1 + HALVINGS_OF_DRAWS
+    tries = len(rows) * each * (n_random + ASKS * sum(map(_tries, attackers)))
     victim = victim_of(certifier, n_draws, level, tries, batch_size)
     work = Work(
         victim,
@@ -188,7 +189,8 @@ def _claims(
 
 
 def _tries(attacker: Attacker) -> int:
-    return 2 * len(FACTORS) if attacker.ranged else 2
+    """How often it is run on an image."""
+    return len(FACTORS) if attacker.ranged else 1
 
 
 def _allowed(certifier: Any, certificates: Certificates, n: int) -> int:

@@ -109,7 +109,7 @@ def bracket(
         moved = table.converted(norm)
         held = moved.certified(eps)[_places(moved, ids)]
         who = str(table.settings.get("certifier", "certifier"))
-        more = " (converted from L2)" if moved is not table else ""
+        more = ", converted from L2" if moved is not table else ""
         other = table.tier == CONFIDENT and not _is_victim(table, attacks)
         side = "smoothed classifier" if other else "at least"
         lines.append(_line(who, table.tier + more, side, held, table, confidence))

@@ -81,7 +81,9 @@ def lirpa_certificates(
     with session(model):
         parts = [
             _proved(tool, model, some, right, asked)
-            for some, right in zip(pixels.split(batch_size), wanted.split(batch_size))
+            for some, right in zip(
+                torch.split(pixels, batch_size), torch.split(wanted, batch_size)
+            )
         ]
     book = IdBook()
     keys = book.given(ids) if ids is not None else book.assign(pixels, wanted, BOUNDS)

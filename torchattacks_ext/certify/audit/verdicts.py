@@ -167,6 +167,24 @@ def verdict_certificates(
     return replace(found, cost=Cost(0, 0, sum(s for s in spent if s >= 0)))
 
 
+def by_place(
+    rows: Iterable[Mapping[str, Any]], keys: torch.Tensor
+) -> list[Mapping[str, Any]]:
+    """The same rows, an id that is the place of an image in `keys` (N,), from 0, by its digits.
+
+    >>> by_place([{"id": "1"}, {"id": "cat"}], torch.tensor([7, 8]))
+    [{'id': '0000000000000008'}, {'id': 'cat'}]
+    """
+    digits = to_hex(keys)
+
+    def named(row: Mapping[str, Any]) -> Mapping[str, Any]:
+        name = str(row["id"])
+        place = int(name) if name.isdecimal() and len(name) < 16 else -1
+        return {**row, "id": digits[place]} if 0 <= place < len(digits) else row
+
+    return [named(row) for row in rows]
+
+
 def _places(ids: Any, keys: torch.Tensor) -> dict[str, int]:
     """Where each id stands, by its text and by its hexadecimal digits."""
     named = ids.tolist() if hasattr(ids, "tolist") else list(ids)
@@ -175,4 +193,4 @@ def _places(ids: Any, keys: torch.Tensor) -> dict[str, int]:
 
 
 def _like(places: Mapping[str, int]) -> str:
-    return f" (such as {next(reversed(places))!r})" if places else ""
+    return f" (such as {list(places)[-1]!r})" if places else ""

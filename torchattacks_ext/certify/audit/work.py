@@ -10,14 +10,17 @@ import torch
 from torch import Tensor
 
 from ..._typing import Norm
-from .attacks import Attacker, candidates, sampled, shortened
+from .attacks import Attacker, along, candidates, sampled
 from .victims import Victim
 
 FACTORS = (1.0, 2.0, 4.0)
 """Radii at which an attack that takes one is run, as multiples of the least of a group."""
 GROUPS, LEAST = 4, 10
 """Images are attacked in so many groups of like radii, at most, each of so many at least."""
-HALVINGS = 15
+HALVINGS, HALVINGS_OF_DRAWS = 15, 4
+"""By which a change is pulled to its image, where asking is cheap, and where it takes draws."""
+ASKS = 3
+"""Places in the direction of a candidate that are asked, each with its halvings."""
 RANDOM, CLEAN = "random points", "the images themselves"
 
 
@@ -91,7 +94,11 @@ class Work:
         """One random point of each ball."""
         finite = self.radius.clamp(max=_widest(self.images, self.norm))
         found = sampled(self.images, self.ids, finite, self.norm, self.seed, draw)
-        self._judge(RANDOM, torch.arange(len(self.ids)), found)
+        inside = torch.ones(len(found))
+        there, length = along(self.images, found, inside, self.norm)
+        # a point on the edge may round beyond it
+        rows = torch.arange(len(self.ids))[length < self.radius]
+        self._ask(RANDOM, rows, there[rows], length[rows])
 
     def attack(self, attacker: Attacker) -> None:
         """One attack on all rows, in groups of like radii where it takes one."""
@@ -112,47 +119,46 @@ class Work:
         self._judge(attacker.name, rows, found)
 
     def _judge(self, name: str, rows: Tensor, found: Tensor) -> None:
-        """Ask about candidates moved into their balls, and as they are where that is beyond."""
+        """Ask about candidates, about the edge of the ball in their direction, and further out.
+
+        Further out only where asking is dear, so that attacks stop as soon as a few draws change.
+        """
         images, radius = self.images[rows], self.radius[rows]
-        inside, length = shortened(images, found, radius, self.norm)
-        self._ask(name, rows, inside, length)
-        whole, far = shortened(
-            images, found, torch.full_like(radius, math.inf), self.norm
-        )
-        beyond = far >= radius
-        if bool(beyond.any()):
-            self._ask(name, rows[beyond], whole[beyond], far[beyond])
+        _, length = along(images, found, torch.ones(len(rows)), self.norm)
+        edge = torch.where(radius.isfinite(), radius * (1 - 1e-6) / length, 1.0)
+        shares = [edge, torch.ones_like(edge)]
+        if not self.victim.cheap:
+            shares.append(2 * edge.clamp(min=1))
+        moved = length > 0
+        for share in shares:
+            there, size = along(images[moved], found[moved], share[moved], self.norm)
+            self._ask(name, rows[moved], there, size)
 
     def _ask(self, name: str, rows: Tensor, found: Tensor, length: Tensor) -> None:
-        """Note what changed, pulled as near as it still does where asking is cheap."""
-        flipped = self._flipped(found, rows)
-        if self.victim.cheap and bool(flipped.any()):
-            found, length = self._pulled(found, rows, flipped)
-        self._note(name, rows[flipped], length[flipped])
+        """Note what changed, pulled near."""
+        hit = self._flipped(found, rows) if len(rows) else torch.zeros(0).bool()
+        if bool(hit.any()):
+            self._note(
+                name, rows[hit], self._pulled(found[hit], rows[hit], length[hit])
+            )
+        else:
+            self._note(name, rows[:0], length[:0])
 
     def _flipped(self, found: Tensor, rows: Tensor) -> Tensor:
         return self.victim.flipped(found, self.labels[rows], self.ids[rows])
 
-    def _pulled(
-        self, found: Tensor, rows: Tensor, flipped: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Candidates as near to their images as they are still answered otherwise."""
-        images = self.images[rows]
-        low, high = torch.zeros(len(rows)).double(), torch.ones(len(rows)).double()
-        shape = (-1, *[1] * (images.dim() - 1))
-        step = found.double() - images.double()
-
-        def at(share: Tensor) -> Tensor:
-            return (images.double() + share.reshape(shape) * step).to(images.dtype)
-
-        for _ in range(HALVINGS):
+    def _pulled(self, found: Tensor, rows: Tensor, length: Tensor) -> Tensor:
+        """Lengths as near to their images as candidates are still answered otherwise."""
+        images, best = self.images[rows], length
+        low = torch.zeros(len(rows), dtype=torch.float64)
+        high = torch.ones_like(low)
+        for _ in range(HALVINGS if self.victim.cheap else HALVINGS_OF_DRAWS):
             middle = (low + high) / 2
-            there = self._flipped(at(middle), rows) & flipped
-            high = torch.where(there, middle, high)
-            low = torch.where(there, low, middle)
-        return shortened(
-            images, at(high), torch.full_like(self.radius[rows], math.inf), self.norm
-        )
+            there, size = along(images, found, middle, self.norm)
+            hit = self._flipped(there, rows)
+            best = torch.where(hit, size, best)
+            high, low = torch.where(hit, middle, high), torch.where(hit, low, middle)
+        return best
 
     def _note(self, name: str, rows: Tensor, length: Tensor) -> None:
         """Changes of the images `rows`, of these lengths."""
@@ -163,10 +169,9 @@ class Work:
         radius = self.radius[rows]
         inside = length <= radius if self.closed else length < radius
         for row, size in zip(rows[inside].tolist(), length[inside].tolist()):
-            radius = float(self.radius[row])
-            edge = float(self.edge[row])
-            rounded = edge > 0 and size >= radius - edge
-            self.flips.append(Flip(int(self.ids[row]), name, size, radius, rounded))
+            said, edge = float(self.radius[row]), float(self.edge[row])
+            rounded = edge > 0 and size >= said - edge
+            self.flips.append(Flip(int(self.ids[row]), name, size, said, rounded))
 
     def told(self) -> Iterable[Tightness]:
         """A line an attack, and one over all."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ...certify.audit import Bracket, bracket, verdict_certificates
+from ...certify.audit import Bracket, bracket
+from ...certify.audit.verdicts import by_place, verdict_certificates
 from ...errors import InputError, StatusError
-from ...numerics.ids import to_hex
 from ...results.accuracy import Accuracy
 from ...results.attack import AttackResult
 from ...results.certificates import Certificates
@@ -48,7 +48,7 @@ def bracket_run(
         of = clean if clean is not None else next(iter((*attacks, *tables)), None)
         if of is None:
             raise InputError("the report has no images; run stages on them first")
-        rows = [_named(row, to_hex(of.ids)) for row in verdicts]
+        rows = by_place(verdicts, of.ids)
         claim = verdict_certificates(rows, of.reference, eps, norm=norm, ids=of.ids)
         tables = [claim, *tables]
     if not tables and not attacks:
@@ -77,10 +77,3 @@ def _reaches(table: Certificates, norm: Any, eps: float) -> bool:
     except (StatusError, InputError):
         return False
     return True
-
-
-def _named(row: Mapping[str, Any], digits: list[str]) -> Mapping[str, Any]:
-    """A row whose id is a place in the data, by the id of that image."""
-    name = str(row["id"])
-    place = int(name) if name.isdecimal() and len(name) < 16 else -1
-    return {**row, "id": digits[place]} if 0 <= place < len(digits) else row
