@@ -70,8 +70,8 @@ def check_batch(
         StateError: another model. ConfigError: settings, images prepared otherwise. InputError:
         data, another shape, too few images, features that are no numbers.
 
-    Cost: the row-passes of the fit an image; then no pass, half a second at most with m = 1,000, n
-    = 200 and 512 features.
+    Cost: the row-passes of the fit an image; then no pass, and .2 s with m = 1,000, n = 200 and 512
+    features.
 
     >>> from torchattacks_ext.evaluation.monitor import fit_reference
     >>> from torchattacks_ext.testing.props import balanced_net, example_images
