@@ -121,6 +121,20 @@ def test_memory_is_flat_in_the_number_of_checks(scene: Any) -> None:
 
 
 # ---------------------------------------------------------------------- what is refused
+class Unread(torch.utils.data.Dataset[torch.Tensor]):
+    """A set that counts how often it is asked."""
+
+    def __init__(self, n: int) -> None:
+        self.n, self.asked = n, 0
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, place: int) -> torch.Tensor:
+        self.asked += 1
+        return torch.zeros(1, 8, 8)
+
+
 class Odd(nn.Module):
     """The net, with something wrong for images that are darker than .2."""
 
@@ -153,8 +167,13 @@ def test_images_that_cannot_be_judged_are_errors(scene: Any) -> None:
     net, known, new, reference = scene
     with pytest.raises(InputError, match="shape .1, 4, 4., those of the reference"):
         check_batch(reference, net, new[:, :, :4, :4])
-    with pytest.raises(InputError, match="here are 5: so few would pass"):
-        check_batch(reference, net, new[:5])
+    for few in (new[:5], [new[:5]], iter([new[:3], new[3:5]])):
+        with pytest.raises(InputError, match="here are 5: so few would pass"):
+            check_batch(reference, net, few)
+    unread = Unread(5000)
+    with pytest.raises(InputError, match="here are 5,000; take n=4000"):
+        fit_reference(net, unread)
+    assert unread.asked == 0  # known before any pass
     with pytest.raises(InputError, match="no images"):
         check_batch(reference, net, [])
     with pytest.raises(InputError, match="40 of 60 images are in the reference"):

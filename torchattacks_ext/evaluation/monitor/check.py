@@ -93,17 +93,10 @@ def check_batch(
     how = How.of(reference.settings, dict(prepared or {}), batch_size)
     refuse_other_model(reference, model, tag)
     like = reference.settings
-    seen = measure(model, data, how, n=n, like=like, progress=progress)
+    seen = measure(
+        model, data, how, n=n, like=like, allowed=_check_size, progress=progress
+    )
     refuse_other_features(reference, seen)
-    if not LEAST <= len(seen) <= MOST_ROWS:
-        raise InputError(
-            f"a batch has {LEAST} to {MOST_ROWS:,} images, here are {len(seen):,}: "
-            + (
-                "so few would pass whatever they show; wait for more, or look at a stream"
-                if len(seen) < LEAST
-                else f"give n={MOST_ROWS}, or parts of it as a stream"
-            )
-        )
     found = held(reference, seen, significance, permutations, seed)
     warn_flags(found.flags)
     return found
@@ -169,6 +162,19 @@ def held(
         cost=seen.cost,
         provenance=seen.provenance,
     )
+
+
+def _check_size(n: int) -> None:
+    """InputError unless so many images can be a batch."""
+    if not LEAST <= n <= MOST_ROWS:
+        raise InputError(
+            f"a batch has {LEAST} to {MOST_ROWS:,} images, here are {n:,}: "
+            + (
+                "so few would pass whatever they show; wait for more, or look at a stream"
+                if n < LEAST
+                else f"give n={MOST_ROWS}, or parts of it as a stream"
+            )
+        )
 
 
 def about(reference: Reference) -> dict[str, Any]:
