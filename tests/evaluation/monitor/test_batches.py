@@ -99,6 +99,22 @@ def test_clean_splits_alarm_at_most_as_often_as_stated() -> None:
     assert alarms <= stats.binom.ppf(1 - 1e-6, runs, level)
 
 
+def test_other_last_digits_are_no_shift() -> None:
+    """A dead feature is 0.3 on one device and 0.3 + 1e-7 on another: whole batches differ there."""
+    rng = np.random.default_rng(1)
+    x, y = (torch.from_numpy(rng.normal(size=(n, 4))).float() for n in (200, 50))
+    x[:, 2], y[:, 2] = 0.3, 0.3 + 1e-7
+    known = Reference(features=x, scores=x[:, 0].double(), ids=torch.arange(200))
+    facts: Any = {"place": "", "shape": (), "flags": ()}
+    ids = torch.arange(1000, 1050)
+    seen = measured_as(features=y, scores=y[:, 0].double(), ids=ids, **facts)
+    assert not held(known, seen, 0.01, 299, 0).alarm
+    y[:, 2] = 0.5
+    seen = measured_as(features=y, scores=y[:, 0].double(), ids=ids, **facts)
+    found = held(known, seen, 0.01, 299, 0)
+    assert [one.feature for one in found.moved] == [2]
+
+
 def measured_as(**parts: Any) -> Any:
     from torchattacks_ext.evaluation.monitor.measured import Measured
 
