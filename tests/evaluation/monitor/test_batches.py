@@ -99,6 +99,22 @@ def test_clean_splits_alarm_at_most_as_often_as_stated() -> None:
     assert alarms <= stats.binom.ppf(1 - 1e-6, runs, level)
 
 
+def test_other_last_digits_are_no_shift() -> None:
+    """A dead feature is 0.3 on one device and 0.3 + 1e-7 on another: whole batches differ there."""
+    rng = np.random.default_rng(1)
+    x, y = (torch.from_numpy(rng.normal(size=(n, 4))).float() for n in (200, 50))
+    x[:, 2], y[:, 2] = 0.3, 0.3 + 1e-7
+    known = Reference(features=x, scores=x[:, 0].double(), ids=torch.arange(200))
+    facts: Any = {"place": "", "shape": (), "flags": ()}
+    ids = torch.arange(1000, 1050)
+    seen = measured_as(features=y, scores=y[:, 0].double(), ids=ids, **facts)
+    assert not held(known, seen, 0.01, 299, 0).alarm
+    y[:, 2] = 0.5
+    seen = measured_as(features=y, scores=y[:, 0].double(), ids=ids, **facts)
+    found = held(known, seen, 0.01, 299, 0)
+    assert [one.feature for one in found.moved] == [2]
+
+
 def measured_as(**parts: Any) -> Any:
     from torchattacks_ext.evaluation.monitor.measured import Measured
 
@@ -121,6 +137,20 @@ def test_memory_is_flat_in_the_number_of_checks(scene: Any) -> None:
 
 
 # ---------------------------------------------------------------------- what is refused
+class Unread(torch.utils.data.Dataset[torch.Tensor]):
+    """A set that counts how often it is asked."""
+
+    def __init__(self, n: int) -> None:
+        self.n, self.asked = n, 0
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, place: int) -> torch.Tensor:
+        self.asked += 1
+        return torch.zeros(1, 8, 8)
+
+
 class Odd(nn.Module):
     """The net, with something wrong for images that are darker than .2."""
 
@@ -153,8 +183,13 @@ def test_images_that_cannot_be_judged_are_errors(scene: Any) -> None:
     net, known, new, reference = scene
     with pytest.raises(InputError, match="shape .1, 4, 4., those of the reference"):
         check_batch(reference, net, new[:, :, :4, :4])
-    with pytest.raises(InputError, match="here are 5: so few would pass"):
-        check_batch(reference, net, new[:5])
+    for few in (new[:5], [new[:5]], iter([new[:3], new[3:5]])):
+        with pytest.raises(InputError, match="here are 5: so few would pass"):
+            check_batch(reference, net, few)
+    unread = Unread(5000)
+    with pytest.raises(InputError, match="here are 5,000; take n=4000"):
+        fit_reference(net, unread)
+    assert unread.asked == 0  # known before any pass
     with pytest.raises(InputError, match="no images"):
         check_batch(reference, net, [])
     with pytest.raises(InputError, match="40 of 60 images are in the reference"):

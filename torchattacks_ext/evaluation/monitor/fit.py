@@ -11,7 +11,7 @@ from ...data.door import Bounds
 from ...errors import InputError
 from ...models.scores import Key, Outputs
 from ...results.base.facts import warn_flags
-from ...results.monitor.reference import Reference
+from ...results.monitor.reference import Reference, check_size
 from .how import Features, How, Score
 from .measured import Measured, measure
 from .whose import known_as
@@ -77,7 +77,7 @@ def fit_reference(
         prepared=dict(prepared or {}),
     )
     whose = known_as(model, tag)  # refused before any pass
-    seen = measure(model, data, how, n=n, progress=progress)
+    seen = measure(model, data, how, n=n, allowed=check_size, progress=progress)
     _refuse_flat(seen, score)
     settings = how.facts() | {"place": seen.place, "shape": list(seen.shape)}
     found = Reference(

@@ -50,8 +50,7 @@ def look_at_stream(
 
     Args:
         state: a JSON file that keeps the process between looks; made by the first one. It is
-            replaced in one step, so that a look that is killed was no look. Its size does not grow
-            with the images.
+            replaced in one step, so that a look that is killed was no look. Its size is bounded.
         reference, model, data, n, batch_size, tag, prepared, progress: as for
             :func:`~.check.check_batch`; one image is enough.
         process, significance, seed: of the first look ("martingale", .01, 0); later ones take them

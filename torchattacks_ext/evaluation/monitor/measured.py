@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -62,15 +62,18 @@ def measure(
     *,
     n: int | None = None,
     like: Mapping[str, Any] | None = None,
+    allowed: Callable[[int], None] | None = None,
     progress: bool = False,
 ) -> Measured:
     """Features and scores of at most `n` images; labels are not looked at.
 
     data: images, (images, labels), Dataset, DataLoader or iterable of batches. like: settings of a
     reference, whose place of the features and shape of images are taken; None looks for them.
-    Raises InputError for data that cannot be read, images of several shapes or another one, and for
-    images without finite features or a score: none is left out unsaid. progress: show a bar. Cost:
-    a forward row-pass an image and those of the score; at most 108 to look at the model.
+    allowed: raises for a number of images that cannot be; asked before the pass where the number is
+    known, and after it. Raises InputError for data that cannot be read, images of several shapes or
+    another one, and for images without finite features or a score: none is left out unsaid.
+    progress: show a bar. Cost: a forward row-pass an image and those of the score; at most 108 to
+    look at the model.
     """
     left = None if n is None else parse_whole(n, "n", 1)
     started = time.perf_counter()
@@ -78,7 +81,9 @@ def measure(
         view = LogitsView(model, how.outputs, key=how.output_key)
         work = _Pass(view, how, like or {})
         stream = _opened(view, data, how)
-        total = stream.total if left is None else left
+        total = stream.total if left is None else min(left, stream.total or left)
+        if allowed is not None and total is not None:
+            allowed(total)
         with bar(total, "monitor", progress) as shown:
             for batch in stream:
                 whole = batch if left is None else cut(batch, left)
@@ -88,6 +93,8 @@ def measure(
                 left = None if left is None else left - len(whole)
                 if left == 0:
                     break
+    if allowed is not None and work.parts:
+        allowed(sum(len(ids) for _, _, ids in work.parts))
     if len(stream.shapes) > 1:
         raise InputError(
             f"images have the shapes {sorted(stream.shapes)[:3]}; give images of one"

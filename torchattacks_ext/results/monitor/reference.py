@@ -39,6 +39,22 @@ _DAMAGED = (
 )
 
 
+def check_size(m: int) -> None:
+    """Raises InputError unless so many images can be a reference.
+
+    >>> check_size(1000)
+    """
+    if not LEAST_ROWS <= m <= MOST_ROWS:
+        raise InputError(
+            f"a reference has {LEAST_ROWS} to {MOST_ROWS:,} images, here are {m:,}; "
+            + (
+                "take more"
+                if m < LEAST_ROWS
+                else f"take n={MOST_ROWS}, drawn at random"
+            )
+        )
+
+
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Reference:
     """Features and scores of clean images, by one model, that later ones are held against.
@@ -92,11 +108,7 @@ class Reference:
                 f"{m} rows of features, {len(self.scores)} scores and {len(self.ids)} ids do not "
                 "belong together"
             )
-        if not LEAST_ROWS <= m <= MOST_ROWS:
-            raise InputError(
-                f"a reference has {LEAST_ROWS} to {MOST_ROWS:,} images, here are {m:,}; "
-                + ("take more" if m < LEAST_ROWS else f"take n={MOST_ROWS}")
-            )
+        check_size(m)
         if not 1 <= d <= MOST_FEATURES:
             raise InputError(f"{d} features an image, expected 1 to {MOST_FEATURES:,}")
 
