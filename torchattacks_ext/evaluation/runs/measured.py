@@ -97,7 +97,8 @@ def worst_case(report: EvaluationReport) -> Measured | None:
     alive = report.survivors()
     if alive is None or clean is None:
         return None
-    known, settings = clean.clean_correct >= 0, {}
+    known = clean.clean_correct >= 0
+    settings: dict[str, Any] = {}
     counted, _ = report.worst_stages()
     for name in counted:
         result = report[name].result
