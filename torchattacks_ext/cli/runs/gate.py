@@ -23,9 +23,9 @@ def gate(
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> int:
-    """Hold a report against a policy of lower bounds; whatever is missing is no pass.
+    """Hold a report against a policy of lower bounds.
 
-    Exit 0: every rule holds (warnings too). 1: a rule failed. 2: one could not be
+    Whatever is missing is no pass. Exit 0: every rule holds (warnings too). 1: a rule failed. 2: one could not be
     judged: a stage raised or is missing, too few images, a number that is none.
     """
     from ...evaluation.runs import gate as judge

@@ -196,9 +196,7 @@ def _effective(report: EvaluationReport) -> Found:
 
 
 def _production(report: EvaluationReport) -> Found:
-    return [], [
-        "production: alerts of `torchattacks-ext monitor` are evidence of their own"
-    ]
+    return [], ["production: alerts of the command monitor are evidence of their own"]
 
 
 def _nothing(report: EvaluationReport) -> Found:
