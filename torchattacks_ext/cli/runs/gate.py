@@ -25,8 +25,9 @@ def gate(
 ) -> int:
     """Hold a report against a policy of lower bounds.
 
-    Whatever is missing is no pass. Exit 0: every rule holds (warnings too). 1: a rule failed. 2: one could not be
-    judged: a stage raised or is missing, too few images, a number that is none.
+    Whatever is missing is no pass. Exit 0: every rule holds (warnings too). 1: a rule
+    failed. 2: one could not be judged, or a stage raised, was skipped or did not
+    finish, too few images, NaN.
     """
     from ...evaluation.runs import gate as judge
     from ...evaluation.runs import read_policy
