@@ -30,10 +30,11 @@ def card(
         bool, typer.Option("--force", help="Replace a card that is there.")
     ] = False,
 ) -> int:
-    """Write a model card of Hugging Face, with every share in its metadata.
+    """Write a model card of Hugging Face.
 
-    Exit as the run did: 1 if a stage failed, 2 if the model raised; also 2 where
-    nothing was written.
+    Every share of images is in its metadata, under a condition of its own. Exit as the
+    run did: 1 if a stage failed, 2 if the model raised; also 2 where nothing was
+    written.
     """
     from ...errors import ConfigError
     from ...reports.published import save_card

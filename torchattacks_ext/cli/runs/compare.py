@@ -23,7 +23,7 @@ def compare(
         list[Path], typer.Argument(help="report.json, or folders with one.")
     ],
     significance: Annotated[
-        str, typer.Option(help="Chance of one false regression. [0.05]")
+        str, typer.Option(help="Chance of one false regression.")
     ] = "0.05",
     eps: Annotated[
         str | None, typer.Option(help="Radius of certified accuracy (L2). [none]")
@@ -36,7 +36,7 @@ def compare(
         bool, typer.Option("--table", help="A table also for two reports.")
     ] = False,
     form: Annotated[
-        str, typer.Option(help="text, markdown; of a table also latex, csv. [text]")
+        str, typer.Option(help="text, markdown; of a table also latex, csv.")
     ] = "text",
     json_: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> int:

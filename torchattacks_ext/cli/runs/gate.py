@@ -23,10 +23,11 @@ def gate(
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> int:
-    """Hold a report against a policy of lower bounds; whatever is missing is no pass.
+    """Hold a report against a policy of lower bounds.
 
-    Exit 0: every rule holds (warnings too). 1: a rule failed. 2: one could not be
-    judged: a stage raised or is missing, too few images, a number that is none.
+    Whatever is missing is no pass. Exit 0: every rule holds (warnings too). 1: a rule
+    failed. 2: one could not be judged, or a stage raised, was skipped or did not
+    finish, too few images, NaN.
     """
     from ...evaluation.runs import gate as judge
     from ...evaluation.runs import read_policy

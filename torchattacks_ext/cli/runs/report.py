@@ -36,11 +36,11 @@ def report(
     reports: Annotated[
         list[Path], typer.Argument(help="report.json, or folders with one.")
     ],
-    form: Annotated[str, typer.Option(help=f"{', '.join(FILES)}. [text]")] = "text",
+    form: Annotated[str, typer.Option(help=f"{', '.join(FILES)}.")] = "text",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A file, or a folder that is.")
     ] = None,
-    confidence: Annotated[str, typer.Option(help="Of the intervals. [0.95]")] = "0.95",
+    confidence: Annotated[str, typer.Option(help="Of the intervals.")] = "0.95",
     dataset: Annotated[
         str | None, typer.Option(help="Of card and claim: the data set. [its name]")
     ] = None,

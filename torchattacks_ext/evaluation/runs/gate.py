@@ -11,6 +11,7 @@ from ...errors import TorchattacksExtError
 from ...numerics.arguments import as_number
 from ...numerics.rates.binomial import lower_bound
 from ...results.base import codec
+from ...results.base.shares import without_copies
 from ...results.evaluation import EvaluationReport
 from .measured import WORST_CASE, Measured, measured, worst_case
 from .paired import PairedComparison, compare_runs
@@ -94,7 +95,7 @@ def gate(
     """
     checked = check_policy(policy)
     outcomes = [*_raised(report), *_demands(report, checked)]
-    falls = _falls(report, checked, baseline)
+    falls = {eps: _falls(report, checked, baseline, eps) for eps in _radii(checked)}
     for rule in checked.rules:
         try:
             outcomes += _judged(rule, report, checked)
@@ -177,7 +178,8 @@ def _judged(rule: Rule, report: EvaluationReport, policy: Policy) -> Iterator[Ou
             rule.name, "error", f"{n} images, the policy asks {policy.n}", n=n
         )
         return
-    low = float(lower_bound(k, n, 1 - policy.confidence))
+    least, _, left = without_copies(k, n, found.copies)
+    low = float(lower_bound(least, left, 1 - policy.confidence)) if left > 0 else 0.0
     if math.isnan(low):
         yield Outcome(rule.name, "error", "its bound is no number", n=n)
         return
@@ -193,14 +195,18 @@ def _judged(rule: Rule, report: EvaluationReport, policy: Policy) -> Iterator[Ou
         f"{k} of {n} images, lower bound {low:.4f} at {policy.confidence:.0%} is {sign} "
         f"{edge:g}"
     )
+    if found.copies:
+        words += f" ({found.copies} images are there again, counted at their worst)"
     yield Outcome(rule.name, state, words, k / n, low, edge, n)
 
 
 def _find(rule: Rule, report: EvaluationReport) -> Measured | str:
     """The stage of a rule, or why it cannot be judged."""
     if rule.stage == WORST_CASE:
-        found = worst_case(report)
-        return "no attack has a result" if found is None else found
+        whole = worst_case(report)
+        if whole is None:
+            return "no attack has a result"
+        return _other_radius(rule, report.plan.get("eps")) or whole
     stage = next((one for one in report.stages if one.name == rule.stage), None)
     if stage is None:
         names = ", ".join(one.name for one in report.stages) or "none"
@@ -211,26 +217,50 @@ def _find(rule: Rule, report: EvaluationReport) -> Measured | str:
     if found is None or found.metric != rule.metric:
         kind = "nothing of single images" if found is None else found.metric
         return f"stage {rule.stage!r} gives {kind}, not {rule.metric}"
-    return found
+    settings = {**stage.settings, **stage.result.settings}
+    return _other_radius(rule, settings.get("eps")) or found
+
+
+def _other_radius(rule: Rule, eps: Any) -> str:
+    """Why a rule is not about the ball of its stage; "" where it is."""
+    if (
+        rule.eps is None
+        or rule.metric == "certified_accuracy"
+        or _as_wanted(eps, rule.eps)
+    ):
+        return ""
+    return f"stage {rule.stage!r} ran at eps {eps}, the rule is about {rule.eps:g}"
+
+
+def _radii(policy: Policy) -> tuple[float | None, ...]:
+    """Radii of certified accuracy that rules with drop are about; one comparison each."""
+    own = [r.eps for r in policy.rules if r.drop and r.metric == "certified_accuracy"]
+    return tuple(dict.fromkeys(own)) or (None,)
 
 
 def _falls(
-    report: EvaluationReport, policy: Policy, baseline: EvaluationReport | None
+    report: EvaluationReport,
+    policy: Policy,
+    baseline: EvaluationReport | None,
+    eps: float | None,
 ) -> PairedComparison | str:
     """The paired comparison with the baseline, or why there is none."""
     if not any(rule.drop for rule in policy.rules):
         return "no rule asks for one"
     if baseline is None:
         return "no baseline was given, which a rule with drop needs"
-    eps = next((rule.eps for rule in policy.rules if rule.drop and rule.eps), None)
+    level = policy.significance / len(_radii(policy))
     try:
-        return compare_runs(baseline, report, significance=policy.significance, eps=eps)
+        return compare_runs(baseline, report, significance=level, eps=eps)
     except TorchattacksExtError as error:
         return str(error)
 
 
-def _fallen(rule: Rule, falls: PairedComparison | str, policy: Policy) -> Outcome:
+def _fallen(
+    rule: Rule, every: Mapping[float | None, PairedComparison | str], policy: Policy
+) -> Outcome:
     name = f"{rule.name}, drop"
+    falls = every.get(rule.eps, next(iter(every.values())))
     if isinstance(falls, str):
         return Outcome(name, "error", falls)
     line = next((one for one in falls.lines if one.stage == rule.stage), None)
@@ -243,11 +273,11 @@ def _fallen(rule: Rule, falls: PairedComparison | str, policy: Policy) -> Outcom
         return Outcome(
             name, "error", f"{line.n} common images, asked {policy.n}", n=line.n
         )
-    fell = line.adjusted <= policy.significance
+    fell = line in falls.regressions
     words = (
         f"{line.lost} lost, {line.gained} gained of {line.n}: drop {line.drop:.4f}, p "
         f"{line.adjusted:.3g} (Holm over {len(falls.lines)} stages, level "
-        f"{policy.significance:g})"
+        f"{falls.significance:g})"
     )
     state: State = "fail" if fell else "pass"
     return Outcome(name, state, words, line.drop, line.interval[0], 0.0, line.n)

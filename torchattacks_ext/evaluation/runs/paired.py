@@ -22,8 +22,6 @@ from ...results.base import codec
 from ...results.evaluation import EvaluationReport
 from .measured import Measured, measured, worst_case
 
-FREE = {"n_classes", "guarantee", "tier", "L", "L_kind", "L_source", "covariance"}
-"""Settings that the model decides, which may differ between two runs."""
 POWER = 0.95
 
 
@@ -35,7 +33,8 @@ class Line:
     (lost - gained) / n with its exact interval. p_value: one-sided, of "it did not fall"; adjusted:
     by Holm over all lines. detectable: the smallest drop that would have been found with
     probability .95 at this number of changed images, whatever the other lines say (at the
-    significance of the family divided by their number); nan for none.
+    significance of the family divided by their number); nan for none. copies: images that are
+    there again, counted at their worst in the interval and the p-values.
     """
 
     stage: str
@@ -49,6 +48,7 @@ class Line:
     p_value: float
     adjusted: float
     detectable: float
+    copies: int = 0
 
     @property
     def drop(self) -> float:
@@ -142,7 +142,7 @@ def compare_runs(
             **line,
             adjusted=float(p),
             detectable=smallest_drop(
-                line["lost"] + line["gained"],
+                max(line["lost"] + line["gained"] - line["copies"], 0),
                 line["n"],
                 significance / len(found),
                 POWER,
@@ -182,7 +182,7 @@ def _unlike(one: Measured, other: Measured | None, name: str) -> str:
     odd = sorted(
         key
         for key in one.settings.keys() | other.settings.keys()
-        if key not in FREE and one.settings.get(key) != other.settings.get(key)
+        if one.settings.get(key) != other.settings.get(key)
     )
     if one.metric != other.metric or odd:
         return f"other settings: {', '.join(odd) or 'another method'}"
@@ -193,6 +193,7 @@ def _counts(one: Measured, other: Measured) -> dict[str, Any]:
     rows, there = _common(one, other)
     old, new = one.right[rows].numpy(), other.right[there].numpy()
     n, (lost, gained) = len(old), paired_counts(old, new)
+    copies = min(max(one.copies, other.copies), n)
     return {
         "stage": one.name,
         "metric": one.metric,
@@ -201,9 +202,21 @@ def _counts(one: Measured, other: Measured) -> dict[str, Any]:
         "new": float(new.mean()) if n else 0.0,
         "lost": lost,
         "gained": gained,
-        "interval": drop_interval(lost, gained, n) if n else (-1.0, 1.0),
-        "p_value": drop_p_value(lost, gained),
+        "interval": _interval(lost, gained, n, copies),
+        # an image that comes again says nothing new: at worst every copy is one that was lost
+        "p_value": drop_p_value(max(lost - copies, 0), gained),
+        "copies": copies,
     }
+
+
+def _interval(lost: int, gained: int, n: int, copies: int) -> tuple[float, float]:
+    """Of the drop, whichever rows the copies are."""
+    left = n - copies
+    if not left:
+        return -1.0, 1.0
+    least = max(lost - copies, 0), min(gained, left)
+    most = min(lost, left), max(gained - copies, 0)
+    return drop_interval(*least, left)[0], drop_interval(*most, left)[1]
 
 
 def _common(one: Measured, other: Measured) -> tuple[Tensor, Tensor]:

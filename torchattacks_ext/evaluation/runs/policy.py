@@ -35,7 +35,8 @@ class Rule(BaseModel):
     """One demand: the lower bound of `metric` is at least `fail`, and better at least `warn`.
 
     metric: of :data:`~.measured.METRICS`. stage: its name in the report ("worst_case" for the worst
-    over all). eps: radius of certified accuracy. fail, warn: shares in [0, 1]. drop: of a rule
+    over all). eps: radius of certified accuracy; of other metrics that which the stage must have
+    run at (of the worst case: the plan). fail, warn: shares in [0, 1]. drop: of a rule
     beside a baseline: True demands that a paired test finds no fall.
     """
 
@@ -61,6 +62,8 @@ class Rule(BaseModel):
             raise ConfigError(
                 f"warn={self.warn} must be at least fail={self.fail}: a warning comes first"
             )
+        if self.metric == "clean_accuracy" and self.eps is not None:
+            raise ConfigError("clean_accuracy has no radius; leave out eps=")
         if self.metric == "certified_accuracy" and self.eps is None:
             raise ConfigError("certified_accuracy needs eps=, a radius")
         return self

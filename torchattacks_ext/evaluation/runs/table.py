@@ -12,8 +12,8 @@ from scipy import stats
 
 from ...errors import InputError
 from ...numerics.arguments import check_confidence
-from ...numerics.rates.binomial import clopper_pearson
 from ...results.base import codec
+from ...results.base.shares import share_between
 from ...results.evaluation import EvaluationReport
 from .measured import Measured, measured, worst_case
 
@@ -173,8 +173,8 @@ def _cell(one: Measured | None, confidence: float) -> Cell | None:
         return None
     k, n = one.n_right, len(one)
     late = int((~one.known).sum())
-    low = float(clopper_pearson(k, n, confidence)[0])
-    high = float(clopper_pearson(k + late, n, confidence)[1])
+    doubt = one.doubt or None
+    _, (low, high) = share_between(k, late, n, confidence, doubt, one.copies)
     return Cell(k, n, low, high)
 
 
@@ -242,7 +242,7 @@ def _cautions(
         known = [row[key] for row in rows if key in row]
         if len(known) < len(rows):
             yield f"{key[0]}: {len(rows) - len(known)} runs have no such stage"
-        if len({str(sorted(_comparable(one).items())) for one in known}) > 1:
+        if len({str(sorted(one.settings.items())) for one in known}) > 1:
             yield f"{key[0]}: runs have different settings"
         late = [one.lacks for one in known if one.lacks]
         if late:
@@ -250,9 +250,3 @@ def _cautions(
     for report in reports:
         for stage in report.failed:
             yield f"{report.name}: stage {stage.name} raised, and is in no column"
-
-
-def _comparable(one: Measured) -> dict[str, Any]:
-    from .paired import FREE
-
-    return {key: value for key, value in one.settings.items() if key not in FREE}

@@ -195,6 +195,10 @@ def _effective(report: EvaluationReport) -> Found:
     return found, lacks
 
 
+def _production(report: EvaluationReport) -> Found:
+    return [], ["production: alerts of the command monitor are evidence of their own"]
+
+
 def _nothing(report: EvaluationReport) -> Found:
     return [], ["an evaluation of a model holds nothing of this"]
 
@@ -210,6 +214,7 @@ _RULES: dict[str, Callable[[EvaluationReport], Found]] = {
     "MEASURE 1.1": _selection,
     "MEASURE 2.1": _documented,
     "MEASURE 2.3": _performance,
+    "MEASURE 2.4": _production,
     "MEASURE 2.5": _valid,
     "MEASURE 2.6": _safe,
     "MEASURE 2.7": _secure,

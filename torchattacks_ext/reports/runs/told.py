@@ -52,6 +52,9 @@ def render_compared(found: PairedComparison, markdown: bool = False) -> str:
         f"not measured: {one_line(name)} ({one_line(why, 120)})"
         for name, why in found.missing
     ]
+    copies = max((line.copies for line in found.lines), default=0)
+    if copies:
+        notes.append(f"{copies} images are there again: counted at their worst")
     notes += [
         f"not compared: {one_line(name)} ({one_line(why, 120)})"
         for name, why in found.skipped
