@@ -27,7 +27,7 @@ from .pursuit import State, ball_of
 from .slope import Slope
 
 SHARE = 0.8
-MOST_AHEAD, ROWS_AHEAD, IN_VAIN = 8, 64, 0.2
+MOST_AHEAD, ROWS_AHEAD, IN_VAIN = 8, 64, 0.3
 """Queries that are made at once of a slot, rows of a batch filled so, and about twice the share
 that may be asked in vain: a small batch costs little less than a larger one."""
 BLOCK, MOST_DRAWN = 32, 2**22
@@ -53,7 +53,7 @@ class Square:
     """`queries` squares after the stripes, on images (N, C, H, W).
 
     One forward row-pass a query that changes a pixel; where slots are few, queries that follow one
-    by which the margin fell have been asked in vain, about 6 in 100. None of that changes what is
+    by which the margin fell have been asked in vain, about 8 in 100. None of that changes what is
     found.
     """
 
@@ -87,7 +87,7 @@ class Square:
         else:
             points = self._squares(state, age + np.arange(ahead)[:, None])
         new = self._new(state, points, age)
-        seen = self._asked(state, points, new)
+        seen, asked = self._asked(state, points, new)
         labels = state["label"].expand(ahead, n)
         margin = self._margin(seen, labels)
         falls = new & (margin < state["least"])
@@ -95,12 +95,12 @@ class Square:
         stop[-1] = True
         which = stop.long().argmax(0)  # the first query after which the next is another
         place = which, torch.arange(n, device=which.device)
-        points, seen = points[place], seen[place]
+        points, seen, falls = points[place], seen[place], falls[place]
         made = age * 0 + 1 if ahead < 2 else which.cpu().numpy() + 1
         if n <= ROWS_AHEAD and _on_host(points):
-            self.rate += 0.05 * (int(falls[place].sum()) / made.sum() - self.rate)
-            self.share += 0.05 * (float(new.double().mean()) - self.share)
-        self._take(state, points, seen, margin[place], falls[place])
+            self.rate += 0.05 * (int(falls.sum()) / made.sum() - self.rate)
+            self.share += 0.05 * (asked / (ahead * n) - self.share)
+        self._take(state, points, seen, margin[place], falls)
         age += made - 1
         return points, seen
 
@@ -120,15 +120,21 @@ class Square:
         first = torch.from_numpy(age == 0)
         return (points != state["x"]).flatten(2).any(2) | first
 
-    def _asked(self, state: State, points: Tensor, new: Tensor) -> Tensor:
-        """Logits (a, n, K) at points (a, n, ...), where nothing is new those of the slot's x."""
-        rows, which = points.flatten(0, 1), new.flatten()
-        if not _on_host(points) or bool(which.all()):
-            return self.slope.look(rows).view(*new.shape, -1)
+    def _asked(self, state: State, points: Tensor, new: Tensor) -> tuple[Tensor, int]:
+        """Logits (a, n, K) at points (a, n, ...), where nothing is new those of the slot's x; how
+        many were asked.
+        """
+        rows = points.flatten(0, 1)
+        if not _on_host(points):
+            return self.slope.look(rows).view(*new.shape, -1), len(rows)
+        which = new.flatten().nonzero().flatten()
+        if len(which) == len(rows):
+            return self.slope.look(rows).view(*new.shape, -1), len(rows)
         found = state["answer"].repeat(len(points), 1)
-        if bool(which.any()):
-            found[which] = self.slope.look(rows[which]).to(found.dtype)
-        return found.view(*new.shape, -1)
+        if len(which):
+            asked = self.slope.look(rows[which]).to(found.dtype)
+            found.index_copy_(0, which, asked)
+        return found.view(*new.shape, -1), len(which)
 
     def _margin(self, seen: Tensor, labels: Tensor) -> Tensor:
         """(a, n) of logits (a, n, K) and labels (a, n)."""
