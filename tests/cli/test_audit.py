@@ -72,6 +72,7 @@ def test_sound_data_end_with_0(run: Run, archive: Path) -> None:
         (["--test", "npz:{}", "--near", "2"], "near=2.0 is not in"),
         (["--test", "digits", "--n", "0"], "--n=0 must be"),
         (["--test", "digits", "--resize", "0"], "--resize=0 must be"),
+        (["--test", "digits", "--resize", "8"], "no split is one of these"),
         (["--data", "npz:a.npz", "--download"], "are for splits by name"),
         (["--test", "torchvision:CIFAR10", "--data-root", "no"], "--download"),
         (["--data", "npz:a.npz", "--resize", "8"], "--resize is for"),

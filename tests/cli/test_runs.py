@@ -88,6 +88,8 @@ def test_what_cannot_be_read_is_exit_2_in_one_line(
 ) -> None:
     bad = tmp_path / "bad.json"
     bad.write_text("{")
+    few = tmp_path / "few.yaml"
+    few.write_text("n: 0\nrules: [{metric: clean_accuracy, stage: clean, fail: 0}]")
     a = str(files["a"])
     for args, words in [
         (["compare", a], "at least two"),
@@ -95,9 +97,12 @@ def test_what_cannot_be_read_is_exit_2_in_one_line(
         (["compare", a, str(bad)], "bad.json"),
         (["compare", a, a, "--form", "word"], "'word'"),
         (["compare", a, a, "--form", "csv"], "--table"),
+        (["compare", a, a, "--eps", "-1"], "--eps -1 must be a radius >= 0"),
+        (["compare", a, a, "--significance", "2"], "significance=2.0 is not in"),
         (["compare", a, a, "--table", "--seeds", "x"], "GROUP=RUN"),
         (["gate", a, "--policy", str(tmp_path / "none.yaml")], "cannot be read"),
         (["gate", a, "--policy", str(bad)], "bad.json"),
+        (["gate", a, "--policy", str(few)], "n=0: must be a number >= 1"),
     ]:
         assert main(args) == 2, args
         err = capsys.readouterr().err

@@ -76,6 +76,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "near key": (plan(stage=[]), "did you mean 'stages'"),
     "no eps": ({"stages": []}, "'eps' is missing"),
     "no stages": ({"eps": 0.1}, "'stages' is missing"),
+    "no stage": (plan(stages=[3]), "stages.0=3: must be a name, say PGD, or keys"),
     "norm": (plan(norm="linf"), "norm='linf'.*'Linf', 'L2' or 'L1'"),
     "seed": (plan(seed=-1), "seed=-1: must be a whole number in 0 .. 2"),
     "large seed": (plan(seed=2**63), "seed=9223372036854775808: must be a whole"),

@@ -121,6 +121,12 @@ def _named(
 ) -> dict[str, tuple[Any, str]]:
     from ..data.named import RESIZED, load_data
 
+    if resize is not None and not any(
+        s.partition(":")[0] in RESIZED for s in specs.values()
+    ):
+        raise ConfigError(
+            f"--resize is for {', '.join(RESIZED)}, and no split is one of these; leave it out"
+        )
     found = {}
     for split, spec in specs.items():
         files = spec.partition(":")[0] in RESIZED

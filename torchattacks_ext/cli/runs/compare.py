@@ -54,6 +54,8 @@ def compare(
     if form not in FORMS:
         raise ConfigError(f"--form {form!r} is not one of {', '.join(FORMS)}")
     radius = None if eps is None else common.number(eps, "--eps")
+    if radius is not None and radius < 0:
+        raise ConfigError(f"--eps {eps} must be a radius >= 0, say 0.5 or 8/255")
     level = common.number(significance, "--significance")
     found = _named([read_report(path) for path in reports], reports)
     if len(found) > 2 or table or seeds is not None:

@@ -36,8 +36,10 @@ def mistakes(
         elif problem["type"] == "missing":
             said = f"{where!r} is missing" + _REMEDIES.get(where, "")
         else:
-            said = _SAY.get(where, "") if problem["type"] != "value_error" else ""
-            said = said or plain_words(problem)
+            said = plain_words(problem)
+            if problem["type"] != "value_error":
+                a_stage = len(steps) == 2 and steps[0] == "stages"
+                said = _SAY.get("stages.0" if a_stage else where, said)
             got = repr(problem.get("input"))[:60]
             if steps and not said.startswith(where):
                 said = f"{where}={got}: {said}"
@@ -83,6 +85,7 @@ _SAY = {
     "batch_size": "must be a whole number >= 1, the rows of one pass; leave it out for 256",
     "group_size": "must be a whole number >= 1, the rows an attack of torchattacks gets at once; "
     "leave it out for 100",
+    "stages.0": "must be a name, say PGD, or keys with one: {name: PGD, steps: 20}",
     "bounds": "must be a list (low, high), say [0, 1], or null where the data have no range",
 }
 _REMEDIES = {"eps": "; give the radius, say 8/255, or a threat_model"}
