@@ -147,6 +147,19 @@ def test_a_budget_ends_early_and_resume_goes_on(model, images):
         certifier(model, n=6401).certify(images, resume=part)
 
 
+def test_a_budget_for_two_images_of_a_batch_does_two(model, images):
+    whole = certifier(model, n=300).certify(images)
+    found = None
+    for done in (2, 4, 6):  # a run of many small budgets comes to its end
+        with pytest.warns(ReliabilityWarning, match="budget_spent"):
+            found = certifier(model, n=300).certify(
+                images, resume=found, max_queries=2 * 400 + 20
+            )
+        assert int(found.answered.sum()) == done
+    rest = certifier(model, n=300).certify(images, resume=found)
+    assert rest.digest() == whole.digest()
+
+
 def test_a_result_goes_to_disk_and_back(model, images):
     found = certifier(model, n=100, eps=0.1).certify(images)
     again = Certificates.from_dict(found.to_dict())

@@ -37,6 +37,21 @@ def test_all_hits_give_the_largest_published_radii(sigma, radius):
     assert float(f"{found:.3g}") == radius
 
 
+@pytest.mark.parametrize("sigma", ["0.12", "0.25", "0.50", "1.00"])
+def test_every_published_radius_is_one_of_the_formula(tax_data, sigma):
+    logs = np.load(tax_data / "smoothing_certify" / "cifar10_resnet110.npz")
+    log = logs[f"cohen10000_sigma{sigma}"].astype(float)
+    radius = log[log[:, 2] >= 0, 3]
+    counts = np.arange(50_000, 100_001)
+    known = smoothed_radius(counts, 100_000, 0.001, float(sigma))
+    digit = np.where(radius < 1, 5e-4, 5e-3)  # half of the last one, three are given
+    place = np.searchsorted(known, radius).clip(1, len(known) - 1)
+    gap = np.minimum(abs(known[place] - radius), abs(known[place - 1] - radius))
+    assert (gap <= digit * (1 + 1e-3)).all()
+    assert radius.max() - known[-1] == pytest.approx(0, abs=digit[radius.argmax()])
+    assert (log[log[:, 2] < 0, 3] == 0).all()
+
+
 def test_the_radius_grows_with_hits_and_is_0_up_to_a_half():
     hits = np.arange(0, 1001)
     radius = smoothed_radius(hits, 1000, 0.01, 0.5)

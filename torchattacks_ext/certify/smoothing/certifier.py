@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -209,9 +210,13 @@ class SmoothedCertifier(ABC):
         size = TOGETHER
         if self.config.eps is None:
             size = max(1, min(size, size * self.config.batch_size // self.config.n))
-        for start in range(0, len(batch), size):
-            places = torch.arange(start, min(start + size, len(batch)))
-            part = rows_at(batch, places)
+        start = 0
+        while start < len(batch):
+            most = min(size, len(batch) - start)
+            left = stream.budget.left if stream.budget is not None else math.inf
+            fits = int(min(most, left / self._least(1)))  # what there is room for
+            part = rows_at(batch, torch.arange(start, start + (fits or most)))
+            start += len(part)
             if not stream.allows(self._least(len(part))):
                 yield _unreached(part)
                 continue
