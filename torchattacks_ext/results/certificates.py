@@ -188,7 +188,7 @@ class Certificates(Sample):
 
     # ------------------------------------------------------------------ shares
     def certified(self, eps: float) -> Tensor:
-        """(N,) bool: right, and provably so within `eps` (radius > eps, the balls being open).
+        """(N,) bool: right, and provably so within `eps`: radius > eps, >= if `closed`.
 
         Raises ConfigError for eps < 0, InputError where labels are missing.
         """

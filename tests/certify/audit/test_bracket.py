@@ -85,5 +85,11 @@ def test_other_balls_and_other_images_are_refused(parts, model, images):
     other = model.certify(images[:3], [0, 0, 0], ids=[1, 2, 3])
     with pytest.raises(InputError, match="other images"):
         bracket([parts[0], other], [parts[1]], eps=EPS, norm="L2")
+    wide = PRTest(
+        model, eps=EPS, norm="L2", sampler={"name": "gaussian", "sigma": 0.1}, n_max=800
+    )
+    drawn = wide.measure(images, parts[1].reference, ids=list(range(12)))
+    with pytest.raises(InputError, match="'gaussian', whose changes leave the ball"):
+        bracket([parts[0]], [parts[1]], eps=EPS, norm="L2", tests=[drawn])
     with pytest.raises(InputError, match="nothing to bracket"):
         bracket([], [], eps=EPS, norm="L2")

@@ -18,6 +18,7 @@ from ...results.base import codec
 from ...results.certificates import TIERS, Certificates
 from ...results.prob_robustness import ProbRobustness
 from ...results.sample import Sample
+from ...results.stages.worst import leaves_the_ball
 
 CONFIDENT = TIERS[1]
 
@@ -189,6 +190,12 @@ def _same_ball(result: Any, eps: float, norm: str) -> None:
     if own[0] is None or abs(float(own[0]) - eps) > 1e-12 or own[1] != norm:
         raise InputError(
             f"{type(result).__name__} is of {own[1]} eps {own[0]}, the bracket of {norm} eps "
+            f"{eps:g}; all lines share one ball"
+        )
+    if leaves_the_ball(result, {"eps": eps, "norm": norm}):
+        law = (result.settings.get("sampler") or {}).get("name")
+        raise InputError(
+            f"{type(result).__name__} draws by {law!r}, whose changes leave the ball of {norm} eps "
             f"{eps:g}; all lines share one ball"
         )
 

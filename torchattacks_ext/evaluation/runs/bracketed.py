@@ -13,6 +13,7 @@ from ...results.attack import AttackResult
 from ...results.certificates import Certificates
 from ...results.evaluation import EvaluationReport
 from ...results.prob_robustness import ProbRobustness
+from ...results.stages.worst import leaves_the_ball
 
 
 def bracket_run(
@@ -66,6 +67,8 @@ def _those(results: Iterable[Any], kind: type[Any]) -> Iterator[Any]:
 
 
 def _in_ball(result: Any, norm: str, eps: float) -> bool:
+    if leaves_the_ball(result, {"eps": eps, "norm": norm}):
+        return False
     own = result.settings.get("eps"), result.settings.get("norm")
     return own[0] is not None and abs(float(own[0]) - eps) <= 1e-12 and own[1] == norm
 
