@@ -175,3 +175,11 @@ def test_a_policy_demands_attacks_versions_and_images() -> None:
         ({"stage": "msa"}, 2),
     ]:
         assert gate(whole, {"rules": rules, "require": [demand]}).code == code, demand
+
+
+def test_a_demand_needs_all_rows_whatever_the_flags_say(wrong: Any) -> None:
+    half = wrong["half of an attack crashes"]
+    bare = type(half)(half.name, half.plan, {}, half.data, half.stages)
+    policy = {"rules": [RULES["clean"]], "require": [{"stage": "crash"}]}
+    found = gate(bare, policy)
+    assert found.code == 2 and "20 of 40 images" in render_gate(found)

@@ -140,8 +140,10 @@ def _demands(report: EvaluationReport, policy: Policy) -> Iterator[Outcome]:
             for key, wanted in demand.settings.items()
             if not _as_wanted(settings.get(key), wanted)
         }
-        n = len(found.result)
-        if odd:
+        n, whole = len(found.result), measured(found)
+        if whole is not None and whole.lacks:
+            yield Outcome(name, "error", whole.lacks, n=n)
+        elif odd:
             yield Outcome(
                 name, "error", f"ran with {odd}, required {demand.settings}", n=n
             )
