@@ -20,7 +20,6 @@ from .sets.told import sets_told
 from .stress import stress_told
 from .words import confidence_text, cost_text, count
 from .words import escape as escape
-from .words import one_line
 
 
 def render_markdown(reports: Reports, *, confidence: float = 0.95) -> str:
