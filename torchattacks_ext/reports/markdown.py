@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 from ..results.evaluation import EvaluationReport
@@ -19,20 +18,8 @@ from .sets.cost import cost_told
 from .sets.page import Told
 from .sets.told import sets_told
 from .stress import stress_told
-from .words import confidence_text, cost_text, count, one_line
-
-_SPECIAL = re.compile(r"([\\`*_\[\]|~#$])")
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-
-
-def escape(text: str) -> str:
-    """Any text as itself on one line: no HTML, no table cell, no link, no emphasis.
-
-    >>> escape("a|b <script> [x](y)")
-    'a\\\\|b &lt;script&gt; \\\\[x\\\\](y)'
-    """
-    plain = "".join(_ENTITIES.get(char, char) for char in one_line(text, 2000))
-    return _SPECIAL.sub(r"\\\1", plain)
+from .words import confidence_text, cost_text, count
+from .words import escape as escape
 
 
 def render_markdown(reports: Reports, *, confidence: float = 0.95) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
@@ -14,6 +15,8 @@ _BIDI = frozenset(
     "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )
 _LIMIT = 500
+_SPECIAL = re.compile(r"([\\`*_\[\]|~#$])")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def one_line(value: object, limit: int = _LIMIT) -> str:
@@ -33,6 +36,16 @@ def one_line(value: object, limit: int = _LIMIT) -> str:
             kept.append(char)
     text = " ".join("".join(kept).split())
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def escape(text: str) -> str:
+    """Any text as itself on one line of Markdown: no HTML, no table cell, no link, no emphasis.
+
+    >>> escape("a|b <script> [x](y)")
+    'a\\\\|b &lt;script&gt; \\\\[x\\\\](y)'
+    """
+    plain = "".join(_ENTITIES.get(char, char) for char in one_line(text, 2000))
+    return _SPECIAL.sub(r"\\\1", plain)
 
 
 def count(number: int) -> str:

@@ -14,7 +14,10 @@ from torch import nn
 
 from torchattacks_ext import evaluate
 from torchattacks_ext.cli.main import main
-from torchattacks_ext.errors import ModelContractError, ReliabilityWarning
+from torchattacks_ext.errors import (
+    ModelContractError,
+    ReliabilityWarning,
+)
 from torchattacks_ext.evaluation.runs import compare_runs, gate
 from torchattacks_ext.reports import render_json
 from torchattacks_ext.reports.runs import render_compared, render_gate

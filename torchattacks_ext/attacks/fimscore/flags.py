@@ -94,9 +94,9 @@ def fim_flags(
     if carried_by_few(lam):
         yield Flag(
             "few_rows_carry_the_mean",
-            f"the mean of lambda is carried as by {carriers(lam):.0f} of {len(lam):,} images: its "
-            "interval covers less than it says, however many there are; read the median and its "
-            "interval",
+            f"the mean of lambda is carried by about {carriers(lam):.0f} of {len(lam):,} images: "
+            "its interval covers less than it says, however many there are; read the median and "
+            "its interval",
             None,
             {"quiet": True},
         )

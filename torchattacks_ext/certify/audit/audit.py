@@ -201,7 +201,7 @@ def _allowed(certifier: Any, certificates: Certificates, n: int) -> int:
 
 
 def _lines(found: Audit) -> Iterable[str]:
-    verdict = "sound" if found.n else "nothing claimed"
+    verdict = "not contradicted" if found.n else "nothing claimed"
     verdict = verdict if found.sound else "BROKEN"
     yield (
         f"{verdict}: {found.n} certificates of {found.claim} ({found.tier}, {found.norm}), about "

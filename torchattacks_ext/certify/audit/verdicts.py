@@ -12,12 +12,13 @@ from typing import Any
 import torch
 
 from ..._typing import Norm
+from ...data.door import as_tensor
 from ...errors import InputError
 from ...numerics.arguments import as_number
 from ...numerics.ids import IdBook, to_hex
 from ...results.base.facts import Cost
 from ...results.certificates import Certificates
-from .foreign import foreign_certificates
+from .foreign import as_doubles, foreign_certificates
 
 PROVED = ("robust", "verified", "unsat", "safe", "holds", "certified", "true")
 """Verdicts that claim the ball."""
@@ -134,8 +135,8 @@ def verdict_certificates(
     wanted = [str(row["id"]) for row in rows] if ids is None else ids
     keys = IdBook().given(wanted)
     places = _places(wanted, keys)
-    answers = torch.as_tensor(labels, dtype=torch.int64).flatten()
-    far = torch.as_tensor(eps, dtype=torch.float64).flatten()
+    answers = as_tensor(labels, "labels").flatten()
+    far = as_doubles(as_number(eps) if isinstance(eps, str) else eps, "eps")
     if len(answers) != len(keys) or len(far) not in (1, len(keys)):
         raise InputError(
             f"{len(answers)} labels and {len(far)} radii for {len(keys)} images; one of each an "
@@ -146,12 +147,19 @@ def verdict_certificates(
             f"eps={eps!r} must be > 0 and finite: the radius that was verified"
         )
     proved = torch.zeros(len(keys), dtype=torch.bool)
+    said: dict[int, Mapping[str, Any]] = {}
     for row in rows:
         place = places.get(str(row["id"]))
         if place is None:
             raise InputError(
                 f"the verdicts name id {row['id']!r}, which is none of the {len(keys)} images"
                 f"{_like(places)}; use the ids that measure() got, or those of the report"
+            )
+        before = said.setdefault(place, row)
+        if bool(before["proved"]) != bool(row["proved"]):
+            raise InputError(
+                f"ids {before['id']!r} and {row['id']!r} are one image with two verdicts, "
+                f"{before.get('verdict')!r} and {row.get('verdict')!r}; leave one"
             )
         proved[place] = bool(row["proved"])
     names = sorted({str(row.get("verifier", "unknown")) for row in rows})

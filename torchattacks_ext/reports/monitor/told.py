@@ -6,8 +6,8 @@ import math
 
 from ...results.monitor.alert import Alert
 from ...results.monitor.reference import Reference
-from ..runs.told import plain_table
-from ..words import cost_text, number, one_line, percent, things
+from ..runs.told import plain_list, plain_table
+from ..words import cost_text, escape, number, one_line, percent, things
 
 WORDS = {
     "fim": "sensitivity, log lambda of FIMScore",
@@ -58,8 +58,11 @@ def render_alert(found: Alert, markdown: bool = False) -> str:
     """
     head = f"{_verdict(found)}: {_what(found)}"
     lines = [f"# {head}" if markdown else head, ""]
-    lines += _process(found) if found.kind == "stream" else _tests(found, markdown)
-    lines += ["", *_notes(found)]
+    stream = found.kind == "stream"
+    lines += (
+        plain_list(_process(found), markdown) if stream else _tests(found, markdown)
+    )
+    lines += ["", *plain_list(_notes(found), markdown)]
     if found.runbook:
         lines += ["", "## What to do" if markdown else "What to do, in this order:"]
         lines += [
@@ -104,7 +107,8 @@ def _tests(found: Alert, markdown: bool) -> list[str]:
         )
         more = found.n_moved - len(found.moved)
         more_said = f", and {more:,} more" if more else ""
-        lines += ["", f"features that moved (distance): {named}{more_said}"]
+        said = f"features that moved (distance): {named}{more_said}"
+        lines += ["", escape(said) if markdown else said]
     return lines
 
 

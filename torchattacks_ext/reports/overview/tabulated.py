@@ -40,7 +40,7 @@ def render_latex(reports: Reports, *, confidence: float = 0.95) -> str:
     head = ("Stage", "Result", "Interval", "n", "Worth")
     names = model_names(found)
     lines = [
-        f"% {tex(', '.join(names))}: exact {confidence_text(confidence)} intervals; needs "
+        f"% {tex(', '.join(names))}: {confidence_text(confidence)} intervals; needs "
         r"\usepackage{booktabs}",
         r"\begin{tabular}{llrrl}",
         r"\toprule",

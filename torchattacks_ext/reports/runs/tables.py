@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from ...errors import ConfigError
 from ...evaluation.runs.table import Cell, RunsTable, Spread
 from ..words import number, one_line
-from .told import plain_table
+from .told import plain_list, plain_table
 
 Form = Literal["text", "markdown", "latex", "csv"]
 _TEX = {
@@ -24,6 +24,9 @@ _TEX = {
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
 }
 
 
@@ -48,6 +51,7 @@ def render_runs(found: RunsTable, form: Form = "text") -> str:
     rows.append(["worst", *(one_line(name, 60) for name in found.worst)])
     if form == "latex":
         return _latex(head, rows, found)
+    page = form == "markdown"
     notes = [
         f"Spearman {one_line(a)} / {one_line(b)}: {number(value)} over {n} runs, mean difference "
         f"{100 * drop:+.1f} points"
@@ -55,9 +59,8 @@ def render_runs(found: RunsTable, form: Form = "text") -> str:
         if not math.isnan(value)  # fewer than three runs, or equal ones
     ]
     notes += [one_line(text, 200) for text in found.cautions]
-    return "\n".join(
-        [*plain_table(head, rows, form == "markdown"), "", *notes]
-    ).rstrip()
+    table = plain_table(head, rows, page)
+    return "\n".join([*table, "", *plain_list(notes, page)]).rstrip()
 
 
 def _words(cell: Cell | None) -> str:
@@ -91,6 +94,7 @@ def _latex(head: list[str], rows: list[list[str]], found: RunsTable) -> str:
             *lines[len(found.names) + 1 :],
             r"\bottomrule",
             r"\end{tabular}",
+            *(f"% {one_line(text, 200)}" for text in found.cautions),
         ]
     )
 
@@ -112,7 +116,8 @@ def _csv(found: RunsTable) -> str:
         for (stage, metric), cell in zip(found.columns, row):
             if cell is not None:
                 numbers = (cell.k, cell.n, cell.share, cell.low, cell.high)
-                writer.writerow([safe(name), safe(stage), metric, *numbers])
+                names = safe(one_line(name)), safe(one_line(stage))
+                writer.writerow([*names, metric, *numbers])
     return out.getvalue()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ...evaluation.runs.gate import GateResult
 from ...evaluation.runs.paired import PairedComparison
-from ..words import number, one_line, share
+from ..words import escape, number, one_line, share
 
 MARKS = {"pass": "pass", "warn": "WARN", "fail": "FAIL", "error": "ERROR"}
 
@@ -59,9 +59,9 @@ def render_compared(found: PairedComparison, markdown: bool = False) -> str:
         f"not compared: {one_line(name)} ({one_line(why, 120)})"
         for name, why in found.skipped
     ]
-    return "\n".join(
-        [head, "", *plain_table(columns, rows, markdown), "", *notes]
-    ).rstrip()
+    table = plain_table(columns, rows, markdown)
+    head = escape(head) if markdown else head
+    return "\n".join([head, "", *table, "", *plain_list(notes, markdown)]).rstrip()
 
 
 def render_gate(found: GateResult, markdown: bool = False) -> str:
@@ -80,24 +80,26 @@ def render_gate(found: GateResult, markdown: bool = False) -> str:
         f"did not run: {one_line(stage)} ({one_line(why, 120)})"
         for stage, why in found.not_run
     ]
-    title = f"## {head}" if markdown else head
+    title = f"## {escape(head)}" if markdown else head
     table = plain_table(("state", "rule", "found"), rows, markdown)
-    return "\n".join([title, "", *table, "", *notes]).rstrip()
+    return "\n".join([title, "", *table, "", *plain_list(notes, markdown)]).rstrip()
 
 
 def plain_table(
     head: Sequence[str], rows: Iterable[Sequence[str]], markdown: bool
 ) -> list[str]:
-    """Rows below a head: aligned text, or a Markdown table with its bars escaped."""
+    """Rows below a head: aligned text, or a Markdown table of escaped cells."""
     every = [list(head), *map(list, rows)]
     if markdown:
-        lines = [
-            "| " + " | ".join(c.replace("|", "\\|") for c in row) + " |"
-            for row in every
-        ]
+        lines = ["| " + " | ".join(map(escape, row)) + " |" for row in every]
         return [lines[0], "|" + " --- |" * len(head), *lines[1:]]
     widths = [max(len(row[i]) for row in every) for i in range(len(head))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
         for row in every
     ]
+
+
+def plain_list(lines: Iterable[str], markdown: bool) -> list[str]:
+    """Notes below a table; in Markdown, where bare lines would run together, one bullet each."""
+    return [f"- {escape(line)}" if markdown else line for line in lines]
