@@ -11,7 +11,7 @@ attacks climb the mean of 8 noisy copies, `predict` with 10,000 draws judges, an
   smoothed radius, which contradicts nothing and is in no audit.
 
 Run: TAX_DATA=... python benchmarks/certify_audit.py --folder /tmp/certify_nets
-     [--n 100] [--n-smoothed 10] [--only Ellips]
+     [--n 100] [--n-smoothed 6] [--only Ellips]
 (one thread; weights lie in the folder, every finished cell in the record; a violation ends with 2)
 """
 
@@ -122,7 +122,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True, help="of the weights")
     parser.add_argument("--n", type=int, default=100, help="images of Ellips")
-    parser.add_argument("--n-smoothed", type=int, default=10)
+    parser.add_argument("--n-smoothed", type=int, default=6)
     names = certify_nets.NAMES
     parser.add_argument("--only", nargs="*", choices=names, default=names)
     parser.add_argument(

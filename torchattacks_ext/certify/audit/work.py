@@ -121,28 +121,31 @@ class Work:
     def _judge(self, name: str, rows: Tensor, found: Tensor) -> None:
         """Ask about candidates, about the edge of the ball in their direction, and further out.
 
-        Further out only where asking is dear, so that attacks stop as soon as a few draws change.
+        Further out only where this attack found nothing yet and asking is dear: it stops as soon
+        as a few draws change. A direction in which one place changed is asked no further.
         """
         images, radius = self.images[rows], self.radius[rows]
         _, length = along(images, found, torch.ones(len(rows)), self.norm)
         edge = torch.where(radius.isfinite(), radius * (1 - 1e-6) / length, 1.0)
+        open_ = length > 0
         shares = [edge, torch.ones_like(edge)]
         if not self.victim.cheap:
             shares.append(2 * edge.clamp(min=1))
-        moved = length > 0
-        for share in shares:
-            there, size = along(images[moved], found[moved], share[moved], self.norm)
-            self._ask(name, rows[moved], there, size)
+        for place, share in enumerate(shares):
+            if place == 2:
+                open_ &= self._least_of(name)[rows].isinf()
+            where = open_.nonzero().flatten()
+            there, size = along(images[where], found[where], share[where], self.norm)
+            open_[where] = ~self._ask(name, rows[where], there, size)
 
-    def _ask(self, name: str, rows: Tensor, found: Tensor, length: Tensor) -> None:
-        """Note what changed, pulled near."""
+    def _ask(self, name: str, rows: Tensor, found: Tensor, length: Tensor) -> Tensor:
+        """(N,) bool, which changed; noted, pulled near."""
         hit = self._flipped(found, rows) if len(rows) else torch.zeros(0).bool()
+        near = length[hit]
         if bool(hit.any()):
-            self._note(
-                name, rows[hit], self._pulled(found[hit], rows[hit], length[hit])
-            )
-        else:
-            self._note(name, rows[:0], length[:0])
+            near = self._pulled(found[hit], rows[hit], near)
+        self._note(name, rows[hit], near)
+        return hit
 
     def _flipped(self, found: Tensor, rows: Tensor) -> Tensor:
         return self.victim.flipped(found, self.labels[rows], self.ids[rows])
@@ -160,11 +163,14 @@ class Work:
             high, low = torch.where(hit, middle, high), torch.where(hit, low, middle)
         return best
 
+    def _least_of(self, name: str) -> Tensor:
+        """(N,) float64: the least length of the changes of an attack so far; inf without."""
+        none = torch.full((len(self.ids),), math.inf, dtype=torch.float64)
+        return self.least.setdefault(name, none)
+
     def _note(self, name: str, rows: Tensor, length: Tensor) -> None:
         """Changes of the images `rows`, of these lengths."""
-        held = self.least.setdefault(
-            name, torch.full((len(self.ids),), math.inf).double()
-        )
+        held = self._least_of(name)
         held[rows] = torch.minimum(held[rows], length)
         radius = self.radius[rows]
         inside = length <= radius if self.closed else length < radius
