@@ -35,8 +35,8 @@ def save_card(
     update: in a card that is there, replace this package's numbers and section alone (or append
     the section); other text, metadata and results stay, comments in the metadata excepted. force:
     replace the whole card. names: as of :func:`render_card`. Raises InputError where a card has
-    other text, or is of other weights, and neither was asked for, and for one that is no card; BackendError where what was
-    written does not read back as it was; MissingExtra.
+    other text, or is of other weights, and neither was asked for, and for one that is no card;
+    BackendError where what was written does not read back as it was; MissingExtra.
     """
     target = Path(path)
     old = None if force else _read(target)
