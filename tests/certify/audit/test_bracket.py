@@ -93,3 +93,29 @@ def test_other_balls_and_other_images_are_refused(parts, model, images):
         bracket([parts[0]], [parts[1]], eps=EPS, norm="L2", tests=[drawn])
     with pytest.raises(InputError, match="nothing to bracket"):
         bracket([], [], eps=EPS, norm="L2")
+
+
+def claimed(parts, rows, who="someone 1.0"):
+    radius = torch.where(rows, 1.0, float("nan"))
+    given = list(range(12)), radius, parts[1].reference
+    return foreign_certificates(*given, norm="L2", verifier=who)
+
+
+def test_a_claim_is_not_told_as_proof(parts):
+    """What somebody claims beyond what is proved stands apart in the first line, with its name."""
+    own = parts[0].certified(EPS)
+    found = bracket([claimed(parts, own)], [parts[1]], eps=EPS, norm="L2")
+    assert found.rests_on == ("someone 1.0 (claimed by another tool)",)
+    assert found.without == 0 < found.at_least == own.double().mean()
+    first = str(found).splitlines()[0]
+    assert "robust share in [0.0000, " in first and "someone 1.0" in first
+    same = bracket([parts[0], claimed(parts, own)], [parts[1]], eps=EPS, norm="L2")
+    assert same.rests_on == () and same.without == same.at_least
+
+
+def test_a_crossing_is_found_behind_another_table_of_the_same_name(parts):
+    wrong = claimed(parts, parts[1].verdict == 2)
+    right = claimed(parts, parts[0].certified(EPS))
+    for tables in ([wrong, right], [right, wrong]):
+        with pytest.raises(StateError, match="broken there by MSA"):
+            bracket(tables, [parts[1]], eps=EPS, norm="L2")

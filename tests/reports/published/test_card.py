@@ -141,6 +141,24 @@ def test_written_again_it_is_the_same_file(hub: Any, fake: Any, tmp_path: Path) 
     assert "80.0 %" in text and "FGSM" not in text, "numbers of the old run are gone"
 
 
+def test_numbers_of_another_model_do_not_come_under_its_name(
+    hub: Any, fake: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "README.md"
+    one = replace(fake().full(), model={"sha256": "aa11"})
+    save_card(one, path, name="own/net")
+    first = path.read_bytes()
+    for model in ({"sha256": "bb22"}, {}):
+        other = replace(fake(50, 40).report(fake(50, 40).clean()), model=model)
+        with pytest.raises(InputError, match="other weights"):
+            save_card(other, path)
+        assert path.read_bytes() == first
+    save_card(replace(other, model={"sha256": "cc33"}), path, update=True)
+    assert "cc33" in path.read_text(encoding="utf-8")
+    save_card(one, path, force=True)
+    assert "own/net" not in path.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("line", ["\n", "\r\n"], ids=["lf", "crlf"])
 def test_text_and_results_of_others_stay(
     hub: Any, fake: Any, tmp_path: Path, line: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from ...results.prob_robustness import ProbRobustness
 from ...results.sample import Sample
 from ...results.stages.worst import leaves_the_ball
 
-CONFIDENT = TIERS[1]
+PROVED, CONFIDENT = TIERS[:2]
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Bracket:
 
     eps, norm: of every line; "converted" stands in the status of a line that was. at_least,
     at_most: the ends of the share of robust images. open: images that are neither certified nor
-    broken.
+    broken. rests_on: claims and assumptions without which at_least would be less; without: that
+    share, of certificates of the tier "certified" alone.
 
     >>> Bracket(0.1, "L2", 4, 0.25, 0.75, 2, ()).to_dict()["open"]
     2
@@ -60,6 +62,8 @@ class Bracket:
     at_most: float
     open: int
     lines: tuple[Line, ...]
+    rests_on: tuple[str, ...] = ()
+    without: float = math.nan
 
     def to_dict(self) -> dict[str, Any]:
         """Everything in JSON types."""
@@ -102,10 +106,10 @@ def bracket(
     for one in (*attacks, *probes):
         _same_ball(one, eps, norm)
         _same_model(sides, one)
-    lines, proved = [], torch.zeros(len(ids), dtype=torch.bool)
+    lines, sure = [], torch.zeros(len(ids), dtype=torch.bool)
     broken = torch.zeros(len(ids), dtype=torch.bool)
     right = torch.ones(len(ids), dtype=torch.bool)
-    said: dict[str, Tensor] = {}
+    said: list[tuple[str, Tensor]] = []
     for table in sides:
         moved = table.converted(norm)
         held = moved.certified(eps)[_places(moved, ids)]
@@ -115,15 +119,15 @@ def bracket(
         side = "smoothed classifier" if other else "at least"
         lines.append(_line(who, table.tier + more, side, held, table, confidence))
         if not other:
-            said[f"{who} ({table.tier}{more})"] = held
-            proved |= held
+            said.append((f"{who} ({table.tier}{more})", held))
+            sure |= held & (table.tier == PROVED)
     for result in attacks:
         place = _places(result, ids)
         verdict = result.verdict[place]
         hit = verdict == int(Verdict.NOT_ROBUST)
         left = ~hit & (verdict != int(Verdict.MISCLASSIFIED))
         who = str(result.settings.get("method", "attack"))
-        for name, held in said.items():
+        for name, held in said:
             _refuse_crossing(ids, held & ~left, name, who, eps, norm)
         lines.append(_line(who, "attacked", "at most", left, result, confidence))
         broken |= hit
@@ -133,7 +137,9 @@ def bracket(
         status = f"random draws, tolerance {test.settings.get('tolerance')}"
         lines.append(_line("PRTest", status, "random draws", kept, test, confidence))
     left = right & ~broken
-    n = len(ids)
+    proved, n = sure.clone(), len(ids)
+    for _, held in said:
+        proved |= held
     return Bracket(
         eps=eps,
         norm=norm,
@@ -142,6 +148,8 @@ def bracket(
         at_most=float(left.double().mean()) if n else 0.0,
         open=int((left & ~proved).sum()),
         lines=tuple(lines),
+        rests_on=tuple(name for name, held in said if bool((held & ~sure).any())),
+        without=float(sure.double().mean()) if n else 0.0,
     )
 
 
@@ -238,9 +246,15 @@ def _refuse_crossing(
 
 
 def _told(found: Bracket) -> Iterable[str]:
+    ends = f"[{found.at_least:.4f}, {found.at_most:.4f}]"
+    if found.rests_on:
+        ends = (
+            f"[{found.without:.4f}, {found.at_most:.4f}], or {ends} if what is not proved here is "
+            f"right: {', '.join(dict.fromkeys(found.rests_on))}"
+        )
     yield (
-        f"{found.norm} eps {found.eps:g}, {found.n} images: robust share in [{found.at_least:.4f}, "
-        f"{found.at_most:.4f}], {found.open} images open"
+        f"{found.norm} eps {found.eps:g}, {found.n} images: robust share in {ends}; "
+        f"{found.open} images open"
     )
     for line in found.lines:
         low, high = line.interval

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from ..._version import __version__
@@ -66,6 +67,16 @@ def _origin(report: EvaluationReport) -> str:
     when = one_line(report.provenance.get("finished") or "", 40)
     said = f"Measured by torchattacks_ext {__version__} on {things(n, 'image')} of {escape(name)}"
     return ". ".join([said + (f", {when}" if when else ""), *ids]) + "."
+
+
+def weights_in(card: str) -> str | None:
+    """The hash of the weights that a card says it is about; None where it says none.
+
+    >>> weights_in("Measured. weights SHA-256 `a1b2`. images SHA-256 `c3`.")
+    'a1b2'
+    """
+    found = re.search(r"weights SHA-256 `(\w+)`", card)
+    return None if found is None else found[1]
 
 
 def _table(found: Iterable[Figure]) -> str:

@@ -17,7 +17,7 @@ from ...errors import BackendError, InputError, MissingExtra
 from ...results.base import codec
 from ...results.evaluation import EvaluationReport
 from ..words import one_line
-from .body import section
+from .body import section, weights_in
 from .figures import Figure, figures
 from .keeping import OURS, TAGS, TASK, inserted, is_ours, only_ours, opened, tags_of
 
@@ -35,8 +35,8 @@ def save_card(
     update: in a card that is there, replace this package's numbers and section alone (or append
     the section); other text, metadata and results stay, comments in the metadata excepted. force:
     replace the whole card. names: as of :func:`render_card`. Raises InputError where a card has
-    other text and neither was asked for, and for one that is no card; BackendError where what was
-    written does not read back as it was; MissingExtra.
+    other text, or is of other weights, and neither was asked for, and for one that is no card;
+    BackendError where what was written does not read back as it was; MissingExtra.
     """
     target = Path(path)
     old = None if force else _read(target)
@@ -44,6 +44,16 @@ def save_card(
         raise InputError(
             f"{str(target)!r} has text that is not of this package; `card --update` (update=True) "
             "keeps it and renews the robustness section, --force (force=True) replaces it all"
+        )
+    if (
+        old is not None
+        and not update
+        and weights_in(old) != weights_in(section(report, ()))
+    ):
+        raise InputError(
+            f"{str(target)!r} is the card of other weights; its numbers would be those of this run "
+            "under its name: give another path, --update (update=True) to renew it, or --force "
+            "(force=True) to replace it"
         )
     text = render_card(report, old=old, **names)
     with codec.replacing(target) as part:
