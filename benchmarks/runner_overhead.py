@@ -3,9 +3,9 @@
 Time and passes: PGD on the first images of CIFAR-10 at 8/255, with a state: the seconds outside the
 attack's own calls as a share of the run, the median of several runs since other work on the
 machine moves it by half, beside it how much of the run the model's other passes alone take (clean
-images and candidates, as many as they are, timed by themselves), and how much longer the run is
-than torchattacks alone on the same correct rows, what goes on inside the calls included; its
-row-passes beside those of that bare loop, and all others. Memory: the peak of a process that attacks
+images and candidates, as many as they are, timed by themselves), and how much of it is beyond
+torchattacks alone on the same correct rows, what goes on inside the calls included; its row-passes
+beside those of that bare loop, and all others. Memory: the peak of a process that attacks
 1,000 and 10,000 images of the same tensor (MNIST), so that only what the runner keeps may grow.
 `--n 500 --steps 50 --repeats 5` takes about a minute of one core.
 """

@@ -175,7 +175,7 @@ def test_a_plan_file_and_flags(run: Run, workshop: Path) -> None:
             ["--budget", "FGSM", "--half-width", "0"],
             "half_width=0.0 must be in (0, 0.5]",
         ),
-        (["--resize", "0"], "--resize '0' is neither"),
+        (["--resize", "0"], "--resize=0 must be a whole number >= 1"),
         (["--look", "-1"], "--look=-1 must be a whole number >= 0"),
         (["--data", "npz:nowhere.npz"], "--data: nowhere.npz is not a file"),
         (["--data", "digitz"], "did you mean 'digits'"),

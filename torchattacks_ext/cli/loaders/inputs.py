@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigError, InputError
+from ...numerics.arguments import parse_whole
 from .. import common
 from .factories import call
 from .loaded import Loaded, prepared
@@ -60,7 +61,6 @@ def read_data(spec: str, given: Given, loaded: Loaded) -> NamedData:
 def _read(spec: str, given: Given, loaded: Loaded) -> NamedData:
     from ...data.loaders.foreign import as_named
     from ...data.named import load_data
-    from ...numerics.arguments import parse_whole
 
     if _is_factory(spec):
         if given.resize is not None:
@@ -112,11 +112,11 @@ def _resize(text: str | None, loaded: Loaded) -> Any:
                 f"--resize {OWN}: {loaded.name} has no transform of its own; give a number"
             )
         return own_pixels(known)
-    if not text.isdigit() or not int(text):
+    if not text.removeprefix("-").isdigit():
         raise ConfigError(
-            f"--resize {text!r} is neither a number of pixels >= 1 nor {OWN!r}"
+            f"--resize {text!r} is neither a number of pixels nor {OWN!r}"
         )
-    return int(text)
+    return parse_whole(int(text), "--resize", 1)
 
 
 def on_device(

@@ -36,7 +36,7 @@ class GradientWatch(nn.Module):
             images = images.view_as(images)
             hook: Any = images.register_hook
             hook(self._note)
-        logits = self.victim(images)
+        logits: Tensor = self.victim(images)
         if logits.device.type == "cpu" and not bool(torch.isneginf(logits).any()):
             return logits  # nothing is masked, and no device waited for
         return unmasked(logits)

@@ -34,9 +34,7 @@ class Placed:
     odd: Array
 
 
-def placed(
-    images: Tensor, raw: Tensor, unit: Unit, eps: float, norm: Norm
-) -> Placed:
+def placed(images: Tensor, raw: Tensor, unit: Unit, eps: float, norm: Norm) -> Placed:
     """Candidates beside their images, both (M, ...) of one float dtype.
 
     images: pixels. raw: candidates on the scale of `unit`, whose bounds are the box. eps: radius in
@@ -77,4 +75,3 @@ def _ends(pixels: Tensor) -> tuple[float, float]:
         return 0.0, 0.0
     least, most = torch.stack(torch.aminmax(pixels)).tolist()
     return least, most
-
