@@ -72,3 +72,14 @@ def test_a_bound_below_its_limit_is_not_told_as_equal(fake: Any) -> None:
     found = gate(report, {"rules": [rule]})
     assert found.code == 1 and 0.80115 < found.outcomes[0].lower < 0.8012
     assert "lower bound 0.8011 at 95% is below 0.8012" in found.outcomes[0].message
+
+
+def test_no_run_is_called_worst_among_equal_ones(fake: Any) -> None:
+    named = {"a": 40, "b": 45, "c": 40}
+    made = [
+        fake(50, right).report(fake(50, right).clean(), name=name)
+        for name, right in named.items()
+    ]
+    assert runs_table(made).worst[0] == "a, c"
+    assert runs_table(made[::2]).worst[0] == "all alike"
+    assert runs_table(made[:1]).worst[0] == "a"
