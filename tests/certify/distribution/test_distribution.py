@@ -17,7 +17,7 @@ from torchattacks_ext.certify import (
 )
 from torchattacks_ext.certify.distribution.divergence import divergence_at_least
 from torchattacks_ext.certify.distribution.fitted import fitted_law
-from torchattacks_ext.errors import ConfigError, InputError
+from torchattacks_ext.errors import ConfigError, InputError, StatusError
 from torchattacks_ext.numerics.populations.transfer import kl_transfer
 from torchattacks_ext.numerics.rates.binomial import lower_bound
 
@@ -117,10 +117,10 @@ def test_the_whole_curve_is_transferred_and_only_under_an_assumption(head, held_
 
 def test_other_laws_show_in_the_diagnostics(head, held_out):
     z, y = held_out
-    table = certificates(head, z, y)
     heavy = (z - head.means[y]).sign() * (z - head.means[y]).square() * 2 + head.means[
         y
     ]
+    table = certificates(head, heavy, y)
     found = distribution_report(head, heavy, y, table, n_draws=2000)
     for one in found.classes:
         assert one.kurtosis_p < 1e-20 and one.distance_p < 1e-10
@@ -217,3 +217,19 @@ def test_other_images_are_refused(head, held_out):
     )
     with pytest.raises(ConfigError, match="several Gaussians"):
         distribution_report(several, z, y, table)
+
+
+def test_what_is_not_of_these_images_is_no_traceback_and_no_share(head, held_out):
+    z, y = held_out
+    table = certificates(head, z, y)
+    for turned in (table.select(table.ids.flip(0)), certificates(head, z.flip(0), y)):
+        with pytest.raises(InputError, match="in another order"):
+            distribution_report(head, z, y, turned, n_draws=100)
+    with pytest.raises(InputError, match="labels run from 0 to 2"):
+        distribution_report(head, z, 2 * y, table, n_draws=100)
+    with pytest.raises(StatusError, match="certificates is list"):
+        distribution_report(head, z, y, [], n_draws=100)
+    few = distribution_report(
+        head, z[:2], y[:2], table.select(table.ids[:2]), n_draws=100
+    )
+    assert "nan" not in str(few)

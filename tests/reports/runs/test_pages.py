@@ -52,3 +52,34 @@ def test_what_a_table_may_not_say_goes_into_the_paper_too(fake: Any) -> None:
 
 def test_intervals_that_are_not_exact_are_not_called_exact(fake: Any) -> None:
     assert "exact" not in render_latex(fake().full()).splitlines()[0]
+
+
+def test_an_interval_is_the_same_in_a_report_and_in_a_table_of_runs(fake: Any) -> None:
+    """Rounded outwards in both: 45 of 50 is [78.1, 96.7] %, not [78.2, 96.7]."""
+    one = fake(50, 45)
+    report = one.report(one.clean(), name="a")
+    assert "[78.1, 96.7]" in render_latex(report)
+    assert "90.0 [78.1, 96.7]" in render_runs(runs_table([report]))
+    most = fake(5000, 4999)
+    table = runs_table([most.report(most.clean(), name="b")])
+    assert "> 99.9 [" in render_runs(table)
+
+
+def test_a_bound_below_its_limit_is_not_told_as_equal(fake: Any) -> None:
+    one = fake(50, 45)
+    report = one.report(one.clean(), name="a")
+    rule = {"metric": "clean_accuracy", "stage": "clean", "fail": 0.8012}
+    found = gate(report, {"rules": [rule]})
+    assert found.code == 1 and 0.80115 < found.outcomes[0].lower < 0.8012
+    assert "lower bound 0.8011 at 95% is below 0.8012" in found.outcomes[0].message
+
+
+def test_no_run_is_called_worst_among_equal_ones(fake: Any) -> None:
+    named = {"a": 40, "b": 45, "c": 40}
+    made = [
+        fake(50, right).report(fake(50, right).clean(), name=name)
+        for name, right in named.items()
+    ]
+    assert runs_table(made).worst[0] == "a, c"
+    assert runs_table(made[::2]).worst[0] == "all alike"
+    assert runs_table(made[:1]).worst[0] == "a"

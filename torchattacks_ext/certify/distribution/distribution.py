@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import InputError
+from ...data.door import as_tensor, check_label_range, check_labels
+from ...errors import InputError, StatusError
 from ...numerics.arguments import (
     check_confidence,
     parse_number,
@@ -30,6 +31,9 @@ from .classes import class_facts
 from .divergence import Pairs, divergence_at_least, overfit_gap
 from .fitted import fitted_law
 from .report import DistributionReport
+
+NEAR = 1e-3
+"""Latent distance to the next answer up to which float32 latents may fall on its other side."""
 
 
 def distribution_report(
@@ -57,7 +61,9 @@ def distribution_report(
     delta: each class is localised up to that share. The bounds hold one by one. No forward
     row-pass.
 
-    Raises InputError for other shapes, ConfigError for values outside their domains.
+    Raises InputError for other shapes or classes, and for certificates of an Ellips of which the
+    head answers otherwise at these latents (other images, another order or another head);
+    StatusError for certificates that are none, ConfigError for values outside their domains.
 
     >>> from torchattacks_ext.certify import Ellips, LipschitzBound
     >>> z = torch.linspace(0, 1, 120)[:, None]
@@ -72,7 +78,7 @@ def distribution_report(
     """
     check_confidence(confidence)
     seed, level = parse_seed(seed), 1 - confidence
-    _check(head, latents, labels, certificates)
+    latents, labels = _check(head, latents, labels, certificates)
     n_draws = parse_whole(n_draws, "n_draws", 1)
     law = fitted_law(head)
     drawn = law.draws(n_draws, seed)
@@ -105,8 +111,14 @@ def distribution_report(
 
 
 def _check(
-    head: EllipsHead, latents: Tensor, labels: Tensor, certificates: Certificates
-) -> None:
+    head: EllipsHead, latents: Any, labels: Any, certificates: Certificates
+) -> Pairs:
+    """Latents and labels as tensors that belong to the certificates."""
+    if not isinstance(certificates, Certificates):
+        raise StatusError(
+            f"certificates is {type(certificates).__name__}, expected Certificates of these images"
+        )
+    latents, labels = as_tensor(latents, "latents"), as_tensor(labels, "labels")
     if latents.dim() != 2 or latents.shape[1] != head.dim:
         raise InputError(
             f"latents have shape {tuple(latents.shape)}, expected (N, {head.dim})"
@@ -118,6 +130,25 @@ def _check(
         )
     if not len(latents):
         raise InputError("no images: there is nothing to report")
+    labels = check_labels(labels, len(latents))
+    check_label_range(labels, head.n_classes)
+    _same_images(head, latents, certificates)
+    return latents, labels
+
+
+def _same_images(head: EllipsHead, latents: Tensor, table: Certificates) -> None:
+    """Raises InputError where an Ellips answered otherwise than the head does at its latents."""
+    if table.settings.get("certifier") != "Ellips" or not bool(
+        latents.isfinite().all()
+    ):
+        return  # a smoothed classifier answers for itself, and so do other tools
+    sure = (table.label >= 0) & (table.latent_radius > NEAR)
+    odd = sure & (head.half_scores(latents).argmax(1).cpu() != table.label)
+    if bool(odd.any()):
+        raise InputError(
+            f"the head answers {int(odd.sum())} of {len(odd)} latents otherwise than their "
+            "certificates do: they are of other images, in another order, or of another head"
+        )
 
 
 def _shares(

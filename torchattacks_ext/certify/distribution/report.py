@@ -107,8 +107,17 @@ def _lines(report: DistributionReport) -> Iterator[str]:
         yield f"  expected calibration error of the head: {report.calibration:.4f}"
     for k, one in enumerate(report.classes):
         yield (
-            f"  class {k}: {one.n} rows; p of Gaussian: distances {one.distance_p:.2g}, skewness "
-            f"{one.skewness_p:.2g}, kurtosis {one.kurtosis_p:.2g}, MMD {one.mmd_p:.2g}; others in "
+            f"  class {k}: {one.n} rows; p of Gaussian: distances {_p(one.distance_p)}, skewness "
+            f"{_p(one.skewness_p)}, kurtosis {_p(one.kurtosis_p)}, MMD {_p(one.mmd_p)}; others in "
             f"its set at most {one.overlap:.3g}"
         )
     yield "  (a law that is not rejected may be far from Gaussian)"
+
+
+def _p(value: float) -> str:
+    """A p-value; nan, which too few rows give, is no number.
+
+    >>> _p(0.123), _p(float("nan"))
+    ('0.12', 'n/a')
+    """
+    return "n/a" if value != value else f"{value:.2g}"

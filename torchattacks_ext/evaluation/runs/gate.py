@@ -193,8 +193,9 @@ def _judged(rule: Rule, report: EvaluationReport, policy: Policy) -> Iterator[Ou
         state, edge = "fail", rule.fail
     assert edge is not None
     sign = "below" if state in ("warn", "fail") else "at least"
+    shown = math.floor(1e4 * low) / 1e4  # what is below a limit is not told as equal
     words = (
-        f"{k} of {n} images, lower bound {low:.4f} at {policy.confidence:.0%} is {sign} "
+        f"{k} of {n} images, lower bound {shown:.4f} at {policy.confidence:.0%} is {sign} "
         f"{edge:g}"
     )
     if found.copies:

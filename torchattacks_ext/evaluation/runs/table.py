@@ -68,7 +68,8 @@ class RunsTable:
 
     names: of the runs. columns: (stage, metric). cells: a row a run, None where it has no such
     stage. spreads: group name -> one :class:`Spread` a column, None where it is not known. ranks:
-    one :class:`Rank` a pair of columns. worst: the run with the least share in each column.
+    one :class:`Rank` a pair of columns. worst: the run with the least share in each column, all
+    of them where several have it, "all alike" where every run has.
     cautions: what may not be compared.
     """
 
@@ -227,7 +228,9 @@ def _worst(
         for name, row in zip(names, cells)
         if (cell := row[column]) is not None
     ]
-    return min(known)[1] if known else ""
+    least = min((share for share, _ in known), default=math.nan)
+    found = [name for share, name in known if share == least]
+    return "all alike" if 1 < len(found) == len(known) else ", ".join(found)
 
 
 def _cautions(

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from ...errors import ConfigError
 from ...evaluation.runs.table import Cell, RunsTable, Spread
-from ..words import number, one_line
+from ..words import interval, number, one_line, percent
 from .told import plain_list, plain_table
 
 Form = Literal["text", "markdown", "latex", "csv"]
@@ -66,7 +66,8 @@ def render_runs(found: RunsTable, form: Form = "text") -> str:
 def _words(cell: Cell | None) -> str:
     if cell is None:
         return "-"
-    return f"{100 * cell.share:.1f} [{100 * cell.low:.1f}, {100 * cell.high:.1f}]"
+    ends = interval((cell.low, cell.high)).removesuffix(" %")
+    return f"{percent(cell.k, cell.n).removesuffix(' %')} {ends}"
 
 
 def _seeds(one: Spread | None) -> str:
