@@ -123,7 +123,7 @@ def test_where_every_row_fails_the_model_s_words_are_raised(
 
         def forward(self, images: Tensor) -> Tensor:
             self.calls += len(images) > 1  # the look at the model has passed
-            if self.calls > 7:
+            if self.calls > 6:
                 raise OSError("the accelerator is gone")
             return self.net(images)
 
