@@ -139,3 +139,44 @@ def test_nothing_is_drawn_or_run(run: Path) -> None:
     before = torch.random.get_rng_state()
     main(["report", str(run), "--form", "html"])
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "report.json", ""], ids=["list", "path", "empty"]
+)
+def test_a_file_that_is_no_report_is_not_taken_for_a_path(
+    run: Path, tmp_path: Path, capsys: Any, monkeypatch: Any, text: str
+) -> None:
+    monkeypatch.chdir(run)  # where "report.json" is one
+    (tmp_path / "other.json").write_text(text, encoding="utf-8")
+    assert main(["report", str(tmp_path / "other.json")]) == 2
+    assert "other.json is no report" in capsys.readouterr().err
+
+
+def test_a_run_without_a_ball_has_no_bracket(
+    run: Path, tmp_path: Path, capsys: Any
+) -> None:
+    whole = EvaluationReport.from_json(run / "report.json")
+    for plan in ({}, {"eps": None, "norm": "L2"}):
+        place = written(tmp_path / "bare", replace(whole, plan=plan))
+        assert main(["bracket", place]) == 2
+        assert "the plan has no radius" in capsys.readouterr().err
+
+
+def test_rows_that_a_limit_left_out_did_not_raise(
+    run: Path, tmp_path: Path, capsys: Any
+) -> None:
+    whole = EvaluationReport.from_json(run / "report.json")
+    late = replace(
+        whole.stages[1],
+        result=None,
+        error="the limit ended the run before its first row",
+    )
+    place = written(tmp_path / "late", replace(whole, stages=(whole.stages[0], late)))
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "rules: [{metric: clean_accuracy, stage: clean, fail: 0}]", encoding="utf-8"
+    )
+    assert main(["gate", place, "--policy", str(policy)]) == 2
+    assert main(["compare", str(run), place]) == 2
+    assert "raised" not in capsys.readouterr().out

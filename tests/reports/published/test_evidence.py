@@ -76,3 +76,18 @@ def test_the_pages_quote_and_do_not_judge(fake: Any) -> None:
     )
     for text in (page, json.dumps(data)):
         assert judging.findall(text) == []
+
+
+def test_a_stage_that_failed_is_no_measurement(fake: Any) -> None:
+    from torchattacks_ext.results.evaluation import StageReport
+
+    one = fake()
+    failed = [
+        StageReport(kind, kind, error="X: y") for kind in ("shift", "diagnostics")
+    ]
+    for report in (one.report(one.clean()), one.report(one.clean(), *failed)):
+        lacks = {e.id: e.lacks for e in evidence_map(report)}
+        assert "measurements on images of another source" in lacks["MEASURE 2.5"]
+        assert any(
+            "a diagnosis of the attacks" in said for said in lacks["MEASURE 2.13"]
+        )

@@ -34,6 +34,8 @@ def read_report(path: Path) -> EvaluationReport:
         raise InputError(
             f"the report {str(file)!r} cannot be read: {one_line(error)}"
         ) from error
+    if not text.lstrip().startswith("{"):  # which from_json would take for a path
+        raise InputError(f"{file} is no report: it does not start with {{")
     try:
         return EvaluationReport.from_json(text)
     except InputError as error:

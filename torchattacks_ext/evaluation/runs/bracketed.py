@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ...certify.audit import Bracket, bracket
 from ...certify.audit.verdicts import by_place, verdict_certificates
 from ...errors import InputError, StatusError
+from ...numerics.arguments import as_number
 from ...results.accuracy import Accuracy
 from ...results.attack import AttackResult
 from ...results.certificates import Certificates
@@ -39,7 +41,9 @@ def bracket_run(
     ...     print(str(error)[:42])
     the report has no attack and no certificat
     """
-    eps, norm = float(report.plan["eps"]), report.plan["norm"]
+    eps, norm = as_number(report.plan.get("eps")), report.plan.get("norm", "Linf")
+    if not 0 <= eps < math.inf:
+        raise InputError("the plan has no radius, so that there is no ball to bracket")
     results = [stage.result for stage in report.stages]
     tables = [t for t in _those(results, Certificates) if _reaches(t, norm, eps)]
     attacks = [t for t in _those(results, AttackResult) if _in_ball(t, norm, eps)]

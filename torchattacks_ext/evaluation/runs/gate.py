@@ -114,7 +114,9 @@ def gate(
 def _raised(report: EvaluationReport) -> Iterator[Outcome]:
     """What went wrong in the run itself: no rule is needed to see that."""
     for stage in report.failed:
-        yield Outcome(f"run {stage.name}", "error", f"the stage raised: {stage.error}")
+        yield Outcome(
+            f"run {stage.name}", "error", f"the stage has no result: {stage.error}"
+        )
     for stage in report.not_applicable:
         why = f"was not run: {stage.not_applicable}; leave it out of the plan, or of no gate"
         yield Outcome(f"run {stage.name}", "error", why)

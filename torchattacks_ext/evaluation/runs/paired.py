@@ -159,7 +159,7 @@ def _missing(
 ) -> Iterator[tuple[str, str]]:
     """What the run did not measure: stages that raised, rows of others."""
     for stage in run.failed:
-        yield stage.name, f"{run.name}: it raised"
+        yield stage.name, f"{run.name}: it has no result"
     for one in found:
         if one.lacks:
             yield one.name, f"{run.name}: {one.lacks}"

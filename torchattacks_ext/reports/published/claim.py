@@ -162,7 +162,7 @@ def _clean(report: EvaluationReport, dataset: str | None) -> Field:
     if result is None:
         return "clean_acc", None, "no clean accuracy was measured"
     if not bool(result.answered.all()):
-        return "clean_acc", None, "the model raised on some images"
+        return "clean_acc", None, "some images were not reached, or the model raised"
     why = _all_images(report, len(result), dataset)
     return "clean_acc", _percent(result.clean_accuracy), why
 

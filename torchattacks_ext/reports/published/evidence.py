@@ -138,7 +138,7 @@ def _valid(report: EvaluationReport) -> Found:
     kinds = (stages.is_clean, stages.is_stress, _kind("ood", "shift"))
     found = list(_stages(report, *kinds))
     lacks = ["a demonstration for the system that is deployed, in its use"]
-    if not any(stage.kind in ("ood", "shift") for stage in report.stages):
+    if not any(_stages(report, _kind("ood", "shift"))):
         lacks.append("measurements on images of another source")
     return found + _unmeasured(report) * bool(found), lacks
 
@@ -190,7 +190,7 @@ def _effective(report: EvaluationReport) -> Found:
     if report.flags:
         found.append(Pointer("/flags", "doubts about the numbers"))
     lacks = ["an evaluation of the processes around the measurement"]
-    if not any(map(stages.is_diagnosis, report.stages)):
+    if not any(_stages(report, stages.is_diagnosis)):
         lacks.append("a diagnosis of the attacks (stage diagnostics)")
     return found, lacks
 
