@@ -76,6 +76,24 @@ def test_a_sample_is_told_as_one(form: str) -> None:
         assert "It was not run on all" in told and "estimated" in told
 
 
+def test_a_worst_case_says_that_it_does_not_count_a_sampled_attack(fake: Any) -> None:
+    """Else "broken by no stage" would be said of images that the report knows to be broken."""
+    one = fake(100, 90)
+    sampled = report(20).stages[0]
+    whole = one.report(one.clean(), one.attack("FGSM", 80), sampled)
+    row = scorecard(whole)[-1]
+    assert row.value == "80.0 % (80 of 100)"
+    said = "does not count budgeted, which broke 33.0 % (33 of 100) of the images"
+    assert row.details == ("rests on FGSM", said)
+    assert said in " ".join(render_text(whole).split())
+
+
+def test_a_full_run_has_its_number_in_plain_words_and_no_draw() -> None:
+    told = " ".join(render_text(report(50)).split())
+    assert "57.0 % (57 of 100) of the images are still answered correctly" in told
+    assert "over the draw" not in told and "over the draw" in render_text(report(20))
+
+
 @pytest.mark.parametrize("form", RENDERERS)
 def test_a_full_run_is_one_number(form: str) -> None:
     told = " ".join(RENDERERS[form](report(50)).split())

@@ -42,7 +42,7 @@ from ..words import (
     things,
 )
 from .budgets import GUARANTEE as SAMPLED
-from .budgets import budget_words
+from .budgets import budget_words, rests_on
 from .diagnosed import GUARANTEE as DOUBTS
 from .diagnosed import diagnosis_words
 from .remarks import (
@@ -290,7 +290,7 @@ def _worst_row(report: EvaluationReport, confidence: float) -> ScoreRow:
         interval((low, high)),
         n,
         "upper bound: stronger or other searches may leave fewer",
-        (f"rests on {listing([one_line(name, 40) for name in worst['stages']])}",),
+        rests_on(report, worst["stages"]),
         notes=failed + outside_note(worst["outside_the_ball"]) + skipped(report),
         estimate=(left / n, low, high) if n else None,
     )
