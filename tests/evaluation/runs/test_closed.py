@@ -14,13 +14,8 @@ from torch import nn
 
 from torchattacks_ext import evaluate
 from torchattacks_ext.cli.main import main
-from torchattacks_ext.errors import (
-    ConfigError,
-    ModelContractError,
-    ReliabilityWarning,
-)
+from torchattacks_ext.errors import ModelContractError, ReliabilityWarning
 from torchattacks_ext.evaluation.runs import compare_runs, gate
-from torchattacks_ext.evaluation.runs.policy import check_policy
 from torchattacks_ext.reports import render_json
 from torchattacks_ext.reports.runs import render_compared, render_gate
 from torchattacks_ext.results import EvaluationReport
@@ -180,11 +175,3 @@ def test_a_policy_demands_attacks_versions_and_images() -> None:
         ({"stage": "msa"}, 2),
     ]:
         assert gate(whole, {"rules": rules, "require": [demand]}).code == code, demand
-
-
-def test_drops_at_two_radii_are_refused_and_not_judged_at_one_of_them() -> None:
-    rule = {"metric": "certified_accuracy", "stage": "certified", "drop": True}
-    rules = [rule | {"eps": 0.1}, rule | {"eps": "1/4"}]
-    with pytest.raises(ConfigError, match="at eps 0.1, 0.25"):
-        check_policy({"rules": rules})
-    assert len(check_policy({"rules": rules[:1] * 2}).rules) == 2

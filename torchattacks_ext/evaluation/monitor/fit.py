@@ -78,6 +78,7 @@ def fit_reference(
     )
     whose = known_as(model, tag)  # refused before any pass
     seen = measure(model, data, how, n=n, progress=progress)
+    _refuse_flat(seen, score)
     settings = how.facts() | {"place": seen.place, "shape": list(seen.shape)}
     found = Reference(
         features=seen.features,
@@ -90,7 +91,6 @@ def fit_reference(
         cost=seen.cost,
         provenance=seen.provenance,
     )
-    _refuse_flat(seen, score)  # of a few images one reason is enough: that they are few
     warn_flags(found.flags)
     return found
 

@@ -225,9 +225,7 @@ def _falls(
         return "no rule asks for one"
     if baseline is None:
         return "no baseline was given, which a rule with drop needs"
-    eps = next(
-        (rule.eps for rule in policy.rules if rule.drop and rule.eps is not None), None
-    )
+    eps = next((rule.eps for rule in policy.rules if rule.drop and rule.eps), None)
     try:
         return compare_runs(baseline, report, significance=policy.significance, eps=eps)
     except TorchattacksExtError as error:

@@ -104,17 +104,6 @@ class Policy(BaseModel):
     confidence: float = Field(default=0.95, gt=0, lt=1)
     significance: float = Field(default=0.05, gt=0, lt=1)
 
-    @model_validator(mode="after")
-    def _one_radius(self) -> Policy:
-        """One comparison with the baseline has one radius of certified accuracy."""
-        drops = {one.eps for one in self.rules if one.drop and one.eps is not None}
-        if len(drops) > 1:
-            raise ConfigError(
-                f"rules with drop are at eps {', '.join(f'{one:g}' for one in sorted(drops))}, and "
-                "one comparison has one radius: give them one, or write two policies"
-            )
-        return self
-
     @field_validator("confidence", "significance")
     @classmethod
     def _number(cls, value: float) -> float:

@@ -244,8 +244,7 @@ def _cautions(
     for key in columns:
         known = [row[key] for row in rows if key in row]
         if len(known) < len(rows):
-            missing = len(rows) - len(known)
-            yield f"{key[0]}: {missing} of {len(rows)} runs lack this stage"
+            yield f"{key[0]}: {len(rows) - len(known)} runs have no such stage"
         if len({str(sorted(_comparable(one).items())) for one in known}) > 1:
             yield f"{key[0]}: runs have different settings"
         late = [one.lacks for one in known if one.lacks]
