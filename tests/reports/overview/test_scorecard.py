@@ -275,3 +275,13 @@ def test_a_stage_called_worst_case_does_not_hide_the_worst_case(fake: Any) -> No
     report = made.report(made.clean(), made.attack("worst case", 100))
     side = compare([report, report])
     assert [name for name, _ in side.rows] == ["clean", "worst case", "worst case"]
+
+
+def test_worst_cases_of_different_balls_say_so(fake: Any) -> None:
+    made = fake()
+    one = made.report(made.clean(), made.attack("PGD"))
+    for ball in ({"eps": 0.01}, {"norm": "L2"}):
+        other = replace(one, plan={**one.plan, **ball}, name="other")
+        care = "the worst cases are of different balls"
+        assert any(care in text for text in compare([one, other]).cautions)
+    assert not any("balls" in text for text in compare([one, one]).cautions)

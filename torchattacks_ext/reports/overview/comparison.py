@@ -91,6 +91,12 @@ def _cautions(reports: Sequence[EvaluationReport]) -> list[str]:
         odd = _odd_settings(reports, name)
         if odd:
             found.append(f"{one_line(name)} ran with other settings: {listing(odd)}")
+    plans = [(report.plan.get("eps"), report.plan.get("norm")) for report in reports]
+    if len(set(plans)) > 1:
+        found.append(
+            "the worst cases are of different balls: a model that was attacked in a smaller one "
+            "looks better"
+        )
     searched = {frozenset(_searches(report)) for report in reports}
     if len(searched) > 1:
         found.append(
