@@ -95,7 +95,7 @@ def _latex(head: list[str], rows: list[list[str]], found: RunsTable) -> str:
             *lines[len(found.names) + 1 :],
             r"\bottomrule",
             r"\end{tabular}",
-            *(f"% {one_line(text, 200)}" for text in found.cautions),
+            *(f"% {tex(one_line(text, 200))}" for text in found.cautions),
         ]
     )
 
