@@ -10,6 +10,7 @@ from torchattacks_ext.evaluation.runs import compare_runs, gate, runs_table
 from torchattacks_ext.reports.monitor import render_alert
 from torchattacks_ext.reports.overview.tabulated import render_latex
 from torchattacks_ext.reports.runs import render_compared, render_gate, render_runs
+from torchattacks_ext.reports.runs.tables import tex
 from torchattacks_ext.results.base.facts import Flag
 from torchattacks_ext.results.monitor import Alert
 
@@ -47,7 +48,7 @@ def test_what_a_table_may_not_say_goes_into_the_paper_too(fake: Any) -> None:
     table = runs_table([fake().full("a"), one.report(one.clean(), name="b")])
     assert table.cautions
     text = render_runs(table, "latex")
-    assert all(f"% {said}" in text for said in table.cautions)
+    assert all(f"% {tex(said)}" in text for said in table.cautions)
 
 
 def test_intervals_that_are_not_exact_are_not_called_exact(fake: Any) -> None:
